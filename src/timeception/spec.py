@@ -1,0 +1,330 @@
+"""The network's arithmetic, and every constant in which the frameworks differ.
+
+Standard library only. Each framework package builds its parameters and operations from these
+records, so that one set of weights gives one function everywhere.
+
+Source: Hussein, Gavves, Smeulders, "Timeception for Complex Action Recognition", CVPR 2019,
+section 3; the semantics are those of the Keras network of 2019 (``pool_lookahead=True``,
+``bn_eps=1e-3``, dilations by default).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from math import floor, prod
+from typing import Any
+
+from timeception import checks
+
+N_BRANCHES = 5  # pointwise, three temporal convolutions, temporal maximum
+KERAS_BN_EPS = 1e-3
+TORCH_BN_EPS = 1e-5
+LEAKY_SLOPE = 0.2
+DEPTHWISE_BIAS_INIT = 0.1  # the Keras network of 2019; kernels are Glorot uniform
+CHANNELS_PER_GROUP = 128  # the published recipes: 8 groups for 1024 channels, 16 for 2048
+
+#: Temporal offsets of the taps of branches 2 to 4, in timesteps; zero padding on both sides.
+DILATED_TAPS = ((-1, 0, 1), (-2, 0, 2), (-3, 0, 3))
+KERNEL_TAPS = ((-1, 0, 1), (-2, -1, 0, 1, 2), (-3, -2, -1, 0, 1, 2, 3))
+
+
+def default_groups(in_channels: int) -> int:
+    """Groups that a recipe takes when it names none: the divisor nearest to channels / 128.
+
+    Example:
+        >>> default_groups(1024), default_groups(2048), default_groups(128), default_groups(320)
+        (8, 16, 1, 2)
+    """
+    checks.positive_int("in_channels", in_channels)
+    wanted = max(1, in_channels // CHANNELS_PER_GROUP)
+    return next(n for n in range(wanted, 0, -1) if in_channels % n == 0)
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One Timeception layer: channels, groups and temporal taps.
+
+    Channels of the layer before the shuffle are ordered (group, branch, channel).
+    """
+
+    in_channels: int
+    n_groups: int
+    branch_channels: int
+    taps: tuple[tuple[int, ...], ...]
+    pool_lookahead: bool
+
+    @property
+    def out_channels(self) -> int:
+        """Channels after the five branches of every group are concatenated."""
+        return N_BRANCHES * self.n_groups * self.branch_channels
+
+    @property
+    def group_channels(self) -> int:
+        """Input channels of one group."""
+        return self.in_channels // self.n_groups
+
+    @property
+    def temporal_channels(self) -> int:
+        """Channels of one branch over all groups."""
+        return self.n_groups * self.branch_channels
+
+    @property
+    def margin(self) -> int:
+        """Timesteps that the layer looks to either side, before its temporal pooling."""
+        return max(abs(offset) for taps in self.taps for offset in taps)
+
+    @property
+    def pool_offset(self) -> int:
+        """Offset of the second step of branch 5's maximum: +1 looks ahead, -1 looks back."""
+        return 1 if self.pool_lookahead else -1
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Canonical names and shapes of the layer's arrays, moving statistics included."""
+        out, temporal = (self.out_channels,), self.temporal_channels
+        shapes: dict[str, tuple[int, ...]] = {
+            "pointwise.weight": (self.out_channels, self.group_channels),
+            "pointwise.bias": out,
+        }
+        for branch, taps in enumerate(self.taps):
+            shapes[f"temporal.{branch}.weight"] = (temporal, len(taps))
+            shapes[f"temporal.{branch}.bias"] = (temporal,)
+        for leaf in ("weight", "bias", "running_mean", "running_var"):
+            shapes[f"norm.{leaf}"] = out
+        return shapes
+
+    def n_macs(self, timesteps: int, height: int, width: int) -> int:
+        """Multiply-accumulates of the convolutions for one clip (biases and norms not counted)."""
+        per_position = self.out_channels * self.group_channels
+        per_position += self.temporal_channels * sum(map(len, self.taps))
+        return per_position * timesteps * height * width
+
+
+@dataclass(frozen=True)
+class TimeceptionSpec:
+    """A stack of Timeception layers.
+
+    Args:
+        in_channels: channels of the backbone's features.
+        n_layers: number of layers; each halves the timesteps.
+        n_groups: channel groups; must divide ``in_channels``.
+        is_dilated: kernels of 3 with dilations 1, 2, 3; otherwise kernels 3, 5, 7.
+        expansion: output channels over input channels of a layer (rounded down per branch).
+        pool_lookahead: branch 5 takes max(x[t], x[t+1]) (Keras 2019); otherwise
+            max(x[t-1], x[t]) with a first step of max(x[0], x[1]) (PyTorch 2019).
+        bn_eps: epsilon of every batch normalisation (Keras 2019: 1e-3; PyTorch 2019: 1e-5).
+        bn_momentum: weight of the new batch in the moving statistics (the PyTorch convention;
+            Keras calls ``1 - bn_momentum`` its momentum). Training only.
+
+    Raises:
+        ValueError: if a number is out of range or ``n_groups`` does not divide ``in_channels``.
+
+    Example:
+        >>> spec = TimeceptionSpec(in_channels=1024, n_layers=4)
+        >>> spec.out_channels, spec.n_parameters, spec.output_timesteps(128)
+        (2480, 1494304, 8)
+    """
+
+    in_channels: int
+    n_layers: int = 4
+    n_groups: int = 8
+    is_dilated: bool = True
+    expansion: float = 1.25
+    pool_lookahead: bool = True
+    bn_eps: float = KERAS_BN_EPS
+    bn_momentum: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name in ("in_channels", "n_layers", "n_groups"):
+            object.__setattr__(self, name, checks.positive_int(name, getattr(self, name)))
+        checks.require(
+            self.in_channels % self.n_groups == 0,
+            "n_groups",
+            f"divide in_channels ({self.in_channels})",
+            self.n_groups,
+            f"Try n_groups={default_groups(self.in_channels)}.",
+        )
+        checks.require(self.expansion > 0, "expansion", "be positive", self.expansion)
+        checks.require(self.bn_eps > 0, "bn_eps", "be positive", self.bn_eps)
+        checks.require(0 < self.bn_momentum <= 1, "bn_momentum", "lie in (0, 1]", self.bn_momentum)
+        checks.require(
+            all(layer.branch_channels >= 1 for layer in self.layers),
+            "n_groups",
+            "leave at least one channel per branch and group: "
+            "in_channels * expansion / (5 * n_groups) >= 1",
+            self.n_groups,
+            "Take fewer groups or a larger expansion.",
+        )
+
+    @cached_property
+    def layers(self) -> tuple[LayerSpec, ...]:
+        """The layers, first to last."""
+        taps = DILATED_TAPS if self.is_dilated else KERNEL_TAPS
+        layers, channels = [], self.in_channels
+        for _ in range(self.n_layers):
+            width = floor(channels * self.expansion / (N_BRANCHES * self.n_groups))
+            layers.append(LayerSpec(channels, self.n_groups, width, taps, self.pool_lookahead))
+            channels = layers[-1].out_channels
+        return tuple(layers)
+
+    @property
+    def out_channels(self) -> int:
+        """Channels after the last layer."""
+        return self.layers[-1].out_channels
+
+    def output_timesteps(self, timesteps: int) -> int:
+        """Timesteps after the last layer: halved ``n_layers`` times, rounding down.
+
+        Raises:
+            ValueError: if ``timesteps`` is below ``2 ** n_layers``.
+        """
+        checks.require(
+            timesteps >= self.min_timesteps,
+            "timesteps",
+            f"be at least 2 ** n_layers = {self.min_timesteps}",
+            timesteps,
+            "Take more timesteps or fewer layers.",
+        )
+        return timesteps >> self.n_layers
+
+    @property
+    def min_timesteps(self) -> int:
+        """The shortest input: one output step."""
+        return int(2**self.n_layers)
+
+    @property
+    def receptive_field(self) -> int:
+        """Input timesteps that one output step sees (padding not subtracted)."""
+        field, step = 1, 1
+        for layer in self.layers:
+            field += (2 * layer.margin + 1) * step  # both margins, and the pooling's second step
+            step *= 2
+        return field
+
+    def n_macs(self, timesteps: int, height: int = 1, width: int = 1) -> int:
+        """Multiply-accumulates of the convolutions for one clip."""
+        self.output_timesteps(timesteps)
+        return sum(
+            layer.n_macs(timesteps >> index, height, width)
+            for index, layer in enumerate(self.layers)
+        )
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Canonical names (``layers.0.pointwise.weight``, ...) and shapes of all arrays."""
+        return {
+            f"layers.{index}.{name}": shape
+            for index, layer in enumerate(self.layers)
+            for name, shape in layer.parameter_shapes().items()
+        }
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers in the network, moving statistics included."""
+        return count_parameters(self.parameter_shapes())
+
+    @property
+    def n_trainable_parameters(self) -> int:
+        """Numbers that training changes by gradient."""
+        return count_parameters(self.parameter_shapes(), is_trainable)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, as JSON holds them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> TimeceptionSpec:
+        """Build a spec from ``to_dict``'s fields; unknown ones are errors."""
+        return cls(**_known_fields(cls, fields))
+
+    def replace(self, **changes: Any) -> TimeceptionSpec:
+        """A copy with other fields."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class ClassifierSpec:
+    """Timeception and its classifier: maximum, dropout, linear, norm, LeakyReLU, dropout, linear.
+
+    Args:
+        timeception: the stack of layers.
+        n_classes: number of scores.
+        hidden: width of the hidden linear layer.
+        dropout: rates before the first and before the last linear layer.
+        map_size: ``None`` takes the maximum over time and space (2019). A pair (H, W) takes it
+            over time alone and keeps the positions of an H x W map apart.
+
+    Source: the 2019 classifier, whose own batch normalisation has the epsilon of its library,
+    so it shares ``timeception.bn_eps``.
+    """
+
+    timeception: TimeceptionSpec
+    n_classes: int
+    hidden: int = 512
+    dropout: tuple[float, float] = (0.5, 0.25)
+    map_size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        checks.positive_int("n_classes", self.n_classes)
+        checks.positive_int("hidden", self.hidden)
+        checks.require(len(self.dropout) == 2, "dropout", "be two rates", self.dropout)
+        object.__setattr__(self, "dropout", tuple(checks.fraction("dropout", p) for p in self.dropout))
+        if self.map_size is not None:
+            checks.require(len(self.map_size) == 2, "map_size", "be (height, width)", self.map_size)
+            sizes = tuple(checks.positive_int("map_size", side) for side in self.map_size)
+            object.__setattr__(self, "map_size", sizes)
+
+    @property
+    def readout_channels(self) -> int:
+        """Numbers that the first linear layer takes."""
+        return self.timeception.out_channels * prod(self.map_size or (1, 1))
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Canonical names and shapes of all arrays, those of the layers under ``timeception.``."""
+        shapes = {f"timeception.{k}": v for k, v in self.timeception.parameter_shapes().items()}
+        shapes["hidden.weight"] = (self.hidden, self.readout_channels)
+        for name in ("hidden.bias", "norm.weight", "norm.bias", "norm.running_mean"):
+            shapes[name] = (self.hidden,)
+        shapes["norm.running_var"] = (self.hidden,)
+        shapes["output.weight"] = (self.n_classes, self.hidden)
+        shapes["output.bias"] = (self.n_classes,)
+        return shapes
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers in the network, moving statistics included."""
+        return count_parameters(self.parameter_shapes())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, as JSON holds them."""
+        fields = asdict(self)
+        fields["dropout"] = list(self.dropout)
+        fields["map_size"] = list(self.map_size) if self.map_size else None
+        return fields
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> ClassifierSpec:
+        """Build a spec from ``to_dict``'s fields; unknown ones are errors."""
+        known = dict(_known_fields(cls, fields))
+        known["timeception"] = TimeceptionSpec.from_dict(known["timeception"])
+        known["dropout"] = tuple(known.get("dropout", (0.5, 0.25)))
+        if known.get("map_size"):
+            known["map_size"] = tuple(known["map_size"])
+        return cls(**known)
+
+
+def is_trainable(name: str) -> bool:
+    """Whether the array of that canonical name is changed by gradient."""
+    return not name.endswith(("running_mean", "running_var"))
+
+
+def count_parameters(shapes: Mapping[str, tuple[int, ...]], keep: Any = lambda name: True) -> int:
+    """Numbers held by the arrays whose name ``keep`` accepts."""
+    return sum(prod(shape) for name, shape in shapes.items() if keep(name))
+
+
+def _known_fields(cls: Any, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    known = list(cls.__dataclass_fields__)
+    for name in fields:
+        checks.one_of(f"field of {cls.__name__}", name, known)
+    return fields
