@@ -1,0 +1,45 @@
+# One command each, from a clean clone with Python 3.11+ and make: `make demo`, `make test`, `make check`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUT ?= demo
+PYTEST ?= -q
+
+.PHONY: help demo test check format clean
+
+help:
+	@echo "make demo    synthetic videos -> features -> training -> test -> prediction (OUT=$(OUT))"
+	@echo "make test    every test"
+	@echo "make check   format, lint, types, import directions"
+
+$(VENV)/.base: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "timeception needs Python 3.11 or newer; tell it by make PYTHON=...")'
+	@echo "== installing timeception into $(VENV)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	@echo "== installing the test tools and the other frameworks into $(VENV)"
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.base
+	$(BIN)/timeception demo --out $(OUT)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(PYTEST)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
