@@ -1,0 +1,75 @@
+"""A folder a class: ``FOLDER/LABEL/video.mp4`` or ``FOLDER/SPLIT/LABEL/video.mp4``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from timeception import checks
+from timeception.datasets.files import find_videos
+from timeception.datasets.records import VideoDataset, VideoRecord
+
+#: Names of top folders that are read as splits, where all top folders bear one of them.
+SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test", "testing")
+_SAME_SPLIT = {"training": "train", "val": "validation", "valid": "validation", "testing": "test"}
+
+
+def split_name(name: str) -> str:
+    """Return the usual name of a split: ``val`` and ``valid`` are ``validation``.
+
+    Example:
+        >>> split_name("val"), split_name("Training"), split_name("fold_1")
+        ('validation', 'train', 'fold_1')
+    """
+    return _SAME_SPLIT.get(name.lower(), name.lower() if name.lower() in SPLIT_NAMES else name)
+
+
+def from_folder(folder: str | Path) -> VideoDataset:
+    """Read single-label data from folders named by class.
+
+    Where every top folder is named as a split (``train``, ``val``, ``test``, ...), the class is
+    the folder below it. Deeper folders belong to their class. Hidden files, and files that are no
+    videos, are ignored.
+
+    Returns:
+        Classes sorted by name; a video's id is its path below ``folder`` without suffix.
+
+    Raises:
+        ValueError: if there are fewer than two classes, a class without videos, or videos outside
+            of the class folders.
+    """
+    folder = Path(folder)
+    videos = find_videos(folder)
+    tops = sorted(path.name for path in _subfolders(folder))
+    has_splits = bool(tops) and all(name.lower() in SPLIT_NAMES for name in tops)
+    depth = 1 if has_splits else 0
+    stray = [name for name in videos if name.count("/") <= depth]
+    layout = "SPLIT/LABEL/video" if has_splits else "LABEL/video"
+    checks.require(
+        not stray, f"{folder}: videos", f"lie in folders named by class ({layout})", stray[:5]
+    )
+    records = tuple(
+        VideoRecord(
+            name,
+            (name.split("/")[depth],),
+            split_name(name.split("/")[0]) if has_splits else "",
+            path=str(path),
+        )
+        for name, path in videos.items()
+    )
+    classes = _class_names(folder, has_splits)
+    advice = "Put the videos of each class into a folder of its name."
+    checks.require(len(classes) >= 2, f"{folder}: classes", "be at least two", classes, advice)
+    empty = sorted(set(classes) - {record.labels[0] for record in records})
+    checks.require(
+        not empty, f"{folder}: class folders", "hold videos", empty, "Remove or fill them."
+    )
+    return VideoDataset(folder.resolve().name, tuple(classes), records, is_multilabel=False)
+
+
+def _class_names(folder: Path, has_splits: bool) -> list[str]:
+    parents = _subfolders(folder) if has_splits else [folder]
+    return sorted({path.name for parent in parents for path in _subfolders(parent)})
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]

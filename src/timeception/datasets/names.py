@@ -1,0 +1,53 @@
+"""Labels from file names: a regular expression with the group ``label``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from timeception import checks
+from timeception.datasets.folder import split_name
+from timeception.datasets.records import VideoDataset, VideoRecord
+
+
+def from_names(video_ids: Iterable[str], pattern: str, name: str = "names") -> VideoDataset:
+    r"""Read single-label data from the ids of videos.
+
+    Args:
+        video_ids: such as ``bank.video_ids`` or the keys of ``files.find_videos``.
+        pattern: regular expression, searched in each id. Its group ``label`` is the class; a group
+            ``split``, where it has one, is the split.
+        name: of the data set.
+
+    Returns:
+        Classes sorted by name, records in the order of the ids.
+
+    Raises:
+        ValueError: if the pattern is no regular expression, lacks the group, or fits not every id;
+            the first five that it does not fit are named.
+
+    Example:
+        >>> data = from_names(["S1_Tea_C1", "S2_Coffee_C1"], r"S\d_(?P<label>[^_]+)")
+        >>> data.classes, data.records[0].labels
+        (('Coffee', 'Tea'), ('Tea',))
+    """
+    try:
+        regex = re.compile(pattern)
+    except re.error as error:
+        advice = f"It fails with: {error}."
+        raise ValueError(
+            checks.problem("pattern", "be a regular expression", pattern, advice)
+        ) from None
+    has_label = "label" in regex.groupindex
+    checks.require(has_label, "pattern", "have a group (?P<label>...)", pattern)
+    matches = {video_id: regex.search(video_id) for video_id in video_ids}
+    checks.require(bool(matches), "video_ids", "name at least one video", [])
+    strange = [video_id for video_id, match in matches.items() if not (match and match["label"])]
+    checks.require(not strange, "pattern", f"give every video a label ({pattern!r})", strange[:5])
+    records = tuple(
+        VideoRecord(video_id, (match["label"],), split_name(match.groupdict().get("split") or ""))
+        for video_id, match in matches.items()
+        if match
+    )
+    classes = tuple(sorted({record.labels[0] for record in records}))
+    return VideoDataset(name, classes, records, is_multilabel=False)

@@ -1,0 +1,79 @@
+"""A CSV of videos and their labels: ``path,labels`` and, if wanted, ``split``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from timeception import checks
+from timeception.datasets.files import video_id_of
+from timeception.datasets.folder import split_name
+from timeception.datasets.records import VideoDataset, VideoRecord
+from timeception.datasets.rows import Row, read_rows
+
+Separator = Literal[";", " "]
+
+
+def from_csv(
+    file: str | Path, separator: Separator | None = None, is_multilabel: bool | None = None
+) -> VideoDataset:
+    """Read ``path,labels[,split]``.
+
+    Paths are relative to the folder that the videos are extracted from; a video's id is its path
+    without the video suffix. Other columns are ignored.
+
+    Args:
+        file: the CSV.
+        separator: between labels. ``None``: ``;`` where the labels of any row hold one, else a
+            space. Class names with spaces need ``;``, said here or written once in the file
+            (``pour water;`` is one label).
+        is_multilabel: ``None``: whether any row has several labels.
+
+    Returns:
+        Classes sorted by name, records in the order of the file.
+
+    Raises:
+        ValueError: for each bad row (no label, the same label or path twice, an absolute path),
+            told by line number.
+    """
+    file = Path(file)
+    separator = separator or _find_separator(file)
+    seen: set[str] = set()
+
+    def parse(row: Row) -> VideoRecord:
+        name = video_id_of(row["path"])
+        checks.require(
+            name not in seen, "path", "occur once", row["path"], "Delete one of the rows."
+        )
+        seen.add(name)
+        labels = split_labels(row["labels"], separator)
+        return VideoRecord(name, labels, split_name(row["split"]), path=row["path"])
+
+    records = read_rows(file, ("path", "labels"), parse, optional=("split",))
+    checks.require(bool(records), f"{file}", "hold at least one video", "only a header")
+    if is_multilabel is None:
+        is_multilabel = any(len(record.labels) > 1 for record in records)
+    classes = tuple(sorted({label for record in records for label in record.labels}))
+    return VideoDataset(file.stem, classes, tuple(records), is_multilabel)
+
+
+def split_labels(text: str, separator: Separator) -> tuple[str, ...]:
+    """Split the labels of one field.
+
+    Raises:
+        ValueError: if there is none, or one occurs twice.
+
+    Example:
+        >>> split_labels("pour water; cut", ";"), split_labels("c001 c092", " ")
+        (('pour water', 'cut'), ('c001', 'c092'))
+    """
+    labels = tuple(label.strip() for label in text.split(separator) if label.strip())
+    advice = "Write its classes, or delete the row."
+    checks.require(bool(labels), "labels", "name at least one class", text, advice)
+    checks.require(len(set(labels)) == len(labels), "labels", "name each class once", text)
+    return labels
+
+
+def _find_separator(file: Path) -> Separator:
+    rows = read_rows(file, ("path", "labels"), lambda row: row["labels"])
+    return ";" if any(";" in labels for labels in rows) else " "

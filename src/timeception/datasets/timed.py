@@ -1,0 +1,126 @@
+"""Timed annotations: a CSV ``video,label,start,end`` in seconds, or a label for every frame."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from math import isfinite
+from pathlib import Path
+
+from timeception import checks
+from timeception.datasets.files import video_id_of
+from timeception.datasets.folder import split_name
+from timeception.datasets.records import Interval, TimedDataset, TimedVideo
+from timeception.datasets.rows import Row, read_rows
+
+COLUMNS = ("video", "label", "start", "end")
+
+
+def read_timed(file: str | Path, classes: Sequence[str] | None = None) -> TimedDataset:
+    """Read ``video,label,start,end[,split]``, one action a row, times in seconds.
+
+    The rows of a video may stand anywhere in the file and overlap in time. A video in which
+    nothing occurs has one row with its name alone (``video,,,``).
+
+    Args:
+        file: the CSV.
+        classes: the class names in their order; ``None`` takes those that occur, sorted.
+
+    Raises:
+        ValueError: for each bad row (times that are no numbers, negative, or end before they
+            start; an empty name; two splits for one video), told by line number.
+    """
+    file = Path(file)
+    intervals: dict[str, list[Interval]] = {}
+    splits: dict[str, str] = {}
+
+    def parse(row: Row) -> None:
+        name = video_id_of(row["video"])
+        split = splits.setdefault(name, split_name(row["split"]))
+        same = split == split_name(row["split"])
+        checks.require(same, f"split of {name}", f"be {split!r} in every row", row["split"])
+        timed = intervals.setdefault(name, [])
+        if any(row[column] for column in COLUMNS[1:]):
+            timed.append(parse_interval(row["label"], row["start"], row["end"]))
+
+    read_rows(file, COLUMNS, parse, optional=("split",))
+    checks.require(bool(intervals), f"{file}", "hold at least one video", "only a header")
+    videos = tuple(
+        TimedVideo(name, tuple(sorted(timed, key=_by_time)), splits[name])
+        for name, timed in intervals.items()
+    )
+    if classes is None:
+        classes = sorted({label for video in videos for label in video.labels})
+    return TimedDataset(file.stem, tuple(classes), videos)
+
+
+def write_timed(file: str | Path, videos: Iterable[TimedVideo]) -> None:
+    """Write the CSV that ``read_timed`` reads, times to the millisecond."""
+    with Path(file).open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow((*COLUMNS, "split"))
+        for video in videos:
+            for i in video.intervals:
+                times = f"{i.start_seconds:.3f}", f"{i.end_seconds:.3f}"
+                writer.writerow((video.video_id, i.label, *times, video.split))
+            if not video.intervals:
+                writer.writerow((video.video_id, "", "", "", video.split))
+
+
+def parse_interval(label: str, start: str, end: str) -> Interval:
+    """Make an interval of three fields of text.
+
+    Raises:
+        ValueError: if the label is empty, or the times are no finite numbers with 0 <= start < end.
+
+    Example:
+        >>> parse_interval("c092", "11.90", "21.20")
+        Interval(label='c092', start_seconds=11.9, end_seconds=21.2)
+    """
+    checks.require(bool(label), "label", "be a class name", label)
+    start_seconds, end_seconds = seconds("start", start), seconds("end", end)
+    is_after = end_seconds > start_seconds
+    checks.require(is_after, "end", f"be after the start ({start}), in seconds", end)
+    return Interval(label, start_seconds, end_seconds)
+
+
+def seconds(name: str, text: str) -> float:
+    """Return a time of at least 0 from its text.
+
+    Raises:
+        ValueError: if it is no finite number, or negative.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    checks.require(isfinite(value) and value >= 0, name, "be seconds of at least 0", text)
+    return value
+
+
+def intervals_of_frames(
+    labels: Sequence[str], fps: float, ignored: Iterable[str] = ()
+) -> tuple[Interval, ...]:
+    """Turn a label for every frame into intervals, one for each run of equal labels.
+
+    Args:
+        labels: one a frame (or one a step of features).
+        fps: frames (steps) per second.
+        ignored: labels to leave out, such as a background.
+
+    Example:
+        >>> intervals_of_frames(["SIL", "pour", "pour", "stir"], fps=2.0, ignored=["SIL"])[0]
+        Interval(label='pour', start_seconds=0.5, end_seconds=1.5)
+    """
+    checks.require(fps > 0, "fps", "be positive", fps)
+    left_out, found, start = set(ignored), [], 0
+    for stop in range(1, len(labels) + 1):
+        if stop == len(labels) or labels[stop] != labels[start]:
+            if labels[start] not in left_out:
+                found.append(Interval(labels[start], start / fps, stop / fps))
+            start = stop
+    return tuple(found)
+
+
+def _by_time(interval: Interval) -> tuple[float, float, str]:
+    return interval.start_seconds, interval.end_seconds, interval.label

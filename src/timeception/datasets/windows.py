@@ -1,0 +1,157 @@
+"""Windows over videos, each labelled by the timed actions that occur in it.
+
+Pure arithmetic on steps of the feature bank. A window inherits its video's split, so that the
+windows of one video never lie on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from timeception import checks
+from timeception.datasets.records import TimedDataset, TimedVideo, VideoDataset, VideoRecord
+
+Edges = NDArray[np.float64]
+
+
+def step_edges_seconds(
+    start_frames: ArrayLike, fps: float, stride_frames: int | None = None
+) -> Edges:
+    """Times at which the steps of a video begin, and the time at which the last one ends.
+
+    A step lasts until the next begins; the last lasts as long as the median of the others.
+
+    Args:
+        start_frames: first frame of each step, increasing, shape (S,).
+        fps: frames per second.
+        stride_frames: length of the step of a video that has only one; ``None``: one frame.
+
+    Shape:
+        (S,) -> (S + 1,)
+
+    Example:
+        >>> step_edges_seconds([0, 8, 16], fps=4.0).tolist()
+        [0.0, 2.0, 4.0, 6.0]
+    """
+    starts = np.asarray(start_frames, dtype=np.float64)
+    checks.require(starts.ndim == 1 and starts.size > 0, "start_frames", "be (S,)", starts.shape)
+    lengths = np.diff(starts)
+    checks.require(bool((lengths > 0).all()), "start_frames", "increase", starts.tolist()[:8])
+    checks.require(fps > 0, "fps", "be positive", fps)
+    last = float(np.median(lengths)) if lengths.size else float(stride_frames or 1)
+    return np.append(starts, starts[-1] + last) / fps
+
+
+def window_starts(n_steps: int, length_steps: int, stride_steps: int) -> NDArray[np.int64]:
+    """First steps of the windows over ``n_steps`` steps.
+
+    Windows begin at 0, M, 2 M, ...; a last one that ends with the video is added where these
+    leave steps uncovered at the end. A video shorter than a window gives one window, of all of it.
+
+    Example:
+        >>> window_starts(10, 4, 3).tolist(), window_starts(11, 4, 3).tolist()
+        ([0, 3, 6], [0, 3, 6, 7])
+        >>> window_starts(3, 4, 3).tolist()
+        [0]
+    """
+    checks.positive_int("n_steps", n_steps)
+    checks.positive_int("length_steps", length_steps)
+    checks.positive_int("stride_steps", stride_steps)
+    last = max(0, n_steps - length_steps)
+    starts = np.arange(0, last + 1, stride_steps, dtype=np.int64)
+    return starts if starts[-1] == last else np.append(starts, last)
+
+
+def make_windows(
+    dataset: TimedDataset,
+    edges_seconds: Mapping[str, Edges],
+    length_steps: int,
+    stride_steps: int,
+    min_overlap_steps: float = 0.0,
+) -> VideoDataset:
+    """Cut every video into windows.
+
+    A class occurs in a window if its intervals, taken together, cover more than 0 and at least
+    ``min_overlap_steps`` steps of it. A window in which nothing occurs is kept, without labels.
+
+    Args:
+        dataset: videos with timed actions.
+        edges_seconds: ``step_edges_seconds`` of each video, by video id.
+        length_steps: steps of a window.
+        stride_steps: steps from one window's start to the next.
+        min_overlap_steps: may be fractional.
+
+    Returns:
+        Multi-label data; each record has ``steps`` and the seconds they span.
+
+    Raises:
+        ValueError: if a video has no steps, or an action begins after its video's last step.
+
+    Example:
+        >>> from timeception.datasets.records import Interval
+        >>> video = TimedVideo("a", (Interval("cut", 0, 2), Interval("pour", 2, 6)), "train")
+        >>> data = TimedDataset("kitchen", ("cut", "pour"), (video,))
+        >>> edges = {"a": step_edges_seconds(range(6), fps=1)}
+        >>> [(r.steps, r.labels) for r in make_windows(data, edges, 3, 3).records]
+        [((0, 3), ('cut', 'pour')), ((3, 6), ('pour',))]
+    """
+    overlap_ok = 0 <= min_overlap_steps <= length_steps
+    checks.require(overlap_ok, "min_overlap_steps", "lie in [0, length_steps]", min_overlap_steps)
+    missing = [name for name in dataset.video_ids if name not in edges_seconds]
+    advice = "Extract these videos, or take them out of the annotations."
+    checks.require(not missing, f"{dataset.name}: videos", "be in the bank", missing[:5], advice)
+    records: list[VideoRecord] = []
+    enough = max(min_overlap_steps - _EPSILON_STEPS, _EPSILON_STEPS)
+    for video in dataset.videos:
+        edges = np.asarray(edges_seconds[video.video_id], dtype=np.float64)
+        spans = _spans_steps(video, edges)
+        n_steps = len(edges) - 1
+        for start in window_starts(n_steps, length_steps, stride_steps).tolist():
+            stop = min(start + length_steps, n_steps)
+            present = [
+                label
+                for label, covered in spans.items()
+                if _covered_steps(covered, start, stop) >= enough
+            ]
+            times = float(edges[start]), float(edges[stop])
+            labels = tuple(sorted(present, key=dataset.classes.index))
+            records.append(
+                VideoRecord(
+                    video.video_id,
+                    labels,
+                    video.split,
+                    *times,
+                    path=video.path,
+                    steps=(start, stop),
+                )
+            )
+    return VideoDataset(dataset.name, dataset.classes, tuple(records), is_multilabel=True)
+
+
+_EPSILON_STEPS = 1e-6  # below it, an overlap is rounding
+
+
+def _spans_steps(video: TimedVideo, edges: Edges) -> dict[str, NDArray[np.float64]]:
+    """Disjoint (start, stop) spans of each label, in fractional steps, shape (n, 2)."""
+    late = [i for i in video.intervals if i.start_seconds >= edges[-1]]
+    advice = f"The video's features end at {edges[-1]:.2f} s; are the times in seconds?"
+    checks.require(not late, f"actions of {video.video_id}", "begin within it", late[:2], advice)
+    spans: dict[str, list[list[float]]] = {}
+    positions = np.arange(len(edges), dtype=np.float64)
+    for interval in sorted(video.intervals, key=lambda i: i.start_seconds):
+        times = [interval.start_seconds, interval.end_seconds]
+        start, stop = np.interp(times, edges, positions).tolist()
+        merged = spans.setdefault(interval.label, [])
+        if merged and start <= merged[-1][1]:
+            merged[-1][1] = max(merged[-1][1], stop)
+        else:
+            merged.append([start, stop])
+    return {label: np.asarray(merged) for label, merged in spans.items()}
+
+
+def _covered_steps(spans: NDArray[np.float64], start: int, stop: int) -> float:
+    inside = np.minimum(spans[:, 1], stop) - np.maximum(spans[:, 0], start)
+    return float(np.maximum(inside, 0).sum())
