@@ -1,0 +1,81 @@
+"""Tables and progress, for people; quiet where there is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from rich.console import Console
+from rich.progress import track as rich_track
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from timeception.training.evaluate import EvaluationReport
+    from timeception.training.predict import Prediction
+    from timeception.training.runs import Run
+
+Item = TypeVar("Item")
+
+
+def track(items: Iterable[Item], description: str) -> Iterable[Item]:
+    """Iterate with a progress bar and an estimate on the error stream, if that is a terminal."""
+    console = Console(stderr=True)
+    return rich_track(items, description, console=console, disable=not console.is_terminal)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table whose first column is left-aligned and whose others are numbers."""
+    made = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="right" if index else "left", no_wrap=not index)
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def show(made: Table) -> None:
+    """Print a table; where the output is no terminal it may be as wide as it needs."""
+    console = Console()
+    (console if console.is_terminal else Console(width=160)).print(made)
+
+
+def print_evaluation(report: EvaluationReport, run: Run) -> None:
+    """Print what ``timeception test`` found, per class and over all."""
+    even, drawn = report.equidistant, report.average_of_draws
+    titles = ("class", "AP, equidistant", f"AP, average of {report.n_draws} draws")
+    rows = [
+        (name, _score(even.average_precision[name]), _score(drawn.average_precision[name]))
+        for name in drawn.average_precision
+    ]
+    rows.append(("mAP", _score(even.mean_average_precision), _score(drawn.mean_average_precision)))
+    if even.accuracy is not None and drawn.accuracy is not None:
+        rows.append(("accuracy", _score(even.accuracy), _score(drawn.accuracy)))
+    show(table(f"{report.run}: {report.n_records} {report.split} records", titles, rows))
+    if report.classes_without_positives:
+        names = ", ".join(report.classes_without_positives)
+        print(f"classes without positives, not in the mean: {names}")
+    print(f"written: {run.results / report.split}.json, {run.results / report.split}_scores.csv")
+
+
+def print_predictions(predictions: Sequence[Prediction], top: int) -> None:
+    """Print the highest classes of every video; a broken video prints its error."""
+    for prediction in predictions:
+        if prediction.error:
+            Console(stderr=True, soft_wrap=True).print(f"{prediction.error}", style="red")
+            continue
+        rows = [(name, _score(score)) for name, score in prediction.top(top)]
+        show(table(prediction.video, ("class", "score"), rows))
+        if len(prediction.windows) > 1:
+            titles = ("seconds", "highest classes")
+            lines = [
+                (
+                    f"{window.start_seconds:.1f} - {window.end_seconds:.1f}",
+                    ", ".join(f"{n} {_score(s)}" for n, s in window.top(prediction.classes, 3)),
+                )
+                for window in prediction.windows
+            ]
+            show(table("windows", titles, lines))
+
+
+def _score(value: float) -> str:
+    return f"{value:.3f}"

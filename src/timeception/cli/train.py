@@ -1,0 +1,97 @@
+"""``timeception train``, ``test`` and ``predict``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command()(train)
+    app.command()(test)
+    app.command()(predict)
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or a packaged recipe's name.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Fields to change: training.epochs=10"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder. [default: runs/NAME]")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint of the run folder.")
+    ] = False,
+) -> None:
+    """Train a recipe's head on its feature bank; save the model in the run folder."""
+    from timeception.training.recipe import load_recipe
+    from timeception.training.train import train as train_recipe
+
+    settings = load_recipe(recipe, overrides or ())
+    run = train_recipe(settings, out or Path("runs") / settings.name, resume=resume)
+    print(f"Trained {settings.name}. Run folder: {run.root}; model: {run.model}")
+
+
+def test(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    draws: Annotated[
+        int | None, typer.Option(min=1, help="Random draws to average. [default: the recipe's, 10]")
+    ] = None,
+    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Test a run: mAP over the whole set (and accuracy), equidistant and averaged over draws."""
+    from timeception.cli.tables import print_evaluation, track
+    from timeception.training.evaluate import evaluate
+    from timeception.training.runs import find_run
+    from timeception.training.saved import load_saved
+
+    found = find_run(run)
+    model = load_saved(run)
+
+    def show(items: Iterable[int]) -> Iterable[int]:
+        return track(items, "scoring draws")
+
+    report = evaluate(
+        found, model.score, n_draws=draws or found.recipe().testing.draws, split=split, track=show
+    )
+    if as_json:
+        print(json.dumps(report.to_dict(), indent=2))
+    else:
+        print_evaluation(report, found)
+    if report.left_out:
+        names = ", ".join(report.left_out)
+        print(f"left out, for the bank has no features of them: {names}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def predict(
+    run: Annotated[str, typer.Argument(help="A run folder, a saved-model folder or a hub id.")],
+    videos: Annotated[list[Path], typer.Argument(help="Video files.")],
+    top: Annotated[int, typer.Option(min=1, help="Classes to show.")] = 5,
+    draws: Annotated[
+        int, typer.Option(min=1, help="Random draws to average; 1 takes the equidistant draw.")
+    ] = 1,
+    weights: Annotated[
+        str | None, typer.Option(help="Backbone weights, where they have moved since training.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score video files through the model's own backbone."""
+    from timeception.cli.tables import print_predictions, track
+    from timeception.training.predict import Predictor
+
+    predictor = Predictor.load(run, weights=weights)
+    predictions = [predictor(path, n_draws=draws) for path in track(videos, "videos")]
+    if as_json:
+        print(json.dumps([prediction.to_dict(top) for prediction in predictions], indent=2))
+    else:
+        print_predictions(predictions, top)
+    if any(prediction.error for prediction in predictions):
+        raise typer.Exit(1)

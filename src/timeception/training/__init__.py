@@ -1,0 +1,1 @@
+"""Recipes, training, testing and prediction."""
