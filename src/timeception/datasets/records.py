@@ -50,8 +50,8 @@ class VideoRecord:
         if self.steps is not None:
             return f"{self.video_id}@{self.steps[0]}-{self.steps[1]}"
         if self.start_seconds is not None or self.end_seconds is not None:
-            end = "end" if self.end_seconds is None else f"{self.end_seconds:g}"
-            return f"{self.video_id}@{self.start_seconds or 0:g}s-{end}s"
+            end = "end" if self.end_seconds is None else f"{self.end_seconds}s"
+            return f"{self.video_id}@{self.start_seconds or 0}s-{end}"
         return self.video_id
 
 

@@ -36,7 +36,7 @@ def read_rows(
         ValueError: if the file is missing, is no text, lacks a column or has bad rows; the first
             ten bad rows are told, each by line number.
     """
-    header, lines = _read_csv(Path(file), columns)
+    header, lines = read_csv(Path(file), columns)
     records, bad = [], []
     for line, fields in lines:
         try:
@@ -76,8 +76,12 @@ def read_text(file: str | Path) -> str:
         raise ValueError(f"{file} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from None
 
 
-def _read_csv(file: Path, columns: Sequence[str]) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header, and the other rows with their line numbers."""
+def read_csv(file: Path, columns: Sequence[str]) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Read the header, and the other rows with their line numbers, blank lines left out.
+
+    Raises:
+        ValueError: if the file is missing, is no CSV text, or its header lacks one of ``columns``.
+    """
     reader = csv.reader(read_text(file).splitlines(keepends=True), strict=True)
     try:
         rows = [(reader.line_num, [field.strip() for field in row]) for row in reader]

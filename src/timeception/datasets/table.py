@@ -9,7 +9,7 @@ from timeception import checks
 from timeception.datasets.files import video_id_of
 from timeception.datasets.folder import split_name
 from timeception.datasets.records import VideoDataset, VideoRecord
-from timeception.datasets.rows import Row, read_rows
+from timeception.datasets.rows import Row, read_csv, read_rows
 
 Separator = Literal[";", " "]
 
@@ -75,5 +75,6 @@ def split_labels(text: str, separator: Separator) -> tuple[str, ...]:
 
 
 def _find_separator(file: Path) -> Separator:
-    rows = read_rows(file, ("path", "labels"), lambda row: row["labels"])
-    return ";" if any(";" in labels for labels in rows) else " "
+    header, lines = read_csv(file, ("path", "labels"))
+    column = header.index("labels")
+    return ";" if any(";" in field for _, row in lines for field in row[column:][:1]) else " "
