@@ -1,0 +1,6 @@
+"""The feature bank, extraction of features into it, and import of features made elsewhere."""
+
+from timeception.features.bank import BankEntry, FeatureBank
+from timeception.features.storage import BankError
+
+__all__ = ["BankEntry", "BankError", "FeatureBank"]
