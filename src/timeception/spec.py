@@ -10,10 +10,10 @@ section 3; the semantics are those of the Keras network of 2019 (``pool_lookahea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from math import floor, prod
+from math import floor, prod, sqrt
 from typing import Any
 
 from timeception import checks
@@ -79,6 +79,22 @@ class LayerSpec:
     def pool_offset(self) -> int:
         """Offset of the second step of branch 5's maximum: +1 looks ahead, -1 looks back."""
         return 1 if self.pool_lookahead else -1
+
+    @property
+    def pointwise_bound(self) -> float:
+        """Glorot's bound of the pointwise kernels, drawn from U(-bound, bound).
+
+        Source: Keras 2019, where each group and branch had a kernel of its own.
+        """
+        return sqrt(6 / (self.group_channels + self.branch_channels))
+
+    def temporal_bound(self, branch: int) -> float:
+        """Glorot's bound for the depthwise kernels of temporal branch 0, 1 or 2.
+
+        Source: Keras 2019, whose kernel of k x 1 x channels x 1 has a fan-in of k * channels and
+        a fan-out of k.
+        """
+        return sqrt(6 / (len(self.taps[branch]) * (self.branch_channels + 1)))
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Canonical names and shapes of the layer's arrays, moving statistics included."""
@@ -188,6 +204,20 @@ class TimeceptionSpec:
         )
         return timesteps >> self.n_layers
 
+    def check_input(self, shape: Sequence[int | None], layout: str = "NCTHW") -> None:
+        """Check the shape of an input; ``layout`` names its axes, an unknown size is ``None``.
+
+        Raises:
+            ValueError: if the rank, the channels or the timesteps do not fit.
+
+        Example:
+            >>> TimeceptionSpec(1024).check_input((None, 128, 7, 7, 1024), "NTHWC")
+        """
+        check_input(self.in_channels, shape, layout)
+        timesteps = shape[layout.index("T")]
+        if timesteps is not None:
+            self.output_timesteps(timesteps)
+
     @property
     def min_timesteps(self) -> int:
         """The shortest input: one output step."""
@@ -265,10 +295,7 @@ class ClassifierSpec:
     map_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        checks.positive_int("n_classes", self.n_classes)
-        checks.positive_int("hidden", self.hidden)
-        checks.require(len(self.dropout) == 2, "dropout", "be two rates", self.dropout)
-        object.__setattr__(self, "dropout", tuple(checks.fraction("dropout", p) for p in self.dropout))
+        _check_head(self)
         if self.map_size is not None:
             checks.require(len(self.map_size) == 2, "map_size", "be (height, width)", self.map_size)
             sizes = tuple(checks.positive_int("map_size", side) for side in self.map_size)
@@ -282,13 +309,7 @@ class ClassifierSpec:
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Canonical names and shapes of all arrays, those of the layers under ``timeception.``."""
         shapes = {f"timeception.{k}": v for k, v in self.timeception.parameter_shapes().items()}
-        shapes["hidden.weight"] = (self.hidden, self.readout_channels)
-        for name in ("hidden.bias", "norm.weight", "norm.bias", "norm.running_mean"):
-            shapes[name] = (self.hidden,)
-        shapes["norm.running_var"] = (self.hidden,)
-        shapes["output.weight"] = (self.n_classes, self.hidden)
-        shapes["output.bias"] = (self.n_classes,)
-        return shapes
+        return shapes | _head_shapes(self.readout_channels, self.hidden, self.n_classes)
 
     @property
     def n_parameters(self) -> int:
@@ -313,6 +334,71 @@ class ClassifierSpec:
         return cls(**known)
 
 
+@dataclass(frozen=True)
+class PoolingSpec:
+    """The order-blind baseline: mean and maximum over time and space, then the same classifier.
+
+    Args:
+        in_channels: channels of the features.
+        n_classes: number of scores.
+        hidden: width of the hidden linear layer.
+        dropout: rates before the first and before the last linear layer.
+        bn_eps: epsilon of the batch normalisation.
+        bn_momentum: weight of the new batch in the moving statistics.
+    """
+
+    in_channels: int
+    n_classes: int
+    hidden: int = 512
+    dropout: tuple[float, float] = (0.5, 0.25)
+    bn_eps: float = KERAS_BN_EPS
+    bn_momentum: float = 0.01
+
+    def __post_init__(self) -> None:
+        checks.positive_int("in_channels", self.in_channels)
+        _check_head(self)
+
+    @property
+    def readout_channels(self) -> int:
+        """Numbers that the first linear layer takes: means, then maxima."""
+        return 2 * self.in_channels
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Canonical names and shapes of all arrays."""
+        return _head_shapes(self.readout_channels, self.hidden, self.n_classes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, as JSON holds them."""
+        return asdict(self) | {"dropout": list(self.dropout)}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> PoolingSpec:
+        """Build a spec from ``to_dict``'s fields; unknown ones are errors."""
+        return cls(**_known_fields(cls, fields))
+
+
+def check_input(in_channels: int, shape: Sequence[int | None], layout: str = "NCTHW") -> None:
+    """Check the rank and channels of an input; ``layout`` names its axes.
+
+    Args:
+        in_channels: what the network takes.
+        shape: the input's; an unknown size is ``None``.
+        layout: one letter an axis.
+
+    Raises:
+        ValueError: if the rank or the channels do not fit.
+    """
+    axes, given = ", ".join(layout), tuple(shape)
+    checks.require(len(given) == len(layout), "input", f"have {len(layout)} axes, {axes}", given)
+    channel_axis = layout.index("C")
+    checks.require(
+        given[channel_axis] in (None, in_channels),
+        "input",
+        f"have {in_channels} channels on axis {channel_axis} of {axes}",
+        given,
+    )
+
+
 def is_trainable(name: str) -> bool:
     """Whether the array of that canonical name is changed by gradient."""
     return not name.endswith(("running_mean", "running_var"))
@@ -321,6 +407,22 @@ def is_trainable(name: str) -> bool:
 def count_parameters(shapes: Mapping[str, tuple[int, ...]], keep: Any = lambda name: True) -> int:
     """Numbers held by the arrays whose name ``keep`` accepts."""
     return sum(prod(shape) for name, shape in shapes.items() if keep(name))
+
+
+def _check_head(spec: ClassifierSpec | PoolingSpec) -> None:
+    """Check the fields of the linear layers; the rates become a tuple."""
+    checks.positive_int("n_classes", spec.n_classes)
+    checks.positive_int("hidden", spec.hidden)
+    checks.require(len(spec.dropout) == 2, "dropout", "be two rates", spec.dropout)
+    rates = tuple(checks.fraction("dropout", rate) for rate in spec.dropout)
+    object.__setattr__(spec, "dropout", rates)
+
+
+def _head_shapes(readout: int, hidden: int, n_classes: int) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {"hidden.weight": (hidden, readout)}
+    norm = [f"norm.{leaf}" for leaf in ("weight", "bias", "running_mean", "running_var")]
+    shapes |= {name: (hidden,) for name in ("hidden.bias", *norm)}
+    return shapes | {"output.weight": (n_classes, hidden), "output.bias": (n_classes,)}
 
 
 def _known_fields(cls: Any, fields: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,0 +1,106 @@
+"""The operations of a Timeception layer on tensors, with all groups and branches at once.
+
+Activations inside a layer are laid out N, G, B, C_b, T, S: clip, group, branch, channel of the
+branch, timestep, and the H * W positions of the map as one axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from timeception.spec import N_BRANCHES, LayerSpec
+
+
+def grouped_pointwise(x: Tensor, weight: Tensor, bias: Tensor, spec: LayerSpec) -> Tensor:
+    """The pointwise convolutions of all groups and branches as one batched matrix product.
+
+    Args:
+        x: the layer's input.
+        weight: kernels, rows ordered (group, branch, channel).
+        bias: one a row.
+        spec: the layer.
+
+    Shape:
+        x: N, C, T, H, W; weight: C_out, C / G; result: N, G, B, C_b, T, H * W.
+    """
+    n_clips, _, timesteps, height, width = x.shape
+    rows = N_BRANCHES * spec.branch_channels
+    columns = x.reshape(n_clips * spec.n_groups, spec.group_channels, timesteps * height * width)
+    kernels = weight.view(spec.n_groups, rows, spec.group_channels).repeat(n_clips, 1, 1)
+    biases = bias.view(spec.n_groups, rows, 1).repeat(n_clips, 1, 1)
+    y = torch.baddbmm(biases, kernels, columns)
+    return y.view(
+        n_clips, spec.n_groups, N_BRANCHES, spec.branch_channels, timesteps, height * width
+    )
+
+
+def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, taps: Sequence[int]) -> Tensor:
+    """A depthwise convolution over time, as a sum of shifted products.
+
+    PyTorch's depthwise convolutions are slow on a CPU; these few products are not.
+
+    Args:
+        x: one branch of all groups.
+        weight: one row a channel, channels ordered (group, channel).
+        bias: one a channel.
+        taps: temporal offset of each column of ``weight``; zeros are read beyond both ends.
+
+    Shape:
+        x, result: N, G, C_b, T, S; weight: G * C_b, k.
+    """
+    timesteps, margin = x.shape[3], max(taps)
+    by_channel = (1, *x.shape[1:3], 1, 1)
+    padded = F.pad(x, (0, 0, margin, margin))
+    out = bias.to(x.dtype).view(by_channel)
+    for tap, offset in enumerate(taps):
+        kernel = weight[:, tap].to(x.dtype).view(by_channel)
+        out = torch.addcmul(out, padded.narrow(3, margin + offset, timesteps), kernel)
+    return out
+
+
+def temporal_maximum(x: Tensor, lookahead: bool) -> Tensor:
+    """Branch 5: the maximum of each step and its neighbour.
+
+    Args:
+        x: one branch of all groups.
+        lookahead: take max(x[t], x[t+1]), the last step alone; otherwise max(x[t-1], x[t]), with
+            a first step of max(x[0], x[1]).
+
+    Shape:
+        x, result: N, G, C_b, T, S.
+    """
+    last = x.shape[3] - 1
+    pairs = torch.maximum(x.narrow(3, 0, last), x.narrow(3, 1, last))
+    if lookahead:
+        return torch.cat([pairs, x.narrow(3, last, 1)], dim=3)
+    return torch.cat([pairs.narrow(3, 0, 1), pairs], dim=3)
+
+
+def temporal_branches(
+    y: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], spec: LayerSpec
+) -> Tensor:
+    """The five branches after their pointwise convolutions.
+
+    Shape:
+        y, result: N, G, B, C_b, T, S.
+    """
+    first, *middle, last = y.unbind(2)
+    convolved = map(temporal_conv, middle, weights, biases, spec.taps)
+    return torch.stack([first, *convolved, temporal_maximum(last, spec.pool_lookahead)], dim=2)
+
+
+def shuffle_and_pool(y: Tensor) -> Tensor:
+    """Channel shuffle, then a temporal maximum of width 2, stride 2; an odd last step is dropped.
+
+    Shape:
+        y: N, G, C / G, T, S; result: N, C, T // 2, S.
+    """
+    n_clips, n_groups, per_group, timesteps, positions = y.shape
+    halved = timesteps // 2
+    pairs = y.narrow(3, 0, 2 * halved).unflatten(3, (halved, 2))
+    pooled = torch.maximum(pairs.select(4, 0), pairs.select(4, 1))
+    return pooled.transpose(1, 2).reshape(n_clips, per_group * n_groups, halved, positions)

@@ -1,0 +1,94 @@
+"""The stack of Timeception layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+from torch import Tensor, nn
+
+from timeception import checks
+from timeception.spec import KERAS_BN_EPS, TimeceptionSpec
+from timeception.torch.layers import TimeceptionLayer
+
+
+class Timeception(nn.Module):
+    """Timeception layers over the features of a video backbone.
+
+    Args:
+        in_channels: channels of the features, or the size of an input, ``x.size()``.
+        n_layers: number of layers; each halves the timesteps.
+        n_groups: channel groups; must divide the channels.
+        is_dilated: kernels of 3 with dilations 1, 2, 3; otherwise kernels 3, 5, 7.
+        expansion: output channels over input channels of a layer.
+        pool_lookahead: branch 5 looks one step ahead (Keras 2019), otherwise back (PyTorch 2019).
+        bn_eps: epsilon of every batch normalisation.
+        bn_momentum: weight of the new batch in the moving statistics.
+
+    Shape:
+        input: N, C, T, H, W with T >= 2 ** n_layers, any H and W; result: N,
+        ``spec.out_channels``, ``spec.output_timesteps(T)``, H, W.
+
+    Raises:
+        ValueError: if a number is out of range, or an input does not fit.
+
+    Example:
+        >>> import torch
+        >>> x = torch.zeros(1, 64, 17, 2, 3)
+        >>> Timeception(x.size(), n_layers=2, n_groups=4)(x).shape
+        torch.Size([1, 100, 4, 2, 3])
+
+    Source: Hussein et al., CVPR 2019; the function is that of the Keras network of 2019.
+    """
+
+    def __init__(
+        self,
+        in_channels: int | Sequence[int],
+        n_layers: int = 4,
+        n_groups: int = 8,
+        is_dilated: bool = True,
+        *,
+        expansion: float = 1.25,
+        pool_lookahead: bool = True,
+        bn_eps: float = KERAS_BN_EPS,
+        bn_momentum: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.spec = spec = TimeceptionSpec(
+            channels_of(in_channels),
+            n_layers,
+            n_groups,
+            is_dilated,
+            expansion,
+            pool_lookahead,
+            bn_eps,
+            bn_momentum,
+        )
+        self.layers = nn.ModuleList(
+            TimeceptionLayer(layer, spec.bn_eps, spec.bn_momentum) for layer in spec.layers
+        )
+
+    @classmethod
+    def from_spec(cls, spec: TimeceptionSpec) -> Self:
+        """Build the network that ``spec`` describes."""
+        return cls(**spec.to_dict())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply all layers."""
+        self.spec.check_input(x.shape)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def channels_of(in_channels: int | Sequence[int]) -> int:
+    """The number of channels, given as such or as the size of an N, C, T, H, W input."""
+    if isinstance(in_channels, Sequence):
+        checks.require(
+            len(in_channels) == 5,
+            "in_channels",
+            "be a number, or the size of an input of 5 axes, N, C, T, H, W",
+            tuple(in_channels),
+        )
+        in_channels = in_channels[1]
+    return checks.positive_int("in_channels", in_channels)

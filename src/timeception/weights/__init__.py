@@ -1,0 +1,9 @@
+"""Weights: canonical names, readers of 2019 and native files, saved-model folders.
+
+Importing this loads no framework; PyTorch is loaded when one of its files is read.
+"""
+
+from timeception.weights.folder import read_folder, write_folder
+from timeception.weights.reading import Checkpoint, read_checkpoint
+
+__all__ = ["Checkpoint", "read_checkpoint", "read_folder", "write_folder"]

@@ -1,0 +1,40 @@
+"""Checks that arrays are those of a spec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from timeception import checks
+
+
+class HasShapes(Protocol):
+    """A spec: it knows the canonical names and shapes of its arrays."""
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Canonical names and shapes."""
+
+
+def check_arrays(what: str, spec: HasShapes, arrays: Mapping[str, np.ndarray]) -> None:
+    """Check names and shapes of canonical arrays; the error prints both sides.
+
+    Args:
+        what: what the arrays come from, for the error.
+        spec: what they should fit.
+        arrays: by canonical name.
+
+    Raises:
+        ValueError: if a name is missing or unexpected, or a shape differs.
+    """
+    expected = spec.parameter_shapes()
+    checks.same_names(what, expected, arrays)
+    wrong = [
+        f"  {name}: {arrays[name].shape} received, {shape} expected"
+        for name, shape in expected.items()
+        if arrays[name].shape != shape
+    ]
+    if wrong:
+        more = [f"  ... {len(wrong) - 8} more"] if len(wrong) > 8 else []
+        raise ValueError("\n".join([f"{what}: shapes do not match.", *wrong[:8], *more]))

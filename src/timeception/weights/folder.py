@@ -1,0 +1,109 @@
+"""A saved model as a folder: ``model.safetensors`` and ``config.json``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from timeception import checks
+from timeception.spec import ClassifierSpec, PoolingSpec
+from timeception.weights.arrays import check_arrays
+
+ModelSpec = ClassifierSpec | PoolingSpec
+
+FORMAT_VERSION = 1
+WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
+MODEL_TYPES: dict[str, type[ClassifierSpec] | type[PoolingSpec]] = {
+    "timeception": ClassifierSpec,
+    "pooling": PoolingSpec,
+}
+
+
+def write_folder(
+    folder: str | Path,
+    spec: ModelSpec,
+    arrays: Mapping[str, np.ndarray],
+    pipeline: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model.
+
+    Args:
+        folder: made if it does not exist; the two files in it are replaced.
+        spec: the classifier.
+        arrays: by canonical name.
+        pipeline: what else a user of the weights must know (classes, preprocessing, ...), JSON.
+
+    Raises:
+        ValueError: if the arrays are not those of ``spec``.
+        TypeError: if ``pipeline`` is not plain JSON.
+    """
+    check_arrays("arrays", spec, arrays)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    model_type = next(name for name, known in MODEL_TYPES.items() if isinstance(spec, known))
+    config = {
+        "model_type": model_type,
+        "format_version": FORMAT_VERSION,
+        "spec": spec.to_dict(),
+        "pipeline": pipeline,
+    }
+    text = json.dumps(config, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    contiguous = {name: np.ascontiguousarray(arrays[name], np.float32) for name in arrays}
+    save_file(contiguous, folder / WEIGHTS_FILE, metadata={"format": "np"})
+    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+
+
+def read_folder(
+    folder_or_hub_id: str | Path, **hub_options: Any
+) -> tuple[ModelSpec, dict[str, np.ndarray], dict[str, Any] | None]:
+    """Read a model from a folder, or fetch it from the Hugging Face hub.
+
+    Args:
+        folder_or_hub_id: a folder that ``write_folder`` wrote, or ``"user/model"``.
+        hub_options: passed to ``huggingface_hub.snapshot_download``.
+
+    Returns:
+        the spec, the canonical arrays, and the pipeline that was saved with them.
+
+    Raises:
+        ValueError: if the folder holds no model of this project, or arrays that do not fit.
+    """
+    folder = _local_folder(folder_or_hub_id, hub_options)
+    missing = [name for name in (CONFIG_FILE, WEIGHTS_FILE) if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"{folder} is not a saved model: it has no {' and no '.join(missing)}.")
+    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    source = str(folder / CONFIG_FILE)
+    checks.one_of(f"model_type in {source}", config.get("model_type"), list(MODEL_TYPES))
+    checks.one_of(f"format_version in {source}", config.get("format_version"), [FORMAT_VERSION])
+    spec = MODEL_TYPES[config["model_type"]].from_dict(config["spec"])
+    arrays = load_file(folder / WEIGHTS_FILE)
+    check_arrays(str(folder / WEIGHTS_FILE), spec, arrays)
+    return spec, arrays, config.get("pipeline")
+
+
+def _local_folder(folder_or_hub_id: str | Path, hub_options: dict[str, Any]) -> Path:
+    folder = Path(folder_or_hub_id)
+    if folder.is_dir():
+        return folder
+    text = str(folder_or_hub_id)
+    is_hub_id = isinstance(folder_or_hub_id, str) and text.count("/") == 1 and text[0] not in "./~"
+    checks.require(
+        is_hub_id,
+        "folder_or_hub_id",
+        "be an existing folder, or a hub id such as 'user/model'",
+        text,
+    )
+    from huggingface_hub import snapshot_download
+
+    wanted = [CONFIG_FILE, WEIGHTS_FILE]
+    try:
+        return Path(snapshot_download(text, allow_patterns=wanted, **hub_options))
+    except OSError as error:
+        error.add_note(f"{text!r} is no folder here, so it was looked up on the Hugging Face hub.")
+        raise

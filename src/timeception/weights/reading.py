@@ -1,0 +1,152 @@
+"""Any known weight file, as a spec and canonical arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from timeception.spec import ClassifierSpec, TimeceptionSpec
+from timeception.weights.arrays import check_arrays
+from timeception.weights.containers import Named, read_named
+from timeception.weights.folder import WEIGHTS_FILE, read_folder
+from timeception.weights.names2019 import from_2019, is_2019
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights read from a file.
+
+    Args:
+        spec: of the classifier, or of the layers alone when the file holds no classifier.
+        arrays: float32, by the canonical names of ``spec.parameter_shapes()``.
+        provenance: where they come from: ``file``, ``sha256``, ``container``, ``names``
+            (``"canonical"``, ``"torch2019"``, ``"keras2019"``), ``left_out`` (names that were
+            not used) and, for a saved model, its ``pipeline``.
+    """
+
+    spec: ClassifierSpec | TimeceptionSpec
+    arrays: dict[str, np.ndarray]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read weights from any known file, told apart by content, never by extension.
+
+    PyTorch state dicts (bare or wrapped), Keras HDF5 weights, safetensors, .npz, pickles of
+    arrays, and saved-model folders; with this project's names or those of 2019. A bare file of
+    canonical names tells channels, groups and kernels by its shapes; its branch 5 and epsilon
+    are taken to be the defaults.
+
+    Args:
+        path: a file, or a folder that ``save_pretrained`` wrote.
+
+    Returns:
+        the spec, the canonical arrays and their provenance.
+
+    Raises:
+        FileNotFoundError: if there is nothing at ``path``.
+        ValueError: if the file is of no known kind or could run code, or its names and shapes
+            are not those of a Timeception network; both sides are printed.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _read_saved(path)
+    container, named = read_named(path)
+    left_out: list[str] = []
+    if is_2019(named):
+        spec, arrays, origin, left_out = from_2019(named)
+    elif any(name.endswith("layers.0.pointwise.weight") for name in named):
+        arrays = {k: v for k, v in named.items() if not k.endswith("num_batches_tracked")}
+        spec, origin = infer_spec(arrays), "canonical"
+    else:
+        raise ValueError(_unknown(path, container, named))
+    check_arrays(str(path), spec, arrays)
+    if left_out:
+        logger.warning("%s: left out, not of the 2019 network: %s", path, ", ".join(left_out))
+    arrays = {name: np.ascontiguousarray(a, dtype=np.float32) for name, a in arrays.items()}
+    provenance: dict[str, Any] = {
+        "file": path.name,
+        "sha256": _sha256(path),
+        "container": container,
+        "names": origin,
+        "left_out": left_out,
+    }
+    return Checkpoint(spec, arrays, provenance)
+
+
+def infer_spec(arrays: Named) -> ClassifierSpec | TimeceptionSpec:
+    """The spec that canonical arrays tell by their shapes, with the default expansion.
+
+    Args:
+        arrays: by canonical name.
+
+    Raises:
+        ValueError: if an array that is needed is missing or no spec fits.
+    """
+    prefix = "timeception." if any(k.startswith("timeception.") for k in arrays) else ""
+    n_layers = len([k for k in arrays if re.fullmatch(rf"{prefix}layers\.\d+\.norm\.weight", k)])
+
+    def shape(name: str) -> tuple[int, ...]:
+        if name not in arrays:
+            raise ValueError(f"the file has no array {name!r}; it has {_few(arrays)}.")
+        return arrays[name].shape
+
+    out_channels, group_channels = shape(f"{prefix}layers.0.pointwise.weight")
+    branch_channels = int(group_channels * TimeceptionSpec.expansion / 5)
+    n_groups = out_channels // max(1, 5 * branch_channels)
+    layers = TimeceptionSpec(
+        in_channels=n_groups * group_channels,
+        n_layers=max(1, n_layers),
+        n_groups=n_groups,
+        is_dilated=shape(f"{prefix}layers.0.temporal.2.weight")[1] == 3,
+    )
+    if not prefix:
+        return layers
+    hidden, readout = shape("hidden.weight")
+    if readout != layers.out_channels:
+        raise ValueError(
+            f"hidden.weight must take {layers.out_channels} numbers, got {readout}: a classifier "
+            "with a map_size is read from its saved-model folder, which knows height and width."
+        )
+    return ClassifierSpec(layers, n_classes=shape("output.weight")[0], hidden=hidden)
+
+
+def _read_saved(folder: Path) -> Checkpoint:
+    spec, arrays, pipeline = read_folder(folder)
+    if not isinstance(spec, ClassifierSpec):
+        raise ValueError(f"{folder} holds a {type(spec).__name__}, not a Timeception network.")
+    provenance: dict[str, Any] = {
+        "file": folder.name,
+        "sha256": _sha256(folder / WEIGHTS_FILE),
+        "container": "folder",
+        "names": "canonical",
+        "left_out": [],
+        "pipeline": pipeline,
+    }
+    return Checkpoint(spec, arrays, provenance)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _few(names: Named) -> str:
+    return f"{len(names)} arrays: {', '.join(sorted(names)[:4])}, ..."
+
+
+def _unknown(path: Path, container: str, named: Named) -> str:
+    return (
+        f"{path} ({container}) is not a Timeception network.\n"
+        f"  received: {_few(named)}\n"
+        "  expected: layers.0.pointwise.weight, ... (this project), "
+        "conv_b1_g1_tc1.weight, ... (PyTorch 2019) or conv_b1_g1_tc1/kernel:0, ... (Keras 2019)"
+    )
