@@ -1,0 +1,157 @@
+"""Synthetic complex activities as MP4 files with their annotations."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timeception import checks
+from timeception.datasets.records import Interval, TimedVideo, VideoDataset, VideoRecord
+from timeception.datasets.synthetic.actions import draw_figure
+from timeception.datasets.synthetic.figure import Canvas, draw_background, draw_look
+from timeception.datasets.synthetic.plans import ACTIVITIES, Plan, make_plan
+from timeception.datasets.timed import write_timed
+
+NAME = "synthetic complex activities"
+
+_README = """{name}
+{line}
+Everything here is synthetic: a drawn figure performs drawn one-actions. Results on it show that
+a model can use the order and the extent of one-actions in time; they say nothing about real video.
+
+videos.csv       path,labels,split: one activity a video
+annotations.csv  video,label,start,end,split: the one-actions, in seconds
+
+{activities} activities in pairs. The two of a pair hold the same one-actions for the same times and
+differ in their order or in how their extents are split, so pooling over time cannot tell them
+apart: about half is as far as it gets.
+
+seed={seed}
+videos per activity={n_videos}, of these test={n_test}
+frames={side}x{side} at {fps} per second
+"""
+
+
+def make_synthetic_activities(
+    out: str | Path,
+    n_videos_per_class: int = 20,
+    seed: int = 0,
+    *,
+    test_fraction: float = 0.3,
+    fps: int = 12,
+    side: int = 256,
+    track: Callable[[Sequence[Any]], Iterable[Any]] = iter,
+) -> VideoDataset:
+    """Make videos of 6 synthetic activities, ``OUT/ACTIVITY/NNN.mp4``, with their annotations.
+
+    A video depends on the seed, its activity and its number alone: with more videos the first ones
+    stay the same. Files that are there already are kept, so a broken-off run can be taken up.
+
+    Args:
+        out: folder; new, empty, or begun by a run with the same settings.
+        n_videos_per_class: videos of each activity, 7 to 8 s each.
+        seed: of everything random.
+        test_fraction: share of each activity's videos, its last ones, in split ``test``; the
+            others are in ``train``.
+        fps: frames per second.
+        side: height and width of the frames in pixels, even.
+        track: wraps the work, such as a progress bar.
+
+    Returns:
+        The data set as ``from_csv(OUT/videos.csv)`` reads it.
+
+    Raises:
+        ValueError: if an argument is out of range or ``out`` holds something else.
+    """
+    checks.positive_int("fps", fps)
+    is_size = checks.positive_int("side", side) % 2 == 0 and side >= 32
+    checks.require(is_size, "side", "be even and at least 32", side)
+    checks.require(
+        n_videos_per_class >= 2, "n_videos_per_class", "be at least 2", n_videos_per_class
+    )
+    wanted = round(checks.fraction("test_fraction", test_fraction) * n_videos_per_class)
+    n_test = min(max(wanted, 1), n_videos_per_class - 1)
+    out = Path(out)
+    _claim(out, _README.format(
+        name=NAME, line="=" * len(NAME), activities=len(ACTIVITIES), seed=seed,
+        n_videos=n_videos_per_class, n_test=n_test, side=side, fps=fps,
+    ))  # fmt: skip
+    jobs = [(name, number) for number in range(n_videos_per_class) for name in ACTIVITIES]
+    records, timed = [], []
+    for activity, number in track(jobs):
+        split = "test" if number >= n_videos_per_class - n_test else "train"
+        rng = np.random.default_rng([seed, tuple(ACTIVITIES).index(activity), number])
+        video_id = f"{activity}/{number:03d}"
+        plan = make_plan(activity, fps, rng)
+        path = out / f"{video_id}.mp4"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_mp4(path, render(plan, fps, side, rng), fps)
+        records.append(VideoRecord(video_id, (activity,), split, path=f"{video_id}.mp4"))
+        timed.append(_timed(video_id, plan, fps, split))
+    records.sort(key=lambda record: record.video_id)
+    write_timed(out / "annotations.csv", sorted(timed, key=lambda video: video.video_id))
+    _write_csv(out / "videos.csv", records)
+    return VideoDataset("videos", tuple(sorted(ACTIVITIES)), tuple(records), is_multilabel=False)
+
+
+def render(
+    plan: Plan, fps: int, side: int, rng: np.random.Generator
+) -> Iterator[NDArray[np.uint8]]:
+    """Draw the frames of a plan, uint8 of shape (side, side, 3), RGB."""
+    look = draw_look(rng)
+    background = draw_background(side, rng, look.floor)
+    shift_seconds = rng.uniform(0, 10)
+    for frame in range(plan.n_frames):
+        canvas = Canvas(background, look)
+        draw_figure(canvas, plan.action_at(frame), frame / fps + shift_seconds, look)
+        yield canvas.frame()
+
+
+def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int) -> None:
+    """Write H.264 in MP4, on one thread so that the same frames give the same bytes.
+
+    The file appears under its name only when it is whole.
+    """
+    import av
+
+    part = path.with_suffix(".part")
+    with av.open(str(part), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+        stream: Any = None
+        for frame in frames:
+            if stream is None:
+                options = {"preset": "veryfast", "crf": "23", "threads": "1"}
+                stream = container.add_stream("libx264", rate=fps, options=options)
+                stream.height, stream.width = frame.shape[:2]
+                stream.pix_fmt = "yuv420p"
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    part.replace(path)
+
+
+def _claim(out: Path, readme: str) -> None:
+    """Make ``out`` and put the README into it, unless it holds something else."""
+    out.mkdir(parents=True, exist_ok=True)
+    note = out / "README.txt"
+    held = note.read_text(encoding="utf-8") if note.is_file() else ""
+    is_ours = held == readme or not any(out.iterdir())
+    advice = "Take another folder, or remove it first."
+    checks.require(is_ours, "out", "be empty or hold these very data", str(out), advice)
+    note.write_text(readme, encoding="utf-8")
+
+
+def _timed(video_id: str, plan: Plan, fps: int, split: str) -> TimedVideo:
+    intervals = tuple(Interval(b.action, b.start / fps, b.stop / fps) for b in plan.bouts)
+    return TimedVideo(video_id, intervals, split, duration_seconds=plan.n_frames / fps)
+
+
+def _write_csv(file: Path, records: Sequence[VideoRecord]) -> None:
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("path", "labels", "split"))
+        writer.writerows((record.path, record.labels[0], record.split) for record in records)
