@@ -1,0 +1,15 @@
+"""Video files to frames: decoding by exact index, sampling as index arithmetic, transforms."""
+
+from timeception.video.decoding import VideoInfo, VideoReader, decoder_version, probe
+from timeception.video.files import VideoError
+from timeception.video.transforms import PRESETS, Transform
+
+__all__ = [
+    "PRESETS",
+    "Transform",
+    "VideoError",
+    "VideoInfo",
+    "VideoReader",
+    "decoder_version",
+    "probe",
+]

@@ -1,0 +1,185 @@
+"""What can be said about a video file before a frame is decoded, and how its faults are worded.
+
+FFmpeg reads many damaged files without a word and simply stops early. The containers themselves
+say how long they should be: top-level boxes of MP4, the segment of Matroska, the chunks of RIFF.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+HEAD_BYTES = 1024
+ADVICE_REPLACE = "Fetch or export the file again."
+ADVICE_NOT_VIDEO = "Give a video file, or leave this one out."
+
+
+class VideoError(ValueError):
+    """A video that cannot be used as asked: the file, what is wrong and what to do, in one line.
+
+    Attributes:
+        path: the file.
+        problem: what is wrong with it.
+        advice: what to do.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], problem: str, advice: str) -> None:
+        self.path = Path(path)
+        self.problem = problem
+        self.advice = advice
+        super().__init__(str(path), problem, advice)
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}. {self.advice}"
+
+
+def check_readable(path: Path) -> None:
+    """Refuse what is no file of any content, or plain text.
+
+    Raises:
+        VideoError: if ``path`` is missing, a directory, empty, unreadable or text.
+    """
+    if path.is_dir():
+        raise VideoError(path, "is a directory, not a video file", "Give the files inside it.")
+    if not path.exists():
+        raise VideoError(path, "does not exist", "Check the path.")
+    try:
+        head = _head(path)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise VideoError(
+            path, f"cannot be read ({reason})", "Check the disk and rights."
+        ) from error
+    if not head:
+        raise VideoError(path, "is empty (0 bytes)", ADVICE_REPLACE)
+    if _is_text(head):
+        raise VideoError(path, "is a text file, not a video", ADVICE_NOT_VIDEO)
+
+
+def explain_unreadable(path: Path) -> VideoError:
+    """The error for a file that FFmpeg cannot open, from what its first bytes tell."""
+    head = _head(path)
+    if head[4:8] in (b"ftyp", b"mdat", b"wide", b"moov") and not has_mp4_index(path):
+        problem = "is an MP4 without its index (the moov box): recording or download was cut short"
+        return VideoError(path, problem, ADVICE_REPLACE)
+    shortfall = missing_bytes(path)
+    if shortfall:
+        return VideoError(path, f"is cut short by at least {shortfall} bytes", ADVICE_REPLACE)
+    start = head[:8].hex(" ")
+    problem = f"is not a video that FFmpeg can read (it begins with the bytes {start})"
+    return VideoError(path, problem, ADVICE_NOT_VIDEO)
+
+
+def missing_bytes(path: Path) -> int:
+    """Bytes that the container declares beyond the end of the file; 0 if it declares no length.
+
+    Knows MP4 and MOV, Matroska and WebM, AVI, and the fixed packets of MPEG-TS; other formats
+    declare nothing that could be checked.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        head = file.read(HEAD_BYTES)
+        for is_format, declared_end in _FORMATS:
+            if is_format(head):
+                return max(0, declared_end(file, size) - size)
+    return 0
+
+
+def has_mp4_index(path: Path) -> bool:
+    """Whether a whole ``moov`` box stands among the top-level boxes of an MP4 or MOV file."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        return any(kind == b"moov" and end <= size for kind, end in _boxes(file, size))
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether the bytes are printable text; a character cut by the end of ``head`` is allowed."""
+    for cut in range(min(4, len(head))):
+        try:
+            text = head[: len(head) - cut].decode("utf-8")
+        except UnicodeDecodeError:
+            continue
+        return all(letter.isprintable() or letter.isspace() for letter in text.lstrip("\ufeff"))
+    return False
+
+
+def _boxes(file: BinaryIO, size: int) -> list[tuple[bytes, int]]:
+    """Kind and end of every top-level box of an MP4, until one that reaches past the file."""
+    boxes, position = [], 0
+    while position + 8 <= size:
+        file.seek(position)
+        header = file.read(16)
+        length = int.from_bytes(header[:4], "big")
+        if length == 1:  # a 64-bit length follows
+            length = int.from_bytes(header[8:16], "big")
+        elif length == 0:  # to the end of the file
+            length = size - position
+        if length < 8:
+            break
+        position += length
+        boxes.append((header[4:8], position))
+    return boxes
+
+
+def _mp4_end(file: BinaryIO, size: int) -> int:
+    # Junk after the last box is common and harmless, so unknown kinds declare nothing.
+    ends = [end for kind, end in _boxes(file, size) if kind in (b"mdat", b"moov", b"moof")]
+    return max(ends, default=0)
+
+
+def _matroska_end(file: BinaryIO, size: int) -> int:
+    """End of the segment; 0 where its length is unknown, as in live recordings."""
+    file.seek(4)
+    header_length, _ = _ebml_length(file)
+    file.seek(header_length, os.SEEK_CUR)
+    if file.read(4) != b"\x18\x53\x80\x67":
+        return 0
+    length, is_unknown = _ebml_length(file)
+    return 0 if is_unknown else file.tell() + length
+
+
+def _ebml_length(file: BinaryIO) -> tuple[int, bool]:
+    """A length of variable width, and whether it is the reserved value for unknown."""
+    first = (file.read(1) or b"\xff")[0]
+    width = 9 - first.bit_length()
+    value = int.from_bytes(bytes([first]) + file.read(width - 1), "big")
+    mask = (1 << 7 * width) - 1
+    return value & mask, value & mask == mask
+
+
+def _riff_end(file: BinaryIO, size: int) -> int:
+    """End of the last RIFF chunk; files above 1 GB hold several."""
+    position = 0
+    while position + 8 <= size:
+        file.seek(position)
+        header = file.read(8)
+        if header[:4] != b"RIFF":
+            break
+        position += 8 + int.from_bytes(header[4:], "little")
+    return position
+
+
+def _is_ts(head: bytes, packet_bytes: int, sync_at: int) -> bool:
+    syncs = head[sync_at::packet_bytes]
+    return len(syncs) > 2 and set(syncs) == {0x47}
+
+
+def _whole_packets_end(packet_bytes: int) -> Callable[[BinaryIO, int], int]:
+    return lambda file, size: -(-size // packet_bytes) * packet_bytes
+
+
+_FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, int], int]], ...] = (
+    (lambda head: head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free"), _mp4_end),
+    (lambda head: head[:4] == b"\x1a\x45\xdf\xa3", _matroska_end),
+    (lambda head: head[:4] == b"RIFF" and head[8:12] == b"AVI ", _riff_end),
+    (lambda head: _is_ts(head, 188, 0), _whole_packets_end(188)),
+    (lambda head: _is_ts(head, 192, 4), _whole_packets_end(192)),
+)

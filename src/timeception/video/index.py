@@ -1,0 +1,155 @@
+"""Where each frame of a video stands: order of presentation, times, and places to start decoding.
+
+An index is made from the packets alone (demuxing, no decoding) where every packet shows one frame,
+and from decoded frames where that is not so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.video.stream import VideoStream
+
+from timeception.video.source import VideoSource
+
+#: Codecs whose packets each show exactly one frame (field-coded video apart). Others are counted
+#: by decoding: VP8 has hidden frames, MPEG-4 in AVI packs several frames together.
+ONE_FRAME_A_PACKET = frozenset(
+    {"h264", "hevc", "vp9", "av1", "mjpeg", "prores", "dnxhd", "ffv1", "mpeg1video", "mpeg2video"}
+)
+PROGRESSIVE = (0, 1)  # AVFieldOrder: unknown, progressive
+MAX_FPS = 1000.0  # a header that claims more is wrong
+
+
+@dataclass(frozen=True)
+class Packets:
+    """What demuxing a video stream tells of its packets, in the order of the file."""
+
+    pts: tuple[int | None, ...]
+    is_keyframe: tuple[bool, ...]
+    is_encrypted: bool
+    last_duration: int | None  # of the packet presented last, in units of the time base
+
+    @property
+    def has_usable_times(self) -> bool:
+        """Whether every packet has a presentation time of its own."""
+        return None not in self.pts and len(set(self.pts)) == len(self.pts)
+
+
+@dataclass(frozen=True)
+class FrameIndex:
+    """The frames of a video in order of presentation.
+
+    Attributes:
+        n_frames: frames that can be read.
+        pts: strictly ascending presentation times in units of the time base, or ``None`` where the
+            file's times are missing or repeat; frames are then known by counting alone.
+        starts: frame indices at which decoding can begin, ascending; the first is 0.
+        seconds: time of each frame since the first, in seconds.
+        fps: frames per second on average.
+        duration_seconds: from the first frame's appearance to the last one's end.
+    """
+
+    n_frames: int
+    pts: npt.NDArray[np.int64] | None
+    starts: npt.NDArray[np.int64]
+    seconds: npt.NDArray[np.float64]
+    fps: float
+    duration_seconds: float
+
+    def start_for(self, frame: int) -> int:
+        """The last place to start decoding that still shows ``frame``."""
+        return int(self.starts[np.searchsorted(self.starts, frame, side="right") - 1])
+
+
+def scan_packets(packets: Iterable[av.Packet[VideoStream]]) -> Packets:
+    """Read through packets, leaving out empty ones and those that an edit list hides."""
+    pts: list[int | None] = []
+    is_keyframe: list[bool] = []
+    is_encrypted = False
+    latest, last_duration = None, None
+    for packet in packets:
+        if packet.size == 0 or packet.is_discard:
+            continue
+        pts.append(packet.pts)
+        is_keyframe.append(packet.is_keyframe)
+        is_encrypted = is_encrypted or packet.has_sidedata("encryption_info")
+        if packet.pts is not None and (latest is None or packet.pts >= latest):
+            latest, last_duration = packet.pts, packet.duration
+    return Packets(tuple(pts), tuple(is_keyframe), is_encrypted, last_duration)
+
+
+def shows_one_frame_a_packet(source: VideoSource) -> bool:
+    """Whether the frames of a stream can be counted, and told apart, by its packets."""
+    context = source.video.codec_context
+    return (
+        context.codec.canonical_name in ONE_FRAME_A_PACKET
+        and context.field_order in PROGRESSIVE
+        and source.container.format.name != "avi"  # its presentation times are guesses
+    )
+
+
+def is_ascending(pts: Sequence[int | None]) -> bool:
+    """Whether all times are known, each later than the one before."""
+    known = [time for time in pts if time is not None]
+    return len(known) == len(pts) and all(a < b for a, b in pairwise(known))
+
+
+def build_index(pts: Sequence[int | None], packets: Packets, stream: VideoStream) -> FrameIndex:
+    """Make the index of frames with the given presentation times.
+
+    Args:
+        pts: of each frame, in any order if they come from packets.
+        packets: for the places to start at, and the last frame's duration.
+        stream: for the time base and the declared frame rate.
+    """
+    times = [time for time in pts if time is not None]
+    n_frames = len(pts)
+    if len(set(times)) < n_frames or stream.time_base is None:
+        return _counted_index(n_frames, stream)
+    ordered = np.sort(np.array(times, dtype=np.int64))
+    marks = zip(packets.pts, packets.is_keyframe, strict=True)
+    keyframes = [time for time, is_keyframe in marks if is_keyframe and time is not None]
+    starts = np.flatnonzero(np.isin(ordered, keyframes))
+    time_base = stream.time_base
+    elapsed = ordered - ordered[0]
+    if n_frames > 1:
+        fps = float((n_frames - 1) / (int(elapsed[-1]) * time_base))
+    else:
+        fps = _declared_fps(stream)
+    seconds = elapsed * time_base.numerator / time_base.denominator
+    last_seconds = float((packets.last_duration or 0) * time_base) or 1 / fps
+    return FrameIndex(
+        n_frames=n_frames,
+        pts=ordered,
+        starts=np.union1d([0], starts).astype(np.int64),
+        seconds=seconds,
+        fps=fps,
+        duration_seconds=float(seconds[-1]) + last_seconds,
+    )
+
+
+def _counted_index(n_frames: int, stream: VideoStream) -> FrameIndex:
+    """An index without times of its own: the declared frame rate spaces the frames."""
+    fps = _declared_fps(stream)
+    return FrameIndex(
+        n_frames=n_frames,
+        pts=None,
+        starts=np.zeros(1, dtype=np.int64),
+        seconds=np.arange(n_frames) / fps,
+        fps=fps,
+        duration_seconds=n_frames / fps,
+    )
+
+
+def _declared_fps(stream: VideoStream) -> float:
+    """The frame rate that the codec's header, or else the container, declares; 25 if none does."""
+    for rate in (stream.codec_context.framerate, stream.guessed_rate, stream.average_rate):
+        if rate and 0 < rate <= MAX_FPS:
+            return float(rate)
+    return 25.0

@@ -1,0 +1,207 @@
+"""Which frames and segments of a video to take: index arithmetic alone, numpy only.
+
+A segment is the run of successive frames that a video backbone takes at once. A feature bank holds
+segments at a fixed stride (``segment_starts``); a clip is a draw of some of them (``draw``). The
+choices of 2019 are kept under ``legacy_2019_*``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from timeception import checks
+
+IndexArray = npt.NDArray[np.int64]
+
+LEGACY_SEGMENT_FRAMES = 8  # the 2019 recipe fed I3D eight successive frames at a time
+
+
+def segment_starts(n_frames: int, stride: int, frames_per_segment: int) -> IndexArray:
+    """First frames of all whole segments of a video, ``stride`` frames apart.
+
+    Frames after the last whole segment are left out. A video shorter than one segment has one
+    segment, which starts at 0 and repeats the last frame (see ``segment_frames``).
+
+    Args:
+        n_frames: frames in the video.
+        stride: frames from one start to the next; equal to ``frames_per_segment`` the segments
+            touch, below it they overlap.
+        frames_per_segment: frames that the backbone takes at once.
+
+    Returns:
+        Starts in ascending order, at least one.
+
+    Raises:
+        ValueError: if an argument is not a whole number of at least 1.
+
+    Example:
+        >>> segment_starts(30, stride=8, frames_per_segment=8)
+        array([ 0,  8, 16])
+        >>> segment_starts(5, stride=8, frames_per_segment=8)
+        array([0])
+    """
+    checks.positive_int("n_frames", n_frames)
+    checks.positive_int("stride", stride)
+    checks.positive_int("frames_per_segment", frames_per_segment)
+    last_start = max(0, n_frames - frames_per_segment)
+    return np.arange(0, last_start + 1, stride, dtype=np.int64)
+
+
+def segment_frames(
+    start: int | npt.ArrayLike, frames_per_segment: int, n_frames: int
+) -> IndexArray:
+    """Frame indices of the segment (or segments) that begins at ``start``.
+
+    Past the end of the video the last frame is repeated.
+
+    Args:
+        start: first frame, or an array of first frames; each in [0, n_frames).
+        frames_per_segment: frames in one segment.
+        n_frames: frames in the video.
+
+    Shape:
+        ``start`` (...) -> (..., frames_per_segment)
+
+    Returns:
+        Frame indices, each in [0, n_frames).
+
+    Raises:
+        ValueError: if a start lies outside the video or a length is below 1.
+
+    Example:
+        >>> segment_frames(3, frames_per_segment=4, n_frames=5)
+        array([3, 4, 4, 4])
+    """
+    checks.positive_int("frames_per_segment", frames_per_segment)
+    checks.positive_int("n_frames", n_frames)
+    starts = np.asarray(start)
+    is_inside = starts.dtype.kind in "iu" and bool(np.all((starts >= 0) & (starts < n_frames)))
+    checks.require(is_inside, "start", f"hold frame indices in [0, {n_frames})", start)
+    frames: IndexArray = starts.astype(np.int64)[..., None] + np.arange(frames_per_segment)
+    return frames.clip(max=n_frames - 1)
+
+
+def draw(n_available: int, n_timesteps: int, rng: np.random.Generator | None = None) -> IndexArray:
+    """Take ``n_timesteps`` of ``n_available`` segments, spread over all of them, in order.
+
+    The segments are cut into ``n_timesteps`` strata whose sizes differ by at most one, and one
+    segment is taken from each: at random, or the middle one (the lower of two). No segment is taken
+    twice while there are enough; of fewer, every one is taken and indices repeat evenly.
+
+    Args:
+        n_available: segments to choose from.
+        n_timesteps: segments to take.
+        rng: source of the random choice; ``None`` takes the middles, the equidistant draw.
+
+    Shape:
+        (n_timesteps,)
+
+    Returns:
+        Segment indices in [0, n_available), never descending.
+
+    Raises:
+        ValueError: if a count is not a whole number of at least 1.
+
+    Example:
+        >>> draw(9, 3)
+        array([1, 4, 7])
+        >>> draw(3, 6)
+        array([0, 0, 1, 1, 2, 2])
+        >>> draw(9, 3, np.random.default_rng(0))
+        array([2, 4, 7])
+
+    Source: the 2019 recipe drew new segments every epoch and tested on equidistant ones; it did
+        not say how, the strata are ours.
+    """
+    checks.positive_int("n_available", n_available)
+    checks.positive_int("n_timesteps", n_timesteps)
+    edges = np.arange(n_timesteps + 1, dtype=np.int64) * n_available // n_timesteps
+    first = edges[:-1]
+    last = np.maximum(edges[1:] - 1, first)
+    if rng is None:
+        middle: IndexArray = (first + last) // 2
+        return middle
+    return rng.integers(first, last, dtype=np.int64, endpoint=True)
+
+
+def legacy_2019_segment_starts(n_frames: int, n_frames_asked: int) -> IndexArray:
+    """Segment starts as the 2019 code chose them for I3D, to reproduce its features.
+
+    ``n_frames_asked / 8`` segments of 8 frames start at equal steps from frame 0: over the whole
+    video, or over ``n_frames - 8`` if it is shorter than asked, so that its segments overlap. The
+    step is rounded down to a whole number, as the 2019 call of ``numpy.arange`` did. The
+    consequences are kept: the end of the video may stay unseen, and where the step is below 1 the
+    first segment is repeated throughout. For anything but reproduction take ``segment_starts``
+    with ``draw``.
+
+    Args:
+        n_frames: frames in the video; more than 8.
+        n_frames_asked: frames that the recipe takes (256, 512, 1024); a multiple of 8.
+
+    Shape:
+        (n_frames_asked // 8,)
+
+    Returns:
+        First frames, ascending; every segment lies inside the video.
+
+    Raises:
+        ValueError: if the video has 8 frames or fewer, or ``n_frames_asked`` is no multiple of 8.
+
+    Example:
+        >>> legacy_2019_segment_starts(100, 32)
+        array([ 0, 25, 50, 75])
+        >>> legacy_2019_segment_starts(20, 32)
+        array([0, 3, 6, 9])
+
+    Source: the 2019 implementation's sampling for I3D on Charades.
+    """
+    checks.positive_int("n_frames_asked", n_frames_asked)
+    checks.require(
+        n_frames_asked % LEGACY_SEGMENT_FRAMES == 0,
+        "n_frames_asked",
+        f"be a multiple of {LEGACY_SEGMENT_FRAMES}",
+        n_frames_asked,
+    )
+    checks.positive_int("n_frames", n_frames)
+    checks.require(
+        n_frames > LEGACY_SEGMENT_FRAMES,
+        "n_frames",
+        f"be more than {LEGACY_SEGMENT_FRAMES}",
+        n_frames,
+        "The 2019 sampling is not defined for shorter videos; use segment_starts and draw.",
+    )
+    n_segments = n_frames_asked // LEGACY_SEGMENT_FRAMES
+    span = n_frames if n_frames >= n_frames_asked else n_frames - LEGACY_SEGMENT_FRAMES
+    return np.arange(n_segments, dtype=np.int64) * (span // n_segments)
+
+
+def legacy_2019_frames(n_frames: int, n_frames_asked: int) -> IndexArray:
+    """Frame indices as the 2019 code chose them for the 2D-ResNet, to reproduce its features.
+
+    Frames at equal steps of ``n_frames / n_frames_asked`` from frame 0, rounded down after the
+    multiplication in float32; in a video shorter than asked frames repeat.
+
+    Args:
+        n_frames: frames in the video.
+        n_frames_asked: frames that the recipe takes (32, 64, 128).
+
+    Shape:
+        (n_frames_asked,)
+
+    Returns:
+        Frame indices in [0, n_frames), never descending.
+
+    Raises:
+        ValueError: if a count is not a whole number of at least 1.
+
+    Example:
+        >>> legacy_2019_frames(10, 4)
+        array([0, 2, 5, 7])
+
+    Source: the 2019 implementation's sampling for the 2D-ResNet on Charades.
+    """
+    checks.positive_int("n_frames", n_frames)
+    checks.positive_int("n_frames_asked", n_frames_asked)
+    step = np.float32(n_frames / n_frames_asked)
+    return (np.arange(n_frames_asked, dtype=np.float32) * step).astype(np.int64)

@@ -1,0 +1,168 @@
+"""A video stream of an opened file: its packets, and its frames from a given place on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import Discard, Disposition
+from av.video.stream import VideoStream
+
+from timeception.video.files import (
+    ADVICE_NOT_VIDEO,
+    VideoError,
+    check_readable,
+    explain_unreadable,
+)
+
+SEEK_MARGINS_SECONDS = (0, 1, 4)
+PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails  # cover art is not video
+
+
+class SeekError(Exception):
+    """A seek did not land on a keyframe at or before the place asked."""
+
+
+class VideoSource:
+    """Opens a file, chooses a video stream, demuxes and decodes it.
+
+    Args:
+        path: the file.
+        stream: index of the video stream; ``None`` takes the best one.
+        n_threads: decoding threads; 0 takes one a core.
+        skips_damage: leave out what cannot be decoded or only with concealed errors, instead of
+            raising or returning it.
+
+    Raises:
+        VideoError: if the file cannot be opened or has no such stream.
+    """
+
+    def __init__(
+        self, path: Path, stream: int | None = None, n_threads: int = 0, skips_damage: bool = False
+    ) -> None:
+        self.path = path
+        self.skips_damage = skips_damage
+        self._wanted = stream
+        self._seek_margin_seconds = 0
+        # One thread alone leaves out the same frames each time.
+        self._n_threads = 1 if skips_damage else n_threads
+        check_readable(path)
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            # The prefix keeps names such as "a:b.mp4" from being taken for addresses.
+            self.container: InputContainer = av.open(f"file:{self.path}")
+        except (av.FFmpegError, OSError) as error:
+            raise explain_unreadable(self.path) from error
+        try:
+            self.video = self._choose_stream()
+        except VideoError:
+            self.close()
+            raise
+        for other in self.container.streams:
+            if other.index != self.video.index:
+                other.discard = Discard.all
+        self.video.codec_context.thread_type = "AUTO"
+        self.video.codec_context.thread_count = self._n_threads
+
+    def _choose_stream(self) -> VideoStream:
+        streams = self.container.streams
+        videos = [stream for stream in streams.video if not stream.disposition & PICTURES]
+        if not videos:
+            kinds = " and ".join(sorted({stream.type for stream in streams})) or "no stream"
+            problem = f"holds no video stream, only {kinds}"
+            raise VideoError(self.path, problem, ADVICE_NOT_VIDEO)
+        chosen: VideoStream | None = None
+        if self._wanted is None:
+            best = streams.best("video")
+            chosen = next((video for video in videos if video is best), videos[0])
+        else:
+            chosen = next((video for video in videos if video.index == self._wanted), None)
+        if chosen is None:
+            indices = ", ".join(str(video.index) for video in videos)
+            problem = f"has no video stream {self._wanted}"
+            raise VideoError(self.path, problem, f"Its video streams are: {indices}.")
+        if chosen.codec_context is None:
+            problem = f"has a video stream ({chosen.index}) whose codec FFmpeg cannot decode"
+            raise VideoError(self.path, problem, "Re-encode it, for example to H.264.")
+        return chosen
+
+    def close(self) -> None:
+        """Close the file."""
+        self.container.close()
+
+    def rewind(self) -> None:
+        """Go back to the file's start, by opening it anew: no format fails to do that exactly."""
+        self.close()
+        self._open()
+
+    def packets(self) -> Iterator[av.Packet[VideoStream]]:
+        """All packets of the stream from the file's start."""
+        self.rewind()
+        yield from self._demux()
+
+    def frames(self) -> Iterator[av.VideoFrame]:
+        """All frames from the file's start, in order of presentation.
+
+        Raises:
+            av.FFmpegError: if a packet cannot be decoded, unless damage is skipped.
+        """
+        self.rewind()
+        for packet in self._demux():
+            yield from self._decode(packet)
+        if self.skips_damage:  # the file may have broken off before the empty packet
+            yield from self._decode(None)
+
+    def frames_from(self, pts: int) -> Iterator[av.VideoFrame]:
+        """Frames from a keyframe at or before the one with the time ``pts``.
+
+        Frames that come before it may be broken and are the caller's to drop.
+
+        Raises:
+            SeekError: if the seek did not land on a keyframe in time.
+            av.FFmpegError: if a packet cannot be decoded.
+        """
+        for packet in self._seek(pts):
+            yield from self._decode(packet)
+
+    def _seek(self, pts: int) -> Iterator[av.Packet[VideoStream]]:
+        """Packets from a keyframe at or before the one with the time ``pts``.
+
+        Formats without an index (MPEG-TS) land where the *decoding* time fits, which may be past
+        the keyframe; then the seek aims earlier, as do all after it.
+        """
+        for margin_seconds in SEEK_MARGINS_SECONDS:
+            if margin_seconds < self._seek_margin_seconds:
+                continue
+            self._seek_margin_seconds = margin_seconds
+            margin = round(margin_seconds / (self.video.time_base or 1))
+            self.container.seek(pts - margin, stream=self.video)
+            packets = self._demux()
+            for packet in packets:
+                if packet.is_keyframe and packet.pts is not None:
+                    if packet.pts > pts:
+                        break
+                    return itertools.chain([packet], packets)
+        raise SeekError(f"no keyframe found at or before {pts}")
+
+    def _demux(self) -> Iterator[av.Packet[VideoStream]]:
+        """Packets to the end, then the empty one that drains the decoder."""
+        packets = self.container.demux(self.video)
+        try:
+            yield from packets
+        except av.FFmpegError:
+            if not self.skips_damage:
+                raise
+
+    def _decode(self, packet: av.Packet[VideoStream] | None) -> list[av.VideoFrame]:
+        try:
+            frames = self.video.decode(packet if packet and packet.size else None)
+        except av.FFmpegError:
+            if not self.skips_damage:
+                raise
+            return []
+        return [frame for frame in frames if not (self.skips_damage and frame.is_corrupt)]

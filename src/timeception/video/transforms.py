@@ -1,0 +1,213 @@
+"""Frames as they are decoded, made into what a backbone takes: resize, crop, normalise.
+
+A ``Transform`` is a record, so that a feature bank can state its preprocessing and refuse another.
+PyTorch is imported when a transform is called, not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from timeception import checks
+
+INTERPOLATIONS = ("bilinear", "bicubic")
+CHANNEL_ORDERS = ("rgb", "bgr")
+CHUNK_FRAMES = 32  # frames resized at once, so that long clips need little memory beyond the result
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Resize, centre crop and normalise the frames of a clip.
+
+    Values are ``(frame / scale - mean) / std`` per channel. Resizing is antialiased and rounds to
+    whole 8-bit levels, as image files and PIL do.
+
+    Args:
+        resize: short side in pixels after resizing (the long side keeps the ratio, rounded down);
+            ``None`` keeps the size.
+        crop: side of the central square; ``None`` keeps the full frame. An odd margin is rounded
+            as ``round(margin / 2)`` rounds it.
+        interpolation: ``"bilinear"`` or ``"bicubic"``.
+        mean: per channel, in ``channel_order``, after division by ``scale``.
+        std: per channel, in ``channel_order``, after division by ``scale``.
+        scale: what the 8-bit levels are divided by; 1 keeps 0..255.
+        channel_order: of the result; frames come in as RGB.
+        resize_only_up: leave frames alone whose short side is ``resize`` or more.
+
+    Raises:
+        ValueError: if a field is out of range, or ``crop`` exceeds ``resize``.
+
+    Example:
+        >>> import numpy as np
+        >>> frames = np.zeros((2, 120, 160, 3), dtype=np.uint8)
+        >>> PRESETS["imagenet"](frames).shape
+        (3, 2, 224, 224)
+    """
+
+    resize: int | None = 256
+    crop: int | None = 224
+    interpolation: str = "bilinear"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    scale: float = 255.0
+    channel_order: str = "rgb"
+    resize_only_up: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("resize", "crop"):
+            if getattr(self, name) is not None:
+                size = checks.positive_int(name, getattr(self, name), "None leaves it out.")
+                object.__setattr__(self, name, size)
+        if self.resize is not None and self.crop is not None:
+            checks.require(
+                self.crop <= self.resize, "crop", f"fit in resize ({self.resize})", self.crop
+            )
+        checks.one_of("interpolation", self.interpolation, INTERPOLATIONS)
+        checks.one_of("channel_order", self.channel_order, CHANNEL_ORDERS)
+        for name in ("mean", "std"):
+            values = tuple(float(value) for value in getattr(self, name))
+            checks.require(len(values) == 3, name, "be three numbers, one a channel", values)
+            object.__setattr__(self, name, values)
+        checks.require(min(self.std) > 0, "std", "be positive", self.std)
+        checks.require(self.scale > 0, "scale", "be positive", self.scale)
+        object.__setattr__(self, "scale", float(self.scale))
+
+    def __call__(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Apply the transform.
+
+        Args:
+            frames: 8-bit RGB frames of one size.
+
+        Shape:
+            (T, H, W, 3) -> (3, T, H', W')
+
+        Returns:
+            A new, contiguous array.
+
+        Raises:
+            ValueError: if ``frames`` is of another kind or shape, or smaller than the crop.
+        """
+        is_clip = frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[-1] == 3
+        checks.require(
+            is_clip,
+            "frames",
+            "be uint8 of shape (T, H, W, 3)",
+            f"{frames.dtype} of shape {frames.shape}",
+        )
+        n_frames, height, width = frames.shape[:3]
+        top, left, out_height, out_width = self._crop_box(*self.resized_size(height, width))
+        result = np.empty((3, n_frames, out_height, out_width), dtype=np.float32)
+        multiplier, offset = self._affine()
+        for start in range(0, n_frames, CHUNK_FRAMES):
+            part = slice(start, start + CHUNK_FRAMES)
+            sized = self._resized(frames[part])
+            cropped = sized[:, top : top + out_height, left : left + out_width]
+            if self.channel_order == "bgr":
+                cropped = cropped[..., ::-1]
+            np.multiply(cropped.transpose(3, 0, 1, 2), multiplier, out=result[:, part])
+            result[:, part] += offset
+        return result
+
+    def resized_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width in pixels of a frame after resizing, before the crop.
+
+        Example:
+            >>> Transform(resize=256).resized_size(240, 320)
+            (256, 341)
+        """
+        short = min(height, width)
+        if self.resize is None or short == self.resize:
+            return height, width
+        if self.resize_only_up and short > self.resize:
+            return height, width
+        return self.resize * height // short, self.resize * width // short
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width in pixels of what comes out for frames of the given size.
+
+        Example:
+            >>> Transform(crop=None).output_size(240, 320), Transform().output_size(240, 320)
+            ((256, 341), (224, 224))
+        """
+        return self._crop_box(*self.resized_size(height, width))[2:]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, as JSON holds them."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Transform:
+        """Build a transform from ``to_dict``'s fields; unknown ones are errors."""
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            checks.one_of("field", name, known)
+        return cls(**values)
+
+    def replace(self, **changes: Any) -> Transform:
+        """A copy with other fields."""
+        return replace(self, **changes)
+
+    def _crop_box(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Top, left, height and width of the crop in a resized frame."""
+        if self.crop is None:
+            return 0, 0, height, width
+        checks.require(
+            min(height, width) >= self.crop,
+            "frames",
+            f"have sides of at least the crop ({self.crop}) after resizing",
+            f"{height} x {width}",
+            "Set resize, or take a smaller crop.",
+        )
+        top, left = round((height - self.crop) / 2), round((width - self.crop) / 2)
+        return top, left, self.crop, self.crop
+
+    def _affine(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Multiplier and offset per channel that stand for scale, mean and std."""
+        mean, std = np.array(self.mean), np.array(self.std)
+        shape = (3, 1, 1, 1)
+        multiplier = (1 / (self.scale * std)).reshape(shape)
+        return multiplier.astype(np.float32), (-mean / std).reshape(shape).astype(np.float32)
+
+    def _resized(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Frames (T, H, W, 3) of the resized size; the same array where it fits already."""
+        size = self.resized_size(*frames.shape[1:3])
+        if size == frames.shape[1:3]:
+            return frames
+        import torch
+
+        # A contiguous clip seen as (T, 3, H, W) is channels-last, for which torch has an 8-bit
+        # kernel that matches PIL's.
+        images = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
+        sized = torch.nn.functional.interpolate(
+            images, size, mode=self.interpolation, antialias=True
+        )
+        array: npt.NDArray[np.uint8] = sized.permute(0, 2, 3, 1).numpy()
+        return array
+
+
+#: Preprocessing of the families of checkpoints, by name.
+PRESETS: dict[str, Transform] = {
+    # torchvision, timm and most image networks
+    "imagenet": Transform(),
+    # I3D of 2017: [-1, 1]; only a side under 226 is scaled up
+    "i3d": Transform(resize=226, mean=(0.5,) * 3, std=(0.5,) * 3, resize_only_up=True),
+    # PyTorchVideo and PySlowFast
+    "kinetics_045": Transform(mean=(0.45,) * 3, std=(0.225,) * 3),
+    # Caffe2 files of the video non-local networks and long-term feature banks: levels 0..255
+    "caffe2": Transform(mean=(114.75,) * 3, std=(57.375,) * 3, scale=1.0),
+    # kenshohara's 3D-ResNets
+    "kenshohara": Transform(
+        resize=112,
+        crop=112,
+        mean=(0.4345, 0.4051, 0.3775),
+        std=(0.2768, 0.2713, 0.2737),
+    ),
+}
