@@ -1,0 +1,223 @@
+"""``timeception bank import``, ``stat`` and ``check``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Bank = Annotated[Path, typer.Argument(help="The bank's folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    bank = typer.Typer(help="Banks of features.", no_args_is_help=True)
+    bank.command("import")(import_)
+    bank.command()(stat)
+    bank.command()(check)
+    app.add_typer(bank, name="bank")
+
+
+def import_(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            help=".npy, .npz, HDF5, safetensors, PyTorch or pickle files, one a video, told apart "
+            "by content; or folders of them."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The bank's folder; made, or added to.")],
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            help="Order of the axes: T time, C channels, H and W maps, N a single clip. TC, CT, "
+            "TCHW, THWC, CTHW, NTHWC, ... [default: found, or asked for]"
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the features in each file; '*' takes every array as a video of its own. "
+            "[default: the only array]"
+        ),
+    ] = None,
+    fps: Annotated[
+        float,
+        typer.Option(help="Frames per second of the videos; with 1, a second stands for a frame."),
+    ] = 1.0,
+    stride: Annotated[int, typer.Option(min=1, help="Frames from one step to the next.")] = 1,
+    dtype: Annotated[
+        str, typer.Option(help="Stored type: float16, float32 or bfloat16.")
+    ] = "float16",
+    frame_labels: Annotated[
+        str | None,
+        typer.Option(help="Name of an array with a label for every step, beside the features."),
+    ] = None,
+    class_names: Annotated[
+        str | None,
+        typer.Option(
+            help="Names of the labels 0, 1, ...: a,b,c or a text file, one a line, optionally "
+            "after its number. [default: the numbers]"
+        ),
+    ] = None,
+    background: Annotated[
+        str | None, typer.Option(help="Number (or name) of the label that is no action.")
+    ] = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(help="CSV to write the labels to: video,label,start,end in seconds."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace features that do not match.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring features that were made elsewhere into a bank.
+
+    A file that cannot be read never stops the others: it is named, and the exit status is 1.
+    """
+    from timeception.cli.tables import track
+    from timeception.features.importing import FrameLabels, import_features
+    from timeception.features.sources import Source
+
+    if (frame_labels is None) != (annotations is None):
+        raise ValueError("--frame-labels and --annotations must be given together.")
+    if frame_labels is None and (class_names or background):
+        raise ValueError("--class-names and --background need --frame-labels.")
+    labels = None
+    if frame_labels is not None and annotations is not None:
+        names = read_class_names(class_names) if class_names else None
+        labels = FrameLabels(frame_labels, annotations, names, background)
+
+    def show(items: Sequence[Source]) -> Iterable[Source]:
+        return track(items, "importing")
+
+    report = import_features(
+        sources,
+        out,
+        axes=axes,
+        key=key,
+        fps=fps,
+        stride=stride,
+        dtype=dtype,
+        labels=labels,
+        is_overwritten=overwrite,
+        ask=_ask if sys.stdin.isatty() and sys.stderr.isatty() else None,
+        track=show,
+    )
+    if as_json:
+        print(json.dumps(report.to_dict(), indent=2))
+    else:
+        counts = f"{len(report.done)} imported, {len(report.skipped)} there already"
+        print(f"{counts}, {len(report.failed)} failed, read as {report.axes}. Bank: {out}")
+        if report.annotations:
+            print(f"annotations: {report.annotations}")
+    _tell("failed", report.failed)
+
+
+def stat(bank: Bank, as_json: Json = False) -> None:
+    """Say what a bank holds: videos, steps, maps, size, origin, failures."""
+    from timeception.cli.tables import show, table
+    from timeception.features.bank import FeatureBank
+    from timeception.features.inspection import statistics
+
+    found = statistics(FeatureBank(bank))
+    if as_json:
+        print(json.dumps(found, indent=2, sort_keys=True))
+        return
+    lengths = f"{found['n_steps_least']} to {found['n_steps_most']} a video"
+    maps = ", ".join(f"{shape} ({count})" for shape, count in found["maps"].items())
+    rows = [
+        ("videos", str(found["n_videos"])),
+        ("steps", f"{found['n_steps']} ({lengths})"),
+        ("hours", f"{found['hours']:.2f}"),
+        ("maps, CxHxW", maps),
+        ("type", found["dtype"]),
+        ("size", f"{found['n_bytes'] / 1e6:.1f} MB"),
+        ("made by", _origin(found["settings"])),
+        ("fingerprint", found["fingerprint"][:16]),
+        ("failures", str(len(found["failures"]))),
+        ("damaged files", str(len(found["damaged"]))),
+    ]
+    show(table(str(bank), ("", ""), rows))
+    for video_id, failure in found["failures"].items():
+        print(f"failed: {video_id}: {failure['error']}", file=sys.stderr)
+    for video_id, error in found["damaged"].items():
+        print(f"damaged: {video_id}: {error}", file=sys.stderr)
+
+
+def check(
+    bank: Bank,
+    videos: Annotated[
+        list[Path] | None,
+        typer.Option(help="The files the features were made from, or their folder: compare them."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Read a bank whole: files, settings, shapes, numbers; exit status 1 if anything is wrong."""
+    from timeception.cli.tables import track
+    from timeception.features.bank import FeatureBank
+    from timeception.features.inspection import find_problems
+
+    opened = FeatureBank(bank)
+    problems = find_problems(opened, videos or (), lambda ids: track(ids, "checking"))
+    if as_json:
+        report = {"n_videos": len(opened), "problems": problems, "failures": opened.failures}
+        print(json.dumps(report, indent=2, sort_keys=True))
+    elif not problems:
+        n_failures = len(opened.failures)
+        known = f"; {n_failures} video(s) could not be read when it was made" if n_failures else ""
+        print(f"{bank}: {len(opened)} videos, all sound{known}.")
+    _tell("problem", problems)
+
+
+def read_class_names(text: str) -> tuple[str, ...]:
+    """Class names from ``a,b,c``, or from a file with one a line, optionally after its number.
+
+    Raises:
+        ValueError: if a name is empty or occurs twice, or the numbers are not 0, 1, 2, ...
+
+    Example:
+        >>> read_class_names("background, pour,stir")
+        ('background', 'pour', 'stir')
+    """
+    path = Path(text)
+    if not path.is_file():
+        names = [name.strip() for name in text.split(",")]
+    else:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        names = [line for line in lines if line]
+        numbered = [line.split(maxsplit=1) for line in names]
+        if all(len(words) == 2 and words[0].isdecimal() for words in numbered):
+            by_number = {int(number): name for number, name in numbered}
+            if sorted(by_number) != list(range(len(names))):
+                raise ValueError(f"{path} must number its classes 0, 1, 2, ...; got {names[:4]}.")
+            names = [by_number[number] for number in range(len(names))]
+    if not all(names) or len(set(names)) != len(names):
+        raise ValueError(f"class names must be unique and not empty; got {names}.")
+    return tuple(names)
+
+
+def _ask(question: str, options: tuple[str, ...]) -> str:
+    return str(typer.prompt(f"{question} Which is it?", type=str, err=True))
+
+
+def _origin(settings: dict[str, Any]) -> str:
+    backbone = settings.get("backbone")
+    if isinstance(backbone, dict):
+        weights = backbone.get("weights", {})
+        return f"{backbone.get('name')}, {backbone.get('endpoint')}, {weights.get('source')}"
+    return str(settings.get("kind", "unknown"))
+
+
+def _tell(word: str, problems: dict[str, str]) -> None:
+    """Name every problem on the error stream; any makes the exit status 1."""
+    for video_id, text in problems.items():
+        print(f"{word}: {video_id}: {text}", file=sys.stderr)
+    if problems:
+        raise typer.Exit(1)
