@@ -136,6 +136,15 @@ class VideoDataset:
         )
         return replace(self, classes=classes, records=records)
 
+    def labelled(self) -> VideoDataset:
+        """A copy without the records that have no label."""
+        return replace(self, records=tuple(record for record in self.records if record.labels))
+
+    def renamed(self, video_ids: Mapping[str, str]) -> VideoDataset:
+        """A copy whose videos have the ids given by their old id; others keep theirs."""
+        records = (replace(r, video_id=video_ids.get(r.video_id, r.video_id)) for r in self.records)
+        return replace(self, records=tuple(records))
+
     def targets(self) -> NDArray[np.float32]:
         """Multi-hot targets.
 
@@ -234,6 +243,11 @@ class TimedDataset:
         )
         classes = tuple(name for name in self.classes if name not in dropped)
         return replace(self, classes=classes, videos=videos)
+
+    def renamed(self, video_ids: Mapping[str, str]) -> TimedDataset:
+        """A copy whose videos have the ids given by their old id; others keep theirs."""
+        videos = (replace(v, video_id=video_ids.get(v.video_id, v.video_id)) for v in self.videos)
+        return replace(self, videos=tuple(videos))
 
     def to_videos(self) -> VideoDataset:
         """Multi-label data, one record a video: what occurs anywhere in it."""

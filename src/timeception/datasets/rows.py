@@ -1,9 +1,10 @@
-"""Rows of CSV files, read so that every bad one is told at once, by line and value."""
+"""Rows and lines of text files, read so that every bad one is told at once, by line and value."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import TypeVar
 
@@ -59,7 +60,7 @@ def raise_bad(file: str | Path, bad: Sequence[str]) -> None:
     told = [f"  {text}" for text in bad[:MAX_TOLD]]
     if len(bad) > MAX_TOLD:
         told.append(f"  ... {len(bad) - MAX_TOLD} more")
-    raise ValueError("\n".join([f"{file}: {len(bad)} bad rows.", *told]))
+    raise ValueError("\n".join([f"{file}: {len(bad)} bad lines.", *told]))
 
 
 def read_text(file: str | Path) -> str:
@@ -76,13 +77,41 @@ def read_text(file: str | Path) -> str:
         raise ValueError(f"{file} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from None
 
 
+def read_lines(file: str | Path, parse: Callable[[str], Record]) -> list[Record]:
+    """Parse every line of a text file, spaces at its ends taken off, blank lines left out.
+
+    Args:
+        file: UTF-8 text.
+        parse: makes a record of a line; a ``ValueError`` of its marks the line as bad.
+
+    Raises:
+        ValueError: if the file is missing, is no text or has bad lines, told as by ``read_rows``.
+    """
+    records, bad = [], []
+    for number, line in enumerate(read_text(file).split("\n"), start=1):
+        try:
+            if line.strip():
+                records.append(parse(line.strip()))
+        except ValueError as error:
+            bad.append(f"line {number}: {error}")
+    raise_bad(file, bad)
+    return records
+
+
+def has_columns(file: Path, columns: Sequence[str]) -> bool:
+    """Whether the first line of a file names all of ``columns``."""
+    with file.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+        header = next(csv.reader(stream), [])
+    return set(columns) <= {name.strip() for name in header}
+
+
 def read_csv(file: Path, columns: Sequence[str]) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Read the header, and the other rows with their line numbers, blank lines left out.
 
     Raises:
         ValueError: if the file is missing, is no CSV text, or its header lacks one of ``columns``.
     """
-    reader = csv.reader(read_text(file).splitlines(keepends=True), strict=True)
+    reader = csv.reader(StringIO(read_text(file), newline=""), strict=True)
     try:
         rows = [(reader.line_num, [field.strip() for field in row]) for row in reader]
     except csv.Error as error:

@@ -55,23 +55,33 @@ def read_timed(file: str | Path, classes: Sequence[str] | None = None) -> TimedD
 
 
 def write_timed(file: str | Path, videos: Iterable[TimedVideo]) -> None:
-    """Write the CSV that ``read_timed`` reads, times to the millisecond."""
+    """Write the CSV that ``read_timed`` reads, times to the nanosecond.
+
+    Coarser times would let an action reach into the step after its last.
+    """
     with Path(file).open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow((*COLUMNS, "split"))
         for video in videos:
             for i in video.intervals:
-                times = f"{i.start_seconds:.3f}", f"{i.end_seconds:.3f}"
+                times = _decimal(i.start_seconds), _decimal(i.end_seconds)
                 writer.writerow((video.video_id, i.label, *times, video.split))
             if not video.intervals:
                 writer.writerow((video.video_id, "", "", "", video.split))
 
 
-def parse_interval(label: str, start: str, end: str) -> Interval:
+def parse_interval(label: str, start: str, end: str, *, ordered: bool = True) -> Interval:
     """Make an interval of three fields of text.
 
+    Args:
+        label: name of a class.
+        start: seconds.
+        end: seconds.
+        ordered: require that the end is after the start. Official files hold a few intervals of
+            which this is not true; their labels count all the same.
+
     Raises:
-        ValueError: if the label is empty, or the times are no finite numbers with 0 <= start < end.
+        ValueError: if the label is empty, or a time is no finite number of at least 0.
 
     Example:
         >>> parse_interval("c092", "11.90", "21.20")
@@ -79,7 +89,7 @@ def parse_interval(label: str, start: str, end: str) -> Interval:
     """
     checks.require(bool(label), "label", "be a class name", label)
     start_seconds, end_seconds = seconds("start", start), seconds("end", end)
-    is_after = end_seconds > start_seconds
+    is_after = not ordered or end_seconds > start_seconds
     checks.require(is_after, "end", f"be after the start ({start}), in seconds", end)
     return Interval(label, start_seconds, end_seconds)
 
@@ -120,6 +130,10 @@ def intervals_of_frames(
                 found.append(Interval(labels[start], start / fps, stop / fps))
             start = stop
     return tuple(found)
+
+
+def _decimal(value: float) -> str:
+    return f"{value:.9f}".rstrip("0").rstrip(".")
 
 
 def _by_time(interval: Interval) -> tuple[float, float, str]:

@@ -1,0 +1,144 @@
+"""``timeception data``: make synthetic videos, check data sets, time labels of frames."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from timeception.datasets.check import CheckReport
+
+MAX_SHOWN = 10  # places shown of one finding; --json has all
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group to the application."""
+    group = typer.Typer(help="Make and check data sets.", no_args_is_help=True)
+    group.command()(synthesize)
+    group.command()(check)
+    group.command()(timed)
+    app.add_typer(group, name="data")
+
+
+def synthesize(
+    out: Annotated[Path, typer.Argument(help="New folder for the videos and annotations.")],
+    videos_per_class: Annotated[
+        int, typer.Option(min=2, help="Videos of each of the 6 activities, 7 to 8 s each.")
+    ] = 20,
+    test_fraction: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of each activity's videos for testing.")
+    ] = 0.3,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    fps: Annotated[int, typer.Option(min=1, help="Frames per second.")] = 12,
+    side: Annotated[
+        int, typer.Option(min=32, help="Height and width of the frames, pixels.")
+    ] = 256,
+) -> None:
+    """Make videos of synthetic complex activities that differ only in order or extent in time.
+
+    Writes OUT/ACTIVITY/NNN.mp4, videos.csv (path,labels,split), annotations.csv
+    (video,label,start,end) and README.txt. The same command takes up a run that was broken off.
+    """
+    from timeception.datasets.synthetic import make_synthetic_activities
+
+    dataset = make_synthetic_activities(
+        out,
+        videos_per_class,
+        seed,
+        test_fraction=test_fraction,
+        fps=fps,
+        side=side,
+        track=_progress("making synthetic videos"),
+    )
+    sizes = ", ".join(f"{len(dataset.subset(split))} {split}" for split in dataset.splits)
+    print(f"{len(dataset)} synthetic videos of {len(dataset.classes)} activities ({sizes}): {out}")
+
+
+def check(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder with the annotations; their kind is told from the files.")
+    ],
+    videos: Annotated[
+        Path | None, typer.Option(help="Folder with the video files. [default: the same folder]")
+    ] = None,
+    open_files: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open every file for its duration.")
+    ] = True,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Seconds by which a file and its annotation may differ.")
+    ] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every place.")] = False,
+) -> None:
+    """Check a data set: counts, missing, extra and duplicate videos, classes, durations.
+
+    Knows Charades, Breakfast, MultiTHUMOS and Kinetics-400 in their official form, CSV files of
+    videos or of timed actions, and a folder a class. Exit status 1 if something is wrong.
+    """
+    from timeception.datasets.check import check_folder
+    from timeception.video import probe
+
+    report = check_folder(
+        folder,
+        videos,
+        seconds_of=(lambda path: probe(path).duration_seconds) if open_files else None,
+        tolerance_seconds=tolerance,
+        track=_progress("opening videos"),
+    )
+    if as_json:
+        print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        _print_check(report)
+    if not report.is_ok:
+        raise typer.Exit(1)
+
+
+def timed(
+    labels: Annotated[
+        Path, typer.Argument(help="Folder of files with a label for every frame: .txt, .npy, .npz.")
+    ],
+    out: Annotated[Path, typer.Option(help="The CSV to write: video,label,start,end in seconds.")],
+    fps: Annotated[float, typer.Option(min=0, help="Labels per second (of features: steps).")],
+    key: Annotated[str | None, typer.Option(help="Name of the labels within .npz files.")] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(help="Label to leave out, such as a background. Repeatable.")
+    ] = None,
+    names: Annotated[
+        Path | None, typer.Option(help="File of 'index name' lines that names numbered labels.")
+    ] = None,
+) -> None:
+    """Turn a label for every frame (or step) into timed annotations, one row a run of labels."""
+    from timeception.datasets.frame_labels import read_frame_labels
+    from timeception.datasets.timed import write_timed
+
+    found = read_frame_labels(labels, fps, key=key, ignored=ignore or (), names=names)
+    write_timed(out, found.videos)
+    n_actions = sum(len(video.intervals) for video in found.videos)
+    print(f"{out}: {n_actions} actions of {len(found.classes)} classes in {len(found)} videos")
+
+
+def _progress(description: str) -> Callable[[Sequence[Any]], Iterable[Any]]:
+    from timeception.cli.tables import track
+
+    return partial(track, description=description)
+
+
+def _print_check(report: CheckReport) -> None:
+    from timeception.cli.tables import show, table
+
+    print(f"{report.folder}: {report.title}, {report.n_video_files} video files")
+    if report.counts:
+        rows = [(n, str(f), "" if k is None else str(k)) for n, (f, k) in report.counts.items()]
+        show(table("counts", ("", "found", "known"), rows))
+    for finding in report.findings:
+        mark = "WRONG" if finding.is_problem else "note"
+        print(f"{mark}: {finding.what} ({len(finding.items)})")
+        for item in finding.items[:MAX_SHOWN]:
+            print(f"  {item}")
+        if len(finding.items) > MAX_SHOWN:
+            print(f"  ... {len(finding.items) - MAX_SHOWN} more; --json has all")
+    print("in order" if report.is_ok else "something is wrong")

@@ -1,0 +1,153 @@
+"""Breakfast: 10 activities of 48 unit actions, from a label for every frame.
+
+Source: Kuehne, Arslan, Serre, "The Language of Actions", CVPR 2014; the files ``mapping.txt`` and
+``groundTruth/*.txt`` as the action-segmentation benchmarks hand them on.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from timeception import checks
+from timeception.datasets.records import TimedDataset, TimedVideo, VideoDataset, VideoRecord
+from timeception.datasets.rows import raise_bad, read_lines
+from timeception.datasets.timed import intervals_of_frames
+
+FPS = 15.0
+MAPPING_FILE = "mapping.txt"
+LABELS_FOLDER = "groundTruth"
+ACTIVITIES = (
+    *("cereals", "coffee", "friedegg", "juice", "milk"),
+    *("pancake", "salat", "sandwich", "scrambledegg", "tea"),
+)
+FIRST_PERSON, FIRST_TEST_PERSON, LAST_PERSON = 3, 47, 54
+
+_NAME = re.compile(r"P(?P<person>\d\d)_[a-z]+\d\d_P(?P=person)_(?P<activity>[a-z]+)")
+_ON_DISK = re.compile(r"(?:.*/)?(P\d\d)/([a-z]+\d*)/(\1_[a-z]+?)(_ch1)?")
+
+
+def read_breakfast(folder: str | Path) -> TimedDataset:
+    """Read the unit actions: 48-way multi-label, background (``SIL``) among them.
+
+    The split is the long-form one: persons P03 to P46 train, P47 to P54 test.
+
+    Args:
+        folder: holds ``mapping.txt`` (``index name`` lines) and ``groundTruth/NAME.txt``, one
+            label a line, one line a frame at 15 per second.
+
+    Returns:
+        Classes in the order of the mapping; ids such as ``P03_cam01_P03_cereals``.
+
+    Raises:
+        ValueError: for each bad line (an unknown label), told by file and line, and for names of
+            no known person or activity.
+    """
+    folder = Path(folder)
+    classes = read_mapping(folder / MAPPING_FILE)
+    files = sorted((folder / LABELS_FOLDER).glob("*.txt"))
+    checks.require(bool(files), f"{folder / LABELS_FOLDER}", "hold label files", "none")
+    _check_names([file.stem for file in files])
+    videos = tuple(_read_labels(file, classes) for file in files)
+    return TimedDataset("breakfast", tuple(classes), videos)
+
+
+def read_breakfast_activities(folder: str | Path) -> VideoDataset:
+    """Read the activities: 10-way single-label, from the names of the label files alone.
+
+    Args:
+        folder: as for ``read_breakfast``.
+
+    Raises:
+        ValueError: for names of no known person or activity.
+    """
+    names = sorted(file.stem for file in (Path(folder) / LABELS_FOLDER).glob("*.txt"))
+    checks.require(bool(names), f"{Path(folder) / LABELS_FOLDER}", "hold label files", "none")
+    _check_names(names)
+    records = tuple(VideoRecord(n, (name_parts(n)[1],), split_of(n)) for n in names)
+    return VideoDataset("breakfast activities", ACTIVITIES, records, is_multilabel=False)
+
+
+def read_mapping(file: str | Path) -> list[str]:
+    """Read ``0 SIL`` lines: class names by index.
+
+    Raises:
+        ValueError: for each line whose index is out of order, or without a name.
+    """
+    names: list[str] = []
+
+    def parse(line: str) -> None:
+        parts = line.split()
+        is_next = len(parts) == 2 and parts[0] == str(len(names))
+        checks.require(is_next, "class", f"be '{len(names)} NAME'", line)
+        names.append(parts[1])
+
+    read_lines(file, parse)
+    checks.require(bool(names), f"{file}", "hold 'index name' lines", "none")
+    return names
+
+
+def name_parts(name: str) -> tuple[int, str]:
+    """Person and activity of a video's name.
+
+    Raises:
+        ValueError: if the name has another form, or the person or activity is unknown.
+
+    Example:
+        >>> name_parts("P03_cam01_P03_cereals")
+        (3, 'cereals')
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise ValueError(checks.problem("video", "be named like P03_cam01_P03_cereals", name))
+    person = int(match["person"])
+    is_known = FIRST_PERSON <= person <= LAST_PERSON
+    checks.require(is_known, f"person of {name}", "be one of P03 to P54", match["person"])
+    checks.one_of(f"activity of {name}", match["activity"], ACTIVITIES)
+    return person, match["activity"]
+
+
+def split_of(name: str) -> str:
+    """Split of a video by its person: ``train`` up to P46, ``test`` from P47.
+
+    Example:
+        >>> split_of("P46_webcam01_P46_tea"), split_of("P47_webcam01_P47_tea")
+        ('train', 'test')
+    """
+    return "train" if name_parts(name)[0] < FIRST_TEST_PERSON else "test"
+
+
+def name_on_disk(video_id: str) -> str:
+    """Name of a video from its path in the official folders; other paths give their last part.
+
+    The stereo camera's files end in ``_ch0`` and ``_ch1``; the labels are for ``_ch1``.
+
+    Example:
+        >>> name_on_disk("P03/cam01/P03_cereals"), name_on_disk("P12/stereo/P12_tea_ch1")
+        ('P03_cam01_P03_cereals', 'P12_stereo01_P12_tea')
+        >>> name_on_disk("videos/P03_cam01_P03_cereals")
+        'P03_cam01_P03_cereals'
+    """
+    match = _ON_DISK.fullmatch(video_id)
+    if match is None:
+        return video_id.rsplit("/", 1)[-1]
+    person, camera, name, _ = match.groups()
+    return f"{person}_{'stereo01' if camera == 'stereo' else camera}_{name}"
+
+
+def _read_labels(file: Path, classes: list[str]) -> TimedVideo:
+    labels = read_lines(file, lambda line: str(checks.one_of("label", line, classes)))
+    checks.require(bool(labels), f"{file}", "hold a label for every frame", "an empty file")
+    duration_seconds = len(labels) / FPS
+    intervals = intervals_of_frames(labels, FPS)
+    return TimedVideo(file.stem, intervals, split_of(file.stem), duration_seconds=duration_seconds)
+
+
+def _check_names(names: list[str]) -> None:
+    bad = []
+    for name in names:
+        try:
+            name_parts(name)
+        except ValueError as error:
+            bad.append(str(error))
+    raise_bad(LABELS_FOLDER, bad)

@@ -1,0 +1,90 @@
+"""Charades: household activities, 157 classes, from its official CSV files.
+
+Source: Sigurdsson et al., "Hollywood in Homes", ECCV 2016; the files of ``Charades.zip``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from timeception import checks
+from timeception.datasets.records import Interval, TimedDataset, TimedVideo
+from timeception.datasets.rows import Row, read_lines, read_rows
+from timeception.datasets.timed import parse_interval, seconds
+
+FILES = {"train": "Charades_v1_train.csv", "test": "Charades_v1_test.csv"}
+CLASSES_FILE = "Charades_v1_classes.txt"
+
+
+def read_charades(folder: str | Path) -> TimedDataset:
+    """Read ``Charades_v1_{train,test}.csv`` and ``Charades_v1_classes.txt``.
+
+    Of the CSV files the columns ``id``, ``actions`` (``c092 11.90 21.20;c147 0.00 12.60``, or
+    nothing) and ``length`` (seconds) are read.
+
+    Args:
+        folder: holds the three files.
+
+    Returns:
+        Every video, those without an action too (``to_videos().labelled()`` leaves them out).
+        Class names are the lines of the classes file: ``c092 Opening a window``. Actions stand as
+        in the file, a few of them end before they start.
+
+    Raises:
+        ValueError: for each bad row (an unknown class, a malformed action, a video that is listed
+            twice, within a file or across the two), told by line number.
+    """
+    folder = Path(folder)
+    classes = read_classes(folder / CLASSES_FILE)
+    listed: dict[str, str] = {}
+    videos = [
+        video
+        for split, name in FILES.items()
+        for video in _read_split(folder / name, split, classes, listed)
+    ]
+    return TimedDataset("charades", tuple(classes.values()), tuple(videos))
+
+
+def _read_split(
+    file: Path, split: str, classes: dict[str, str], listed: dict[str, str]
+) -> list[TimedVideo]:
+    """Read one CSV; ``listed`` has the file of every video so far, and is added to."""
+
+    def parse(row: Row) -> TimedVideo:
+        video_id = row["id"]
+        checks.require(bool(video_id), "id", "name a video", video_id)
+        advice = f"It stands in {listed.get(video_id)} already."
+        checks.require(video_id not in listed, "id", "occur once", video_id, advice)
+        listed[video_id] = file.name
+        intervals = tuple(_action(text, classes) for text in row["actions"].split(";") if text)
+        length = seconds("length", row["length"]) if row["length"] else None
+        return TimedVideo(video_id, intervals, split, duration_seconds=length)
+
+    return read_rows(file, ("id", "actions"), parse, optional=("length",))
+
+
+def read_classes(file: str | Path) -> dict[str, str]:
+    """Read ``c000 Holding some clothes`` lines: the whole line by its id.
+
+    Raises:
+        ValueError: for each line that does not begin with ``c`` and three digits, in order.
+    """
+    classes: dict[str, str] = {}
+
+    def parse(line: str) -> None:
+        expected = f"c{len(classes):03d}"
+        name = line.split(" ", 1)
+        checks.require(
+            len(name) == 2 and name[0] == expected, "class", f"be '{expected} NAME'", line
+        )
+        classes[name[0]] = line
+
+    read_lines(file, parse)
+    return classes
+
+
+def _action(text: str, classes: dict[str, str]) -> Interval:
+    parts = text.split()
+    checks.require(len(parts) == 3, "actions", "be 'c000 START END;...'", text)
+    checks.require(parts[0] in classes, "actions", f"name one of {len(classes)} classes", parts[0])
+    return parse_interval(classes[parts[0]], parts[1], parts[2], ordered=False)

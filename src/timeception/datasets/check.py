@@ -1,0 +1,194 @@
+"""Whether a data set on disk is whole: its annotations, its video files, and both together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from timeception.datasets.files import find_videos
+from timeception.datasets.kinds import Dataset, Kind, count, recognise
+from timeception.datasets.records import TimedDataset
+
+DURATION_TOLERANCE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found, with all the places where it holds.
+
+    Args:
+        what: such as ``missing videos``.
+        items: the places: ids, files or sentences.
+        is_problem: whether it makes the check fail; otherwise it is worth knowing.
+    """
+
+    what: str
+    items: tuple[str, ...]
+    is_problem: bool = True
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check found.
+
+    Args:
+        kind: key of the kind of data set.
+        title: its name for people.
+        folder: the folder with the annotations.
+        counts: by name, what was found and what a complete copy has (``None``: not known).
+        n_video_files: video files found.
+        findings: problems first.
+    """
+
+    kind: str
+    title: str
+    folder: str
+    counts: dict[str, tuple[int, int | None]]
+    n_video_files: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether no finding is a problem."""
+        return not any(finding.is_problem for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, as JSON holds them."""
+        return {
+            "kind": self.kind,
+            "folder": self.folder,
+            "is_ok": self.is_ok,
+            "counts": {n: {"found": f, "known": k} for n, (f, k) in self.counts.items()},
+            "n_video_files": self.n_video_files,
+            "findings": [
+                {"what": f.what, "is_problem": f.is_problem, "items": list(f.items)}
+                for f in self.findings
+            ],
+        }
+
+
+def check_folder(
+    folder: str | Path,
+    videos: str | Path | None = None,
+    *,
+    seconds_of: Callable[[Path], float] | None = None,
+    tolerance_seconds: float = DURATION_TOLERANCE_SECONDS,
+    track: Callable[[Sequence[Any]], Iterable[Any]] = iter,
+) -> CheckReport:
+    """Check a data set.
+
+    Args:
+        folder: with the annotations; which kind they are is told from the files.
+        videos: folder with the video files, anywhere below it; ``None`` is ``folder``.
+        seconds_of: gives the duration of a video file, or raises ``ValueError`` if it is broken;
+            ``None`` does not open the files.
+        tolerance_seconds: by which a file and its annotation may differ.
+        track: wraps the opening of the files, such as a progress bar.
+
+    Raises:
+        ValueError: if the folder holds no data set of a known kind.
+    """
+    kind = recognise(folder)
+    try:
+        dataset = kind.read(Path(folder))
+        files = find_videos(videos or folder)
+    except ValueError as error:
+        told = Finding("cannot be read", tuple(str(error).splitlines()))
+        return CheckReport(kind.key, kind.title, str(folder), {}, 0, (told,))
+    found = count(dataset)
+    names = dict.fromkeys((*found, *kind.known))
+    counts = {name: (found.get(name, 0), kind.known.get(name)) for name in names}
+    paths, findings = _match(kind, dataset, files)
+    findings += [_differing(counts), *_about_labels(dataset)]
+    if seconds_of is not None:
+        told_seconds = kind.seconds_of(dataset)
+        findings += _about_files(dataset, paths, told_seconds, seconds_of, tolerance_seconds, track)
+    findings = sorted((f for f in findings if f.items), key=lambda f: not f.is_problem)
+    return CheckReport(kind.key, kind.title, str(folder), counts, len(files), tuple(findings))
+
+
+def _match(
+    kind: Kind, dataset: Dataset, files: dict[str, Path]
+) -> tuple[dict[str, Path], list[Finding]]:
+    """The file of each video, and what is missing, extra or twice."""
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for file_id in files:
+        name = kind.name_of(file_id)
+        if name is not None:
+            by_name[name].append(file_id)
+    wanted = set(dataset.video_ids)
+    twice = [f"{n}: {', '.join(ids)}" for n, ids in by_name.items() if len(ids) > 1]
+    extra = [file_id for n, ids in by_name.items() if n not in wanted for file_id in ids]
+    paths = {n: files[by_name[n][0]] for n in dataset.video_ids if n in by_name}
+    missing = [name for name in dataset.video_ids if name not in by_name]
+    return paths, [
+        Finding("missing videos", tuple(missing)),
+        Finding("extra videos, not in the annotations", tuple(extra)),
+        Finding("duplicate ids, several files for one video", tuple(twice)),
+    ]
+
+
+def _differing(counts: dict[str, tuple[int, int | None]]) -> Finding:
+    items = [f"{n}: {f}, known {k}" for n, (f, k) in counts.items() if k is not None and f != k]
+    return Finding("counts that differ from the known ones", tuple(items))
+
+
+def _about_labels(dataset: Dataset) -> list[Finding]:
+    """Classes without positives, overall and by split; odd times."""
+    videos = dataset.videos if isinstance(dataset, TimedDataset) else dataset.records
+    held = {
+        split: {n for v in videos if v.split == split for n in v.labels} for split in dataset.splits
+    }
+    anywhere = set().union(*held.values())
+    findings = [
+        Finding("classes without positives", tuple(n for n in dataset.classes if n not in anywhere))
+    ]
+    for split in filter(None, dataset.splits):
+        names = tuple(n for n in dataset.classes if n in anywhere and n not in held[split])
+        findings.append(Finding(f"classes without positives in {split}", names, is_problem=False))
+    if isinstance(dataset, TimedDataset):
+        odd = tuple(
+            f"{v.video_id}: {i.label} {i.start_seconds:g} to {i.end_seconds:g} s"
+            for v in dataset.videos
+            for i in v.intervals
+            if i.end_seconds <= i.start_seconds
+        )
+        findings.append(Finding("actions that do not end after they start", odd, is_problem=False))
+    return findings
+
+
+def _about_files(
+    dataset: Dataset,
+    paths: dict[str, Path],
+    told_seconds: dict[str, float],
+    seconds_of: Callable[[Path], float],
+    tolerance_seconds: float,
+    track: Callable[[Sequence[Any]], Iterable[Any]],
+) -> list[Finding]:
+    """Broken files, durations that disagree, actions after the end."""
+    starts: dict[str, float] = {}
+    if isinstance(dataset, TimedDataset):
+        starts = {
+            v.video_id: max((i.start_seconds for i in v.intervals), default=0.0)
+            for v in dataset.videos
+        }
+    broken, differing, late = [], [], []
+    for name, path in track(list(paths.items())):
+        try:
+            seconds = seconds_of(path)
+        except ValueError as error:
+            broken.append(str(error))
+            continue
+        told = told_seconds.get(name, seconds)
+        if abs(told - seconds) > tolerance_seconds:
+            differing.append(f"{name}: file {seconds:.2f} s, annotation {told:.2f} s")
+        if starts.get(name, 0.0) > seconds + tolerance_seconds:
+            late.append(f"{name}: action at {starts[name]:.2f} s, file ends at {seconds:.2f} s")
+    return [
+        Finding("videos that cannot be read", tuple(broken)),
+        Finding("durations that disagree with the files", tuple(differing)),
+        Finding("actions after the end of the file", tuple(late)),
+    ]
