@@ -10,7 +10,6 @@ import csv
 import io
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -102,7 +101,8 @@ def evaluate(
         equidistant=measure(equidistant),
         average_of_draws=measure(average),
         classes_without_positives=[
-            name for name, count in zip(problem.classes, subset.targets.sum(axis=0), strict=True)
+            name
+            for name, count in zip(problem.classes, subset.targets.sum(axis=0), strict=True)
             if not count
         ],
         left_out=list(problem.left_out),

@@ -12,6 +12,7 @@ import lightning
 import numpy as np
 import torch
 import torch.nn.functional as F
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor, nn
@@ -22,8 +23,6 @@ from timeception.training.draws import FeatureDraws, epoch_order
 from timeception.training.problem import Problem, Subset
 from timeception.training.recipe import Recipe, TrainingSection
 from timeception.training.runs import Run
-
-logger = logging.getLogger(__name__)
 
 
 class DrawDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -79,12 +78,13 @@ class EquidistantSampler(Sampler[tuple[int | None, int]]):
 class HeadTraining(lightning.LightningModule):
     """The loss, the optimiser and the metrics of a head trained alone."""
 
-    def __init__(self, head: nn.Module, problem: Problem, settings: TrainingSection) -> None:
+    def __init__(self, head: nn.Module, problem: Problem, recipe: Recipe) -> None:
         super().__init__()
         self.head = head
+        self.seed = recipe.seed
         self.is_multilabel = problem.is_multilabel
         self.classes = problem.classes
-        self.settings = settings
+        self.settings = recipe.training
         self._scores: list[Tensor] = []
         self._targets: list[Tensor] = []
 
@@ -95,6 +95,11 @@ class HeadTraining(lightning.LightningModule):
         return F.cross_entropy(
             logits, targets.argmax(dim=1), label_smoothing=self.settings.label_smoothing
         )
+
+    def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
+        """Seed dropout by epoch and batch: a resumed training equals one that was never stopped."""
+        place = np.random.SeedSequence([self.seed, self.current_epoch, batch_index])
+        torch.manual_seed(int(place.generate_state(1)[0]))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Loss of one batch."""
@@ -127,7 +132,10 @@ class HeadTraining(lightning.LightningModule):
         """Adam, AdamW or SGD, with a constant or a cosine learning rate, warmed up linearly."""
         optimizer = make_optimizer(self.head.parameters(), self.settings)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate_factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "epoch"},
+        }
 
     def _learning_rate_factor(self, epoch: int) -> float:
         return learning_rate_factor(epoch, self.settings)
@@ -166,18 +174,19 @@ def fit(head: nn.Module, problem: Problem, recipe: Recipe, run: Run) -> nn.Modul
         The head with the weights of the best validation mAP, or the last ones where the recipe
         has no validation videos.
     """
-    module = HeadTraining(head, problem, recipe.training)
+    module = HeadTraining(head, problem, recipe)
     keep_best = problem.validation is not None
     best = ModelCheckpoint(
         run.checkpoints, "best", monitor="validation_map" if keep_best else None, mode="max"
     )
-    trainer = make_trainer(recipe, run, [best] if keep_best else [])
     last = run.checkpoints / "last.ckpt"
+    validation = _loader(problem.validation, recipe, False) if problem.validation else None
     with _quiet_lightning():
+        trainer = make_trainer(recipe, run, [best] if keep_best else [])
         trainer.fit(
             module,
-            _loader(problem.train, recipe),
-            _loader(problem.validation, recipe, is_training=False) if problem.validation else None,
+            _loader(problem.train, recipe, True),
+            validation,
             ckpt_path=last if last.exists() else None,
             weights_only=True,
         )
@@ -190,15 +199,25 @@ def fit(head: nn.Module, problem: Problem, recipe: Recipe, run: Run) -> nn.Modul
 
 
 def make_trainer(recipe: Recipe, run: Run, callbacks: list[Callback]) -> lightning.Trainer:
-    """A trainer that logs to CSV and TensorBoard and keeps the last checkpoint."""
+    """A trainer that logs to CSV and TensorBoard and keeps the last checkpoint.
+
+    Each start of a training logs into its own ``logs/part_N``: Lightning would delete the curve of
+    an interrupted one.
+    """
     settings = recipe.training
+    part = f"part_{len(list(run.logs.glob('part_*'))) + 1}"
     last = ModelCheckpoint(
-        run.checkpoints, "last", every_n_epochs=settings.checkpoint_every, enable_version_counter=False
+        run.checkpoints,
+        "last",
+        every_n_epochs=settings.checkpoint_every,
+        enable_version_counter=False,
     )
     progress = [RichProgressBar()] if sys.stderr.isatty() else []
     return lightning.Trainer(
         max_epochs=settings.epochs,
-        logger=[CSVLogger(run.logs, name=None, version=""), TensorBoardLogger(run.logs, name=None, version="")],
+        logger=[
+            logger(run.logs, name=None, version=part) for logger in (CSVLogger, TensorBoardLogger)
+        ],
         callbacks=[*callbacks, last, *progress],
         enable_progress_bar=bool(progress),
         enable_model_summary=False,
@@ -208,7 +227,7 @@ def make_trainer(recipe: Recipe, run: Run, callbacks: list[Callback]) -> lightni
     )
 
 
-def _loader(subset: Subset, recipe: Recipe, is_training: bool = True) -> DataLoader[Any]:
+def _loader(subset: Subset, recipe: Recipe, is_training: bool) -> DataLoader[Any]:
     size, workers = recipe.training.batch_size, recipe.training.workers
     sampler: Sampler[Any] = (
         EpochSampler(len(subset), size, recipe.seed)
@@ -219,11 +238,12 @@ def _loader(subset: Subset, recipe: Recipe, is_training: bool = True) -> DataLoa
 
 
 class _quiet_lightning(warnings.catch_warnings):  # noqa: N801 - reads as a statement
-    """Silence Lightning's advice that does not apply: loading from a mapped bank is fast."""
+    """Silence Lightning's advice that does not apply, such as more workers for a mapped bank."""
 
     def __enter__(self) -> Any:
         result = super().__enter__()
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*`isinstance.treespec, LeafSpec.` is deprecated.*")
+        warnings.simplefilter("ignore", PossibleUserWarning)
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         return result

@@ -96,7 +96,7 @@ class Predictor:
         made = model.features.get("backbone")
         if not made:
             raise ValueError(
-                f"{source} was trained on imported features: the network that made them is unknown. "
+                f"{source} was trained on imported features, made by a network that is unknown. "
                 "Make features of the video with it, import them, and use `timeception test`."
             )
         backbone = create_backbone(

@@ -66,7 +66,7 @@ def build_problem(recipe: Recipe) -> Problem:
     """Read the annotations and the bank that a recipe names.
 
     Raises:
-        ValueError: if they are malformed or do not fit together, or no split is called train. A video that the bank lacks is
+        ValueError: if they are malformed or do not fit together. A video that the bank lacks is
             an error, unless the bank recorded that its extraction failed: then it is left out.
     """
     bank = FeatureBank(recipe.data.bank)

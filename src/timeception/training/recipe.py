@@ -172,7 +172,9 @@ class Recipe(Section):
 def packaged_recipes() -> list[str]:
     """Names of the recipes that come with the package."""
     folder = resources.files("timeception") / "configs"
-    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+    return sorted(
+        f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")
+    )
 
 
 def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:

@@ -1,10 +1,10 @@
 """The run folder: all that a training leaves behind, and what testing adds.
 
-    RUN/recipe.yaml      the resolved recipe
-    RUN/checkpoints/     to resume from
-    RUN/logs/            metrics.csv, TensorBoard events
-    RUN/model/           the saved model: safetensors and config.json
-    RUN/results/         one JSON and one CSV per test
+RUN/recipe.yaml      the resolved recipe
+RUN/checkpoints/     to resume from
+RUN/logs/part_N/     metrics.csv and TensorBoard events of the N-th start of the training
+RUN/model/           the saved model: safetensors and config.json
+RUN/results/         one JSON and one CSV per test
 """
 
 from __future__ import annotations

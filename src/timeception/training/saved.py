@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from timeception import checks
+from timeception.spec import PoolingSpec
 from timeception.training.runs import Run, find_run
+from timeception.weights.folder import read_folder
 
 Scorer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """From features (N, T, C, H, W) to probabilities (N, n_classes)."""
@@ -58,20 +59,18 @@ def load_saved(source: str | Path) -> SavedModel:
     Raises:
         ValueError: if there is none, or it was saved without its pipeline (class names, sampling).
     """
-    from timeception.torch import load_classifier
+    from timeception.torch import PoolingClassifier, TimeceptionClassifier
 
-    folder = source
-    if (Path(source) / Run(Path(source)).recipe_file.name).is_file():
-        folder = find_run(source).model
-    head = load_classifier(folder)
-    checks.require(
-        head.pipeline is not None,
-        "model",
-        "be saved with its pipeline (class names, sampling, features)",
-        str(source),
-        "Save it by `timeception train`, or set model.pipeline before save_pretrained.",
-    )
-    return SavedModel(scorer(head, head.pipeline["task"] == "multi-label"), head.pipeline)
+    folder = find_run(source).model if Run(Path(source)).recipe_file.is_file() else source
+    spec, arrays, pipeline = read_folder(folder)
+    if pipeline is None:
+        raise ValueError(
+            f"model {source} was saved without its pipeline (class names, sampling, features). "
+            "Save it by `timeception train`, or set model.pipeline before save_pretrained."
+        )
+    kind = PoolingClassifier if isinstance(spec, PoolingSpec) else TimeceptionClassifier
+    head = kind.from_arrays(spec, arrays, pipeline)
+    return SavedModel(scorer(head, pipeline["task"] == "multi-label"), pipeline)
 
 
 def scorer(head: Any, is_multilabel: bool) -> Scorer:

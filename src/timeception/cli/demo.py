@@ -1,0 +1,160 @@
+"""``timeception demo``: from nothing to a result, in a few minutes on two cores."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from timeception.training.evaluate import EvaluationReport
+
+HEADS = ("timeception", "pooling")
+STRIDE_FRAMES = 2
+TEST_SHARE = 0.25
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command()(demo)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("demo"),
+    videos: Annotated[
+        Path | None,
+        typer.Option(help="Your own videos, a folder a class, instead of synthetic ones."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings per head.")] = 3,
+) -> None:
+    """Videos, features, training, test and prediction: the main job, end to end.
+
+    Without --videos, makes synthetic activities whose one-actions are shared and whose order or
+    extent differs. The same command again goes on where it was stopped.
+    """
+    began = time.monotonic()
+    source = _own_videos(videos) if videos else _synthetic_videos(out)
+    _say(2, "features of an ImageNet EfficientNet-Lite0, each video once")
+    failed = _extract(source.folder, out / "bank")
+    reports: dict[str, list[EvaluationReport]] = {}
+    for head in HEADS:
+        _say(3, f"training and testing: {head}, {seeds} seed(s)")
+        reports[head] = [_train_and_test(head, seed, source, out) for seed in range(seeds)]
+    _say(4, "result on held-out videos")
+    _print_table(reports, source.title)
+    _say(5, "one held-out video, straight from its file")
+    run = _run_folder(out, HEADS[0], 0)
+    _predict_one(run, source)
+    minutes = (time.monotonic() - began) / 60
+    print(f"\nDone in {minutes:.1f} min. Videos: {source.folder}; features: {out / 'bank'};")
+    print(f"runs: {out / 'runs'} (recipe, model, logs, results). Try:")
+    print(f"  timeception predict {run} VIDEO.mp4")
+    if failed:
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Videos to learn from, and the recipe fields that say how they are labelled."""
+
+    folder: Path
+    fields: tuple[str, ...]
+    title: str
+
+
+def _synthetic_videos(out: Path) -> Source:
+    from timeception.datasets.synthetic import make_synthetic_activities
+
+    folder = out / "videos"
+    _say(1, f"synthetic activities into {folder}")
+    make_synthetic_activities(folder)
+    fields = ("data.kind=csv", f"data.source={folder / 'videos.csv'}")
+    return Source(folder, fields, "synthetic test videos")
+
+
+def _own_videos(folder: Path) -> Source:
+    from timeception.datasets.folder import from_folder
+
+    _say(1, f"your videos in {folder}")
+    dataset = from_folder(folder)
+    print(f"{len(dataset)} videos of {len(dataset.classes)} classes")
+    fields = ["data.kind=folder", f"data.source={folder}"]
+    if "test" not in dataset.splits:
+        fields.append(f"data.split.test_fraction={TEST_SHARE}")
+    return Source(folder, tuple(fields), f"held-out videos of {folder}")
+
+
+def _extract(folder: Path, bank: Path) -> bool:
+    """Extract features; return whether some videos failed (they are named)."""
+    from timeception.backbones import create_backbone
+    from timeception.cli.extract import print_report
+    from timeception.features.extraction import extract
+
+    backbone = create_backbone("efficientnet_lite0")
+    report = extract([folder], bank, backbone, stride=STRIDE_FRAMES)
+    print_report(report)
+    return bool(report.failed)
+
+
+def _run_folder(out: Path, head: str, seed: int) -> Path:
+    return out / "runs" / f"{head}_{seed}"
+
+
+def _train_and_test(head: str, seed: int, source: Source, out: Path) -> EvaluationReport:
+    """Train one head unless that was done before, and test it."""
+    from timeception.training.evaluate import evaluate
+    from timeception.training.recipe import load_recipe
+    from timeception.training.runs import Run
+    from timeception.training.saved import load_saved
+    from timeception.training.train import train
+
+    fields = [*source.fields, f"data.bank={out / 'bank'}", f"model.head={head}", f"seed={seed}"]
+    recipe = load_recipe("demo", [*fields, f"name=demo_{head}_{seed}"])
+    run = Run(_run_folder(out, head, seed))
+    if not run.is_finished:
+        train(recipe, run.root, resume=run.recipe_file.exists())
+    report = evaluate(run, load_saved(run.root).score, n_draws=recipe.testing.draws)
+    print(f"seed {seed}: mAP {report.average_of_draws.mean_average_precision:.3f}")
+    return report
+
+
+def _print_table(reports: dict[str, list[EvaluationReport]], title: str) -> None:
+    from timeception.cli.tables import show, table
+
+    rows = []
+    for head, found in reports.items():
+        drawn = [report.average_of_draws for report in found]
+        maps = [metrics.mean_average_precision for metrics in drawn]
+        accuracies = [metrics.accuracy for metrics in drawn if metrics.accuracy is not None]
+        even = [report.equidistant.mean_average_precision for report in found]
+        rows.append((head, _spread(maps), _spread(even), _spread(accuracies)))
+    first = reports[HEADS[0]][0]
+    columns = ("head", f"mAP, {first.n_draws} draws", "mAP, equidistant", "accuracy")
+    n_seeds = len(reports[HEADS[0]])
+    show(table(f"{title} ({first.n_videos}), mean over {n_seeds} seed(s)", columns, rows))
+
+
+def _spread(values: list[float]) -> str:
+    spread = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{mean(values):.3f}{spread}"
+
+
+def _predict_one(run: Path, source: Source) -> None:
+    from timeception.cli.tables import print_predictions
+    from timeception.datasets.files import find_videos
+    from timeception.training.predict import Predictor
+    from timeception.training.problem import build_problem
+    from timeception.training.runs import find_run
+
+    record = build_problem(find_run(run).recipe()).subset("test").draws.records[0]
+    video = find_videos(source.folder)[record.video_id]
+    print(f"true label: {', '.join(record.labels)}")
+    print_predictions([Predictor.load(run)(video)], top=3)
+
+
+def _say(step: int, text: str) -> None:
+    print(f"\n[{step}/5] {text}", flush=True)

@@ -1,0 +1,92 @@
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from timeception.datasets.records import VideoRecord
+from timeception.features.bank import FeatureBank
+from timeception.training.draws import FeatureDraws, average_maps, epoch_order
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> FeatureBank:
+    """One video whose step t holds the number t everywhere."""
+    bank = FeatureBank(tmp_path_factory.mktemp("bank"), mode="a")
+    steps = np.broadcast_to(np.arange(40.0)[:, None, None, None], (40, 2, 4, 6))
+    bank.write("ramp", steps, np.arange(40), fps=1.0)
+    return bank
+
+
+def draws(bank: FeatureBank, **changes: object) -> FeatureDraws:
+    settings = {"records": (VideoRecord("ramp", ("a",)),), "n_timesteps": 10, "seed": 3}
+    return FeatureDraws(bank, **{**settings, **changes})
+
+
+def steps_of(features: np.ndarray) -> list[int]:
+    return features[:, 0, 0, 0].astype(int).tolist()
+
+
+def test_a_draw_depends_on_epoch_seed_and_record_alone(bank: FeatureBank) -> None:
+    first = steps_of(draws(bank).draw(0, 1))
+    assert steps_of(draws(bank).draw(0, 1)) == first
+    assert steps_of(draws(bank).draw(0, 2)) != first
+    assert steps_of(draws(bank, seed=4).draw(0, 1)) != first
+    window = VideoRecord("ramp", ("a",), steps=(0, 40))
+    assert steps_of(draws(bank, records=(window,)).draw(0, 1)) != first
+
+
+def test_random_draws_take_one_step_of_each_stratum(bank: FeatureBank) -> None:
+    for epoch in range(5):
+        assert [step // 4 for step in steps_of(draws(bank).draw(0, epoch))] == list(range(10))
+
+
+def test_windows_bound_the_draw(bank: FeatureBank) -> None:
+    window = VideoRecord("ramp", ("a",), steps=(12, 32))
+    for number in (None, 0, 1):
+        drawn = steps_of(draws(bank, records=(window,)).draw(0, number))
+        assert min(drawn) >= 12 and max(drawn) < 32
+
+
+def test_shuffling_permutes_the_same_steps(bank: FeatureBank) -> None:
+    for number in (None, 5):
+        ordered = steps_of(draws(bank).draw(0, number))
+        shuffled = steps_of(draws(bank, is_shuffled=True).draw(0, number))
+        assert shuffled != ordered
+        assert sorted(shuffled) == ordered
+
+
+def test_batches_cover_every_record_in_order(bank: FeatureBank) -> None:
+    records = tuple(VideoRecord("ramp", ("a",), steps=(i, i + 10)) for i in range(5))
+    made = draws(bank, records=records)
+    parts = list(made.batches(None, 2))
+    assert [len(features) for _, features in parts] == [2, 2, 1]
+    together = np.concatenate([features for _, features in parts])
+    assert (together == np.stack([made.draw(i, None) for i in range(5)])).all()
+
+
+@given(
+    st.tuples(st.integers(1, 9), st.integers(1, 9)), st.tuples(st.integers(1, 9), st.integers(1, 9))
+)
+def test_average_maps_equals_adaptive_pooling(size: tuple[int, int], to: tuple[int, int]) -> None:
+    maps = np.random.default_rng(0).normal(size=(2, 3, *size)).astype(np.float32)
+    if to[0] > size[0] or to[1] > size[1]:
+        with pytest.raises(ValueError, match="map_size must be at most"):
+            average_maps(maps, to)
+        return
+    expected = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(maps), to).numpy()
+    np.testing.assert_allclose(average_maps(maps, to), expected, atol=1e-5)
+
+
+@given(st.integers(1, 70), st.integers(2, 32), st.integers(0, 5))
+def test_epoch_order_visits_each_record_once(n_records: int, batch_size: int, epoch: int) -> None:
+    order = epoch_order(n_records, batch_size, 0, epoch)
+    assert len(set(order)) == len(order)
+    assert set(order) <= set(range(n_records))
+    has_single = n_records > 1 and n_records % batch_size == 1
+    assert len(order) == n_records - has_single
+
+
+def test_epoch_order_changes_with_the_epoch() -> None:
+    assert epoch_order(30, 8, 0, 0).tolist() != epoch_order(30, 8, 0, 1).tolist()

@@ -1,0 +1,159 @@
+"""Training, testing and resuming on a problem that only the order of time solves."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from timeception.training import fit_torch
+from timeception.training.evaluate import EvaluationReport, evaluate
+from timeception.training.recipe import Recipe, build_recipe
+from timeception.training.runs import Run, find_run
+from timeception.training.saved import load_saved
+from timeception.training.train import train
+
+pytestmark = pytest.mark.filterwarnings(
+    # Lightning and TensorBoard call deprecated parts of other packages.
+    "ignore::DeprecationWarning:lightning",
+    "ignore::DeprecationWarning:tensorboard",
+    "ignore::DeprecationWarning:torch",
+)
+
+
+def recipe_for(root: Path, **changes: object) -> Recipe:
+    fields: dict[str, object] = {
+        "name": "order",
+        "data": {"kind": "csv", "source": str(root / "videos.csv"), "bank": str(root / "bank")},
+        "sampling": {"n_timesteps": 24},
+        "model": {"n_layers": 2, "n_groups": 1, "expansion": 4.0, "hidden": 32},
+        "training": {"epochs": 30, "batch_size": 8, "learning_rate": 0.005},
+        "testing": {"draws": 3},
+    }
+    for key, value in changes.items():
+        section, _, leaf = key.partition("__")
+        fields[section] = {**fields.get(section, {}), leaf: value} if leaf else value
+    return build_recipe(fields)
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+@pytest.fixture(scope="module")
+def run(order_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(recipe_for(order_data), tmp_path_factory.mktemp("runs") / "order")
+
+
+@pytest.fixture(scope="module")
+def report(run: Run) -> EvaluationReport:
+    return evaluate(run, load_saved(run.root).score, n_draws=3)
+
+
+def test_timeception_learns_the_order_of_time(report: EvaluationReport) -> None:
+    assert report.average_of_draws.accuracy == 1.0
+    assert report.equidistant.mean_average_precision == 1.0
+
+
+def test_pooling_cannot(order_data: Path, tmp_path: Path) -> None:
+    pooled = train(recipe_for(order_data, model__head="pooling"), tmp_path / "pooling")
+    result = evaluate(pooled, load_saved(pooled.root).score, n_draws=3)
+    assert result.average_of_draws.accuracy is not None
+    assert result.average_of_draws.accuracy <= 0.8
+
+
+def test_shuffled_time_cannot(order_data: Path, tmp_path: Path) -> None:
+    shuffled = train(recipe_for(order_data, sampling__order="shuffled"), tmp_path / "shuffled")
+    result = evaluate(shuffled, load_saved(shuffled.root).score, n_draws=3)
+    assert result.average_of_draws.accuracy is not None
+    assert result.average_of_draws.accuracy <= 0.8
+
+
+def test_the_run_folder_holds_everything(run: Run, report: EvaluationReport) -> None:
+    assert find_run(run.root).recipe() == run.recipe()
+    assert run.recipe().data.bank.is_absolute()
+    saved = load_saved(run.root)
+    assert saved.classes == ("falling", "rising")
+    assert saved.pipeline["task"] == "single-label"
+    assert json.loads((run.results / "test.json").read_text()) == report.to_dict()
+    rows = table(run.results / "test_scores.csv")
+    assert list(rows[0]) == ["record", "labels", "falling", "rising"]
+    assert len(rows) == report.n_records == 8
+    curve = table(run.logs / "part_1" / "metrics.csv")
+    losses = [float(row["train_loss"]) for row in curve if row["train_loss"]]
+    assert len(losses) == 30
+    assert losses[-1] < losses[0]
+    assert list(run.logs.glob("part_1/events.*"))
+
+
+def test_scores_are_metrics_of_the_whole_set(run: Run, report: EvaluationReport) -> None:
+    """The table of scores gives the reported accuracy again, by hand."""
+    rows = table(run.results / "test_scores.csv")
+    hits = [
+        max(("falling", "rising"), key=lambda c: float(row[c])) == row["labels"] for row in rows
+    ]
+    assert np.mean(hits) == report.average_of_draws.accuracy
+
+
+def test_resuming_gives_the_same_weights(
+    order_data: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_for(order_data, training__epochs=4, training__checkpoint_every=1)
+    whole = train(recipe, tmp_path / "whole")
+    step = fit_torch.HeadTraining.training_step
+
+    def stop_in_third_epoch(self: fit_torch.HeadTraining, *batch: object) -> object:
+        if self.current_epoch == 2:
+            raise RuntimeError("the power went out")
+        return step(self, *batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_torch.HeadTraining, "training_step", stop_in_third_epoch)
+        with pytest.raises(RuntimeError, match="power"):
+            train(recipe, tmp_path / "cut")
+    with pytest.raises(ValueError, match="Tell --resume"):
+        train(recipe, tmp_path / "cut")
+    changed = recipe_for(order_data, training__epochs=5, training__checkpoint_every=1)
+    with pytest.raises(ValueError, match=r"training\.epochs: began with 4, now 5"):
+        train(changed, tmp_path / "cut", resume=True)
+    resumed = train(recipe, tmp_path / "cut", resume=True)
+    assert [len(table(p / "metrics.csv")) for p in sorted(resumed.logs.glob("part_*"))] == [2, 2]
+    expected = load_file(whole.model / "model.safetensors")
+    for name, array in load_file(resumed.model / "model.safetensors").items():
+        np.testing.assert_allclose(array, expected[name], atol=1e-6, err_msg=name)
+
+
+def test_finished_and_foreign_folders_are_refused(
+    run: Run, order_data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="holds a finished run"):
+        train(recipe_for(order_data), run.root)
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ValueError, match="not empty and holds no run"):
+        train(recipe_for(order_data), tmp_path)
+    with pytest.raises(ValueError, match="no run folder"):
+        find_run(tmp_path)
+
+
+def test_validation_keeps_the_best_checkpoint(order_data: Path, tmp_path: Path) -> None:
+    recipe = recipe_for(order_data, data__split={"validation_fraction": 0.25}, training__epochs=3)
+    made = train(recipe, tmp_path / "validated")
+    rows = table(made.logs / "part_1" / "metrics.csv")
+    assert len([row for row in rows if row["validation_map"]]) == 3
+    assert (made.checkpoints / "best.ckpt").exists()
+
+
+def test_videos_without_features_are_told(order_data: Path, tmp_path: Path) -> None:
+    table = (order_data / "videos.csv").read_text()
+    extra = tmp_path / "more.csv"
+    extra.write_text(table + "absent.mp4,rising,train\n")
+    recipe = recipe_for(
+        order_data, data={**recipe_for(order_data).data.model_dump(), "source": extra}
+    )
+    with pytest.raises(ValueError, match="no features of 1 of 25 videos: absent"):
+        train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
