@@ -1,0 +1,245 @@
+"""A backbone: a frozen image or video network that makes feature maps, at a named endpoint."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from timeception import checks
+from timeception.video.transforms import Transform
+
+#: The endpoint that gives class scores; features have other names.
+LOGITS = "logits"
+
+
+class FeatureNetwork(nn.Module):
+    """What a backbone wraps: a network whose intermediate maps have names.
+
+    Image networks map (B, 3, H, W) to (B, C, H', W'), video networks (N, 3, T, H, W) to
+    (N, C, T', H', W'). Class scores are a map of one position (and, for video, one or more steps).
+    """
+
+    is_video: bool = False
+    in_channels: int = 3
+    endpoints: tuple[str, ...]
+    default_endpoint: str
+
+    @abstractmethod
+    def forward(self, frames: Tensor, endpoint: str) -> Tensor:
+        """Run as far as ``endpoint`` and return its map."""
+
+
+@dataclass(frozen=True)
+class WeightsRecord:
+    """Where a backbone's weights came from.
+
+    Args:
+        source: ``"random (seed 0)"``, a package's or hub's name, or a file's name (not its folder).
+        family: the kind of checkpoint, as recognised from its content.
+        licence: the weights' licence where it is known.
+    """
+
+    source: str
+    family: str
+    licence: str = "unknown"
+
+
+class Backbone(nn.Module):
+    """A network that turns frames into feature maps; frozen, in eval mode, until told otherwise.
+
+    ``train()`` leaves a frozen backbone in eval mode, so it may sit inside a model that trains.
+    Frozen backbones run without gradients and in parts of ``batch_size``.
+
+    Args:
+        name: the name under which it was made.
+        network: the network itself.
+        transform: the exact preprocessing of the weights.
+        weights: where the weights came from.
+        endpoint: name of the map to return; ``None`` is the network's own choice.
+        frames_per_segment: successive frames that one timestep takes.
+        temporal_stride: frames between two output timesteps of a longer clip.
+        batch_size: images (image networks) or clips (video networks) in one pass.
+
+    Raises:
+        ValueError: if the network has no such endpoint.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: FeatureNetwork,
+        transform: Transform,
+        weights: WeightsRecord,
+        *,
+        endpoint: str | None = None,
+        frames_per_segment: int = 1,
+        temporal_stride: int = 1,
+        batch_size: int = 16,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.endpoint: str = checks.one_of(
+            "endpoint", endpoint or network.default_endpoint, network.endpoints
+        )
+        self.transform = transform
+        self.weights = weights
+        self.frames_per_segment = checks.positive_int("frames_per_segment", frames_per_segment)
+        self.temporal_stride = checks.positive_int("temporal_stride", temporal_stride)
+        self.batch_size = checks.positive_int("batch_size", batch_size)
+        self.network = network
+        self.is_frozen = True
+        self.trains_batch_norm = False
+        self._shapes: dict[tuple[Any, ...], tuple[int, int, int, int]] = {}
+        self._weights_hash: str | None = None
+        self.freeze()
+
+    @property
+    def is_video(self) -> bool:
+        """Whether the network looks at several frames at once."""
+        return self.network.is_video
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Names of the maps that the network can return."""
+        return self.network.endpoints
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the endpoint's map."""
+        side = self.transform.crop or self.transform.resize or 224
+        return self.output_shape(self.frames_per_segment, side, side)[0]
+
+    def map_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the endpoint's map for frames of ``height`` x ``width``."""
+        _, _, map_height, map_width = self.output_shape(self.frames_per_segment, height, width)
+        return map_height, map_width
+
+    def output_shape(self, n_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """(C, T', H', W') of the features of ``n_frames`` frames; nothing is computed."""
+        key = (self.endpoint, n_frames, height, width)
+        if key not in self._shapes:
+            self._shapes[key] = self._shape_without_compute(n_frames, height, width)
+        return self._shapes[key]
+
+    def _shape_without_compute(self, n_frames: int, height: int, width: int) -> Any:
+        tensors = {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
+        empty = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
+        size = (n_frames, height, width) if self.is_video else (height, width)
+        frames = torch.empty(1, self.in_channels, *size, device="meta")
+        with torch.no_grad():
+            out = torch.func.functional_call(self.network, empty, (frames, self.endpoint))
+        channels, *rest = out.shape[1:]
+        return (channels, *rest) if self.is_video else (channels, n_frames, *rest)
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the frames: 3, or 2 for optical flow."""
+        return self.network.in_channels
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Return the endpoint's maps of normalised frames.
+
+        Args:
+            frames: clips, as ``transform`` makes them.
+
+        Shape:
+            frames: (N, 3, T, H, W). Returns (N, C, T', H', W'); T' = T for image networks.
+
+        Raises:
+            ValueError: if ``frames`` does not have that shape.
+        """
+        checks.require(
+            frames.ndim == 5 and frames.shape[1] == self.in_channels,
+            "frames",
+            f"have the shape (N, {self.in_channels}, T, H, W)",
+            tuple(frames.shape),
+        )
+        if self.is_video:
+            return self._run(frames)
+        n_clips, _, n_frames = frames.shape[:3]
+        images = frames.transpose(1, 2).flatten(0, 1)
+        maps = self._run(images.contiguous(memory_format=torch.channels_last))  # runs faster
+        return maps.unflatten(0, (n_clips, n_frames)).transpose(1, 2)
+
+    def _run(self, batch: Tensor) -> Tensor:
+        if not self.is_frozen:
+            return self.network(batch, self.endpoint)
+        with torch.no_grad():
+            parts = [self.network(part, self.endpoint) for part in batch.split(self.batch_size)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def freeze(self) -> Self:
+        """Keep the weights and the batch-norm statistics as they are, whatever ``train()`` says."""
+        self.is_frozen = True
+        self.requires_grad_(False)
+        return self.eval()
+
+    def unfreeze(self, *, batch_norm: bool = False) -> Self:
+        """Let the weights train.
+
+        Args:
+            batch_norm: train the batch norms too; otherwise their statistics, scales and
+                offsets stay as they are, which small batches need.
+        """
+        self.is_frozen, self.trains_batch_norm, self._weights_hash = False, batch_norm, None
+        self.requires_grad_(True)
+        for module in self._frozen_norms():
+            module.requires_grad_(False)
+        return self
+
+    def _frozen_norms(self) -> list[nn.Module]:
+        if self.trains_batch_norm:
+            return []
+        return [module for module in self.network.modules() if isinstance(module, _BatchNorm)]
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode, if the backbone is unfrozen; batch norms follow ``unfreeze``."""
+        super().train(mode and not self.is_frozen)
+        for module in self._frozen_norms():
+            module.eval()
+        return self
+
+    @property
+    def weights_hash(self) -> str:
+        """SHA-256 of the network's tensors by name: the same weights, the same hash.
+
+        Batch counters are left out: they change nothing, and old files lack them.
+        """
+        if self._weights_hash is not None:
+            return self._weights_hash
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.network.state_dict().items()):
+            if not name.endswith("num_batches_tracked"):
+                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+                digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        if self.is_frozen:
+            self._weights_hash = digest.hexdigest()
+        return digest.hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that decides the features, as JSON holds it."""
+        return {
+            "name": self.name,
+            "endpoint": self.endpoint,
+            "out_channels": self.out_channels,
+            "frames_per_segment": self.frames_per_segment,
+            "temporal_stride": self.temporal_stride,
+            "weights": {
+                "source": self.weights.source,
+                "family": self.weights.family,
+                "licence": self.weights.licence,
+                "sha256": self.weights_hash,
+            },
+            "transform": self.transform.to_dict(),
+        }
+
+    def extra_repr(self) -> str:
+        """Name, endpoint and state."""
+        state = "frozen" if self.is_frozen else "trains"
+        return f"{self.name!r}, endpoint={self.endpoint!r}, {state}"

