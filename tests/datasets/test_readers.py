@@ -121,7 +121,7 @@ def test_separator_of_labels(tmp_path, rows, separator, labels):
         ("path,labels\na.mp4,x\na.avi,y\n", "line 3: path must occur once; got 'a.avi'"),
         ("path,labels\n/a.mp4,x\n", "line 2: path must lie below"),
         ("path,labels\na,x,y\n", "line 2: row must have 2 fields, as the header has; got 'a,x,y'"),
-        ("path,labels\na\nb,\n", r"2 bad rows.\n  line 2: row must .*\n  line 3: labels must"),
+        ("path,labels\na\nb,\n", r"2 bad lines.\n  line 2: row must .*\n  line 3: labels must"),
         ('path,labels\na,"x\n', "not CSV"),
     ],
 )
@@ -135,7 +135,7 @@ def test_bad_csv_rows(tmp_path, text, message):
 def test_many_bad_rows_are_counted(tmp_path):
     file = tmp_path / "v.csv"
     file.write_text("path,labels\n" + "".join(f"v{i},\n" for i in range(25)))
-    with pytest.raises(ValueError, match=r"25 bad rows[\s\S]*line 11: .*\n  \.\.\. 15 more$"):
+    with pytest.raises(ValueError, match=r"25 bad lines[\s\S]*line 11: .*\n  \.\.\. 15 more$"):
         from_csv(file)
 
 

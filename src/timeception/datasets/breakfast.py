@@ -24,7 +24,7 @@ ACTIVITIES = (
 FIRST_PERSON, FIRST_TEST_PERSON, LAST_PERSON = 3, 47, 54
 
 _NAME = re.compile(r"P(?P<person>\d\d)_[a-z]+\d\d_P(?P=person)_(?P<activity>[a-z]+)")
-_ON_DISK = re.compile(r"(?:.*/)?(P\d\d)/([a-z]+\d*)/(\1_[a-z]+?)(_ch1)?")
+_ON_DISK = re.compile(r"(?:.*/)?(P\d\d)/([a-z]+\d*)/(\1_[a-z]+?)(_ch[01])?")
 
 
 def read_breakfast(folder: str | Path) -> TimedDataset:
@@ -117,10 +117,11 @@ def split_of(name: str) -> str:
     return "train" if name_parts(name)[0] < FIRST_TEST_PERSON else "test"
 
 
-def name_on_disk(video_id: str) -> str:
+def name_on_disk(video_id: str) -> str | None:
     """Name of a video from its path in the official folders; other paths give their last part.
 
-    The stereo camera's files end in ``_ch0`` and ``_ch1``; the labels are for ``_ch1``.
+    The stereo camera has two files a video, ``_ch0`` and ``_ch1``; the labels are for ``_ch1``, so
+    ``_ch0`` gives ``None``.
 
     Example:
         >>> name_on_disk("P03/cam01/P03_cereals"), name_on_disk("P12/stereo/P12_tea_ch1")
@@ -131,7 +132,9 @@ def name_on_disk(video_id: str) -> str:
     match = _ON_DISK.fullmatch(video_id)
     if match is None:
         return video_id.rsplit("/", 1)[-1]
-    person, camera, name, _ = match.groups()
+    person, camera, name, channel = match.groups()
+    if channel == "_ch0":
+        return None
     return f"{person}_{'stereo01' if camera == 'stereo' else camera}_{name}"
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from timeception.datasets.files import find_videos
-from timeception.datasets.kinds import Dataset, Kind, count, recognise
+from timeception.datasets.kinds import Dataset, Pairing, pair, recognise
 from timeception.datasets.records import TimedDataset
 
 DURATION_TOLERANCE_SECONDS = 1.0
@@ -98,36 +97,25 @@ def check_folder(
     except ValueError as error:
         told = Finding("cannot be read", tuple(str(error).splitlines()))
         return CheckReport(kind.key, kind.title, str(folder), {}, 0, (told,))
-    found = count(dataset)
+    found = kind.count(dataset)
     names = dict.fromkeys((*found, *kind.known))
     counts = {name: (found.get(name, 0), kind.known.get(name)) for name in names}
-    paths, findings = _match(kind, dataset, files)
-    findings += [_differing(counts), *_about_labels(dataset)]
+    pairing = pair(kind, dataset.video_ids, files)
+    findings = [*_about_pairing(pairing), _differing(counts), *_about_labels(dataset)]
     if seconds_of is not None:
-        told_seconds = kind.seconds_of(dataset)
-        findings += _about_files(dataset, paths, told_seconds, seconds_of, tolerance_seconds, track)
+        paths = {name: files[file_id] for name, file_id in pairing.found.items()}
+        lengths = kind.seconds_of(dataset)
+        findings += _about_files(dataset, paths, lengths, seconds_of, tolerance_seconds, track)
     findings = sorted((f for f in findings if f.items), key=lambda f: not f.is_problem)
     return CheckReport(kind.key, kind.title, str(folder), counts, len(files), tuple(findings))
 
 
-def _match(
-    kind: Kind, dataset: Dataset, files: dict[str, Path]
-) -> tuple[dict[str, Path], list[Finding]]:
-    """The file of each video, and what is missing, extra or twice."""
-    by_name: dict[str, list[str]] = defaultdict(list)
-    for file_id in files:
-        name = kind.name_of(file_id)
-        if name is not None:
-            by_name[name].append(file_id)
-    wanted = set(dataset.video_ids)
-    twice = [f"{n}: {', '.join(ids)}" for n, ids in by_name.items() if len(ids) > 1]
-    extra = [file_id for n, ids in by_name.items() if n not in wanted for file_id in ids]
-    paths = {n: files[by_name[n][0]] for n in dataset.video_ids if n in by_name}
-    missing = [name for name in dataset.video_ids if name not in by_name]
-    return paths, [
-        Finding("missing videos", tuple(missing)),
-        Finding("extra videos, not in the annotations", tuple(extra)),
-        Finding("duplicate ids, several files for one video", tuple(twice)),
+def _about_pairing(pairing: Pairing) -> list[Finding]:
+    twice = tuple(f"{name}: {', '.join(ids)}" for name, ids in pairing.twice.items())
+    return [
+        Finding("missing videos", pairing.missing),
+        Finding("extra videos, not in the annotations", tuple(sorted(pairing.extra))),
+        Finding("duplicate ids, several files for one video", twice),
     ]
 
 

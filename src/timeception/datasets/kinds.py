@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,30 +38,6 @@ def told_seconds(dataset: Dataset) -> dict[str, float]:
     return {name: seconds for name, seconds in told if seconds is not None}
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of data set.
-
-    Args:
-        key: short name.
-        title: for people.
-        is_in: whether a folder holds its annotation files.
-        read: reads them.
-        name_of: the annotations' name of a video, from the id of its file (the path below the
-            videos' folder without suffix); ``None`` for files that the annotations leave out.
-        known: counts that a complete copy has, by the names that ``count`` gives.
-        seconds_of: length of each video as the annotations tell it.
-    """
-
-    key: str
-    title: str
-    is_in: Callable[[Path], bool]
-    read: Callable[[Path], Dataset]
-    name_of: Callable[[str], str | None] = str
-    known: Counts = field(default_factory=dict)
-    seconds_of: Callable[[Dataset], dict[str, float]] = told_seconds
-
-
 def count(dataset: Dataset) -> dict[str, int]:
     """Count classes, videos, videos of each split, and videos without a label."""
     videos = dataset.videos if isinstance(dataset, TimedDataset) else dataset.records
@@ -72,6 +49,71 @@ def count(dataset: Dataset) -> dict[str, int]:
     if not any(dataset.splits):
         counts["videos without labels"] = sum(not video.labels for video in videos)
     return counts
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of data set.
+
+    Args:
+        key: short name.
+        title: for people.
+        is_in: whether a folder holds its annotation files.
+        read: reads them.
+        name_of: the annotations' name of a video, from the id of its file (the path below the
+            videos' folder without suffix); ``None`` for files that the annotations leave out.
+        known: counts that a complete copy has, by the names that ``count`` has for them.
+        seconds_of: length of each video as the annotations tell it.
+        count: counts what a data set holds.
+    """
+
+    key: str
+    title: str
+    is_in: Callable[[Path], bool]
+    read: Callable[[Path], Dataset]
+    name_of: Callable[[str], str | None] = str
+    known: Counts = field(default_factory=dict)
+    seconds_of: Callable[[Dataset], dict[str, float]] = told_seconds
+    count: Callable[[Dataset], dict[str, int]] = count
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Videos of the annotations beside those that are there.
+
+    Args:
+        found: id of the file (or of the features) by the annotations' name.
+        missing: names without a file.
+        extra: files without annotations.
+        twice: files by name, where several have one name.
+    """
+
+    found: dict[str, str]
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+    twice: dict[str, tuple[str, ...]]
+
+
+def pair(kind: Kind, names: Iterable[str], file_ids: Iterable[str]) -> Pairing:
+    """Find the file of each video, wherever it lies below the videos' folder.
+
+    Args:
+        kind: knows the names of files.
+        names: of the videos in the annotations.
+        file_ids: paths below the videos' folder without suffix, or ids of a feature bank.
+    """
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for file_id in file_ids:
+        name = kind.name_of(file_id)
+        if name is not None:
+            by_name[name].append(file_id)
+    wanted = tuple(names)
+    return Pairing(
+        {name: by_name[name][0] for name in wanted if name in by_name},
+        tuple(name for name in wanted if name not in by_name),
+        tuple(i for name in by_name.keys() - set(wanted) for i in by_name[name]),
+        {name: tuple(ids) for name, ids in by_name.items() if len(ids) > 1},
+    )
 
 
 def recognise(folder: str | Path) -> Kind:
@@ -118,6 +160,11 @@ def _clip_seconds(dataset: Dataset) -> dict[str, float]:
     return {name: float(end) - float(start) for name, (start, end) in times.items()}
 
 
+def _count_breakfast(dataset: Dataset) -> dict[str, int]:
+    persons, activities = zip(*map(breakfast.name_parts, dataset.video_ids), strict=True)
+    return count(dataset) | {"activities": len(set(activities)), "persons": len(set(persons))}
+
+
 def _is_multithumos(folder: Path) -> bool:
     official = _holds(multithumos.LABELS_FOLDER, multithumos.CLASSES_FILE)
     return official(folder) or (folder / multithumos.JSON_FILE).exists()
@@ -148,7 +195,15 @@ KINDS = (
         _holds(breakfast.MAPPING_FILE, breakfast.LABELS_FOLDER),
         breakfast.read_breakfast,
         breakfast.name_on_disk,
-        {"classes": 48, "videos": 1712, "train videos": 1357, "test videos": 355},
+        {
+            "classes": 48,
+            "activities": 10,
+            "persons": 52,
+            "videos": 1712,
+            "train videos": 1357,
+            "test videos": 355,
+        },
+        count=_count_breakfast,
     ),
     Kind(
         "multithumos",
