@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 HEAD_BYTES = 1024
 ADVICE_REPLACE = "Fetch or export the file again."
+ADVICE_DAMAGED = "Fetch the file again, or allow damaged files to use the frames that decode."
 ADVICE_NOT_VIDEO = "Give a video file, or leave this one out."
 
 
@@ -33,6 +34,12 @@ class VideoError(ValueError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.problem}. {self.advice}"
+
+    @classmethod
+    def encrypted(cls, path: Path) -> VideoError:
+        """The error for a file under copy protection."""
+        problem = "is encrypted (DRM): its frames cannot be decoded"
+        return cls(path, problem, "Give a file without copy protection.")
 
 
 def check_readable(path: Path) -> None:
@@ -92,7 +99,19 @@ def has_mp4_index(path: Path) -> bool:
     """Whether a whole ``moov`` box stands among the top-level boxes of an MP4 or MOV file."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
-        return any(kind == b"moov" and end <= size for kind, end in _boxes(file, size))
+        return any(box.kind == b"moov" and box.end <= size for box in _boxes(file, size))
+
+
+def has_encrypted_track(path: Path) -> bool:
+    """Whether an MP4 or MOV names a protected kind of video track; for files that do not decode."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        for box in _boxes(file, size):
+            if box.kind == b"moov":
+                file.seek(box.start)
+                description = file.read(box.end - box.start)
+                return b"encv" in description or b"drmi" in description
+    return False
 
 
 def _head(path: Path) -> bytes:
@@ -111,8 +130,16 @@ def _is_text(head: bytes) -> bool:
     return False
 
 
-def _boxes(file: BinaryIO, size: int) -> list[tuple[bytes, int]]:
-    """Kind and end of every top-level box of an MP4, until one that reaches past the file."""
+class _Box(NamedTuple):
+    """A part of an MP4 file; positions in bytes."""
+
+    kind: bytes
+    start: int
+    end: int
+
+
+def _boxes(file: BinaryIO, size: int) -> list[_Box]:
+    """The top-level boxes of an MP4, until one that reaches past the file."""
     boxes, position = [], 0
     while position + 8 <= size:
         file.seek(position)
@@ -124,15 +151,15 @@ def _boxes(file: BinaryIO, size: int) -> list[tuple[bytes, int]]:
             length = size - position
         if length < 8:
             break
+        boxes.append(_Box(header[4:8], position, position + length))
         position += length
-        boxes.append((header[4:8], position))
     return boxes
 
 
 def _mp4_end(file: BinaryIO, size: int) -> int:
     # Junk after the last box is common and harmless, so unknown kinds declare nothing.
-    ends = [end for kind, end in _boxes(file, size) if kind in (b"mdat", b"moov", b"moof")]
-    return max(ends, default=0)
+    boxes = [box for box in _boxes(file, size) if box.kind in (b"mdat", b"moov", b"moof")]
+    return max((box.end for box in boxes), default=0)
 
 
 def _matroska_end(file: BinaryIO, size: int) -> int:

@@ -36,9 +36,17 @@ class Packets:
     last_duration: int | None  # of the packet presented last, in units of the time base
 
     @property
-    def has_usable_times(self) -> bool:
+    def tell_frames_apart(self) -> bool:
         """Whether every packet has a presentation time of its own."""
         return None not in self.pts and len(set(self.pts)) == len(self.pts)
+
+    @property
+    def begin_midway(self) -> bool:
+        """Whether the file begins before its first keyframe, as a piece cut out of a broadcast."""
+        return not self.is_keyframe[0] or (
+            self.pts[0] is not None
+            and min(time for time in self.pts if time is not None) < self.pts[0]
+        )
 
 
 @dataclass(frozen=True)
@@ -103,19 +111,23 @@ def is_ascending(pts: Sequence[int | None]) -> bool:
 def build_index(pts: Sequence[int | None], packets: Packets, stream: VideoStream) -> FrameIndex:
     """Make the index of frames with the given presentation times.
 
+    Times of which some repeat still date the frames, but no longer tell them apart. Where half of
+    them repeat, or some are missing, the declared frame rate dates the frames.
+
     Args:
         pts: of each frame, in any order if they come from packets.
         packets: for the places to start at, and the last frame's duration.
         stream: for the time base and the declared frame rate.
     """
     times = [time for time in pts if time is not None]
-    n_frames = len(pts)
-    if len(set(times)) < n_frames or stream.time_base is None:
+    n_frames, n_distinct = len(pts), len(set(times))
+    if len(times) < n_frames or n_distinct <= n_frames // 2 or stream.time_base is None:
         return _counted_index(n_frames, stream)
     ordered = np.sort(np.array(times, dtype=np.int64))
     marks = zip(packets.pts, packets.is_keyframe, strict=True)
     keyframes = [time for time, is_keyframe in marks if is_keyframe and time is not None]
-    starts = np.flatnonzero(np.isin(ordered, keyframes))
+    can_seek = n_distinct == n_frames
+    starts = np.flatnonzero(np.isin(ordered, keyframes if can_seek else []))
     time_base = stream.time_base
     elapsed = ordered - ordered[0]
     if n_frames > 1:
@@ -126,7 +138,7 @@ def build_index(pts: Sequence[int | None], packets: Packets, stream: VideoStream
     last_seconds = float((packets.last_duration or 0) * time_base) or 1 / fps
     return FrameIndex(
         n_frames=n_frames,
-        pts=ordered,
+        pts=ordered if can_seek else None,
         starts=np.union1d([0], starts).astype(np.int64),
         seconds=seconds,
         fps=fps,

@@ -16,6 +16,7 @@ from timeception.video.files import (
     VideoError,
     check_readable,
     explain_unreadable,
+    has_encrypted_track,
 )
 
 SEEK_MARGINS_SECONDS = (0, 1, 4)
@@ -49,10 +50,12 @@ class VideoSource:
         self._seek_margin_seconds = 0
         # One thread alone leaves out the same frames each time.
         self._n_threads = 1 if skips_damage else n_threads
-        check_readable(path)
+        self._is_closed = False
         self._open()
 
     def _open(self) -> None:
+        check_readable(self.path)
+        self._is_at_start = True
         try:
             # The prefix keeps names such as "a:b.mp4" from being taken for addresses.
             self.container: InputContainer = av.open(f"file:{self.path}")
@@ -61,7 +64,7 @@ class VideoSource:
         try:
             self.video = self._choose_stream()
         except VideoError:
-            self.close()
+            self.container.close()
             raise
         for other in self.container.streams:
             if other.index != self.video.index:
@@ -86,23 +89,32 @@ class VideoSource:
             indices = ", ".join(str(video.index) for video in videos)
             problem = f"has no video stream {self._wanted}"
             raise VideoError(self.path, problem, f"Its video streams are: {indices}.")
+        if chosen.codec_context is None and has_encrypted_track(self.path):
+            raise VideoError.encrypted(self.path)
         if chosen.codec_context is None:
             problem = f"has a video stream ({chosen.index}) whose codec FFmpeg cannot decode"
             raise VideoError(self.path, problem, "Re-encode it, for example to H.264.")
         return chosen
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file for good."""
+        self._is_closed = True
         self.container.close()
 
-    def rewind(self) -> None:
-        """Go back to the file's start, by opening it anew: no format fails to do that exactly."""
-        self.close()
-        self._open()
+    def _rewind(self) -> None:
+        """Go back to the file's start, by opening it anew: the one way that no format fails."""
+        self._check_open()
+        if not self._is_at_start:
+            self.container.close()
+            self._open()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise VideoError(self.path, "was closed by its reader", "Read inside the with block.")
 
     def packets(self) -> Iterator[av.Packet[VideoStream]]:
         """All packets of the stream from the file's start."""
-        self.rewind()
+        self._rewind()
         yield from self._demux()
 
     def frames(self) -> Iterator[av.VideoFrame]:
@@ -111,7 +123,7 @@ class VideoSource:
         Raises:
             av.FFmpegError: if a packet cannot be decoded, unless damage is skipped.
         """
-        self.rewind()
+        self._rewind()
         for packet in self._demux():
             yield from self._decode(packet)
         if self.skips_damage:  # the file may have broken off before the empty packet
@@ -135,6 +147,7 @@ class VideoSource:
         Formats without an index (MPEG-TS) land where the *decoding* time fits, which may be past
         the keyframe; then the seek aims earlier, as do all after it.
         """
+        self._check_open()
         for margin_seconds in SEEK_MARGINS_SECONDS:
             if margin_seconds < self._seek_margin_seconds:
                 continue
@@ -151,9 +164,9 @@ class VideoSource:
 
     def _demux(self) -> Iterator[av.Packet[VideoStream]]:
         """Packets to the end, then the empty one that drains the decoder."""
-        packets = self.container.demux(self.video)
+        self._is_at_start = False
         try:
-            yield from packets
+            yield from self.container.demux(self.video)
         except av.FFmpegError:
             if not self.skips_damage:
                 raise

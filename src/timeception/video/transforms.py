@@ -25,7 +25,7 @@ class Transform:
     """Resize, centre crop and normalise the frames of a clip.
 
     Values are ``(frame / scale - mean) / std`` per channel. Resizing is antialiased and rounds to
-    whole 8-bit levels, as image files and PIL do.
+    whole 8-bit levels; it equals torchvision's on 8-bit tensors, and PIL's to 2 levels.
 
     Args:
         resize: short side in pixels after resizing (the long side keeps the ratio, rounded down);
@@ -183,9 +183,10 @@ class Transform:
             return frames
         import torch
 
-        # A contiguous clip seen as (T, 3, H, W) is channels-last, for which torch has an 8-bit
-        # kernel that matches PIL's.
-        images = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
+        # A contiguous clip seen as (T, 3, H, W) is channels-last, for which torch has a fast 8-bit
+        # kernel; it wants an array that could be written to.
+        owned = np.require(frames, requirements=("C_CONTIGUOUS", "WRITEABLE"))
+        images = torch.from_numpy(owned).permute(0, 3, 1, 2)
         sized = torch.nn.functional.interpolate(
             images, size, mode=self.interpolation, antialias=True
         )
