@@ -145,3 +145,83 @@ def test_equal_scores_are_never_right_by_luck():
 def test_bad_input_is_told(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def official_charades(scores, targets):
+    """The evaluation script's own words, loop by loop; labelled videos first to last."""
+    pairs = zip(scores, targets, strict=True)
+    scores = [row if labels.any() else [-np.inf] * len(row) for row, labels in pairs]
+    precisions = []
+    for column in range(targets.shape[1]):
+        ranked = sorted(range(len(scores)), key=lambda item: -scores[item][column])  # stable
+        hits, total = 0, 0.0
+        for rank, item in enumerate(ranked, start=1):
+            if targets[item, column]:
+                hits += 1
+                total += hits / rank
+        if hits:
+            precisions.append(total / hits)
+    return np.mean(precisions)
+
+
+@given(multilabel())
+def test_charades_is_the_official_script(case):
+    scores, targets = case
+    if not targets.any():
+        return
+    result = metrics.measure("charades_official", scores, targets)
+    mean = result.values["mean_average_precision"]
+    assert mean == pytest.approx(official_charades(scores, targets), abs=1e-12)
+    assert (result.n_items, result.n_left_out) == (len(scores), 0)
+
+
+@given(multilabel())
+def test_minus_infinity_and_skipping_agree_where_scores_are_finite(case):
+    scores, targets = case
+    scores = np.where(np.isinf(scores), -9.0, scores)
+    if not targets.any():
+        for name in ("charades_official", "charades_skip_unlabelled"):
+            with pytest.raises(ValueError, match="hold a positive of some class"):
+                metrics.measure(name, scores, targets)
+        return
+    official = metrics.measure("charades_official", scores, targets)
+    skipping = metrics.measure("charades_skip_unlabelled", scores, targets)
+    assert skipping.per_class == pytest.approx(official.per_class)
+    assert skipping.values == pytest.approx(official.values)
+    labelled = int(targets.any(axis=1).sum())
+    assert (skipping.n_items, skipping.n_left_out) == (labelled, len(scores) - labelled)
+
+
+def test_protocols_differ_where_unlabelled_items_score_high():
+    scores, targets = [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]], [[0, 0], [1, 0], [1, 1]]
+    plain = metrics.measure("map", scores, targets, ["a", "b"])
+    assert plain.per_class == pytest.approx({"a": (1 / 2 + 2 / 3) / 2, "b": 1.0})
+    weighted = plain.values["weighted_average_precision"]
+    assert weighted == pytest.approx((2 * plain.per_class["a"] + 1 * plain.per_class["b"]) / 3)
+    official = metrics.measure("charades_official", scores, targets, ["a", "b"])
+    assert official.per_class == {"a": 1.0, "b": 1.0}
+
+
+def test_single_label_protocols_by_hand():
+    scores = np.array([[3, 2, 1, 0, 0, 0], [3, 2, 1, 0, 0, 0], [0, 0, 5, 4, 3, 2]], float)
+    result = metrics.measure("kinetics", scores, [0, 2, 3], [*"abcdef"])
+    assert result.values == pytest.approx(
+        {"top_1_accuracy": 1 / 3, "top_5_accuracy": 1.0, "mean_class_accuracy": 1 / 3}
+    )
+    assert result.per_class == {"a": 1.0, "c": 0.0, "d": 0.0}
+    assert result.classes_without_positives == ("b", "e", "f")
+    few = metrics.measure("kinetics", scores[:, :3], [0, 2, 2])
+    assert few.values["top_5_accuracy"] == 1.0  # of three classes
+    assert few.to_dict()["top_1_accuracy"] == pytest.approx(2 / 3)
+
+
+def test_unknown_protocols_are_named():
+    with pytest.raises(ValueError, match=r"protocol must be one of .*Did you mean 'charades_offic"):
+        metrics.measure("charades_oficial", [[1.0]], [[1]])
+    with pytest.raises(ValueError, match="exactly one class"):
+        metrics.measure("breakfast_activities", [[1.0, 2.0]], [[1, 1]])
+    for name, protocol in metrics.PROTOCOLS.items():
+        assert protocol.name == name
+        result = protocol.measure([[2.0, 1.0], [1.0, 2.0]], [[1, 0], [0, 1]], None)
+        assert set(result.per_class.values()) == {1.0}
+        assert result.protocol == name

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from tests.datasets import official_files as made
@@ -228,13 +227,3 @@ def test_command_synthesizes(tmp_path, capsys):
     assert "12 synthetic videos of 6 activities (6 test, 6 train)" in capsys.readouterr().out
     assert (out / "videos.csv").exists()
 
-
-def test_command_times_frame_labels(tmp_path, capsys):
-    labels = tmp_path / "labels"
-    labels.mkdir()
-    np.savez(labels / "S1_tea.npz", frame_labels=np.array([0, 0, 2, 2, 1], np.uint8), x=np.ones(3))
-    out = tmp_path / "times.csv"
-    words = ("timed", labels, "--out", out, "--fps", 2, "--key", "frame_labels", "--ignore", 0)
-    assert run(*words) == 0
-    assert "2 actions of 2 classes in 1 videos" in capsys.readouterr().out
-    assert out.read_text().splitlines()[1:] == ["S1_tea,2,1,2,", "S1_tea,1,2,2.5,"]

@@ -1,4 +1,4 @@
-"""``timeception data``: make synthetic videos, check data sets, time labels of frames."""
+"""``timeception data``: make synthetic videos, check data sets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Make and check data sets.", no_args_is_help=True)
     group.command()(synthesize)
     group.command()(check)
-    group.command()(timed)
     app.add_typer(group, name="data")
 
 
@@ -95,30 +94,6 @@ def check(
         _print_check(report)
     if not report.is_ok:
         raise typer.Exit(1)
-
-
-def timed(
-    labels: Annotated[
-        Path, typer.Argument(help="Folder of files with a label for every frame: .txt, .npy, .npz.")
-    ],
-    out: Annotated[Path, typer.Option(help="The CSV to write: video,label,start,end in seconds.")],
-    fps: Annotated[float, typer.Option(min=0, help="Labels per second (of features: steps).")],
-    key: Annotated[str | None, typer.Option(help="Name of the labels within .npz files.")] = None,
-    ignore: Annotated[
-        list[str] | None, typer.Option(help="Label to leave out, such as a background. Repeatable.")
-    ] = None,
-    names: Annotated[
-        Path | None, typer.Option(help="File of 'index name' lines that names numbered labels.")
-    ] = None,
-) -> None:
-    """Turn a label for every frame (or step) into timed annotations, one row a run of labels."""
-    from timeception.datasets.frame_labels import read_frame_labels
-    from timeception.datasets.timed import write_timed
-
-    found = read_frame_labels(labels, fps, key=key, ignored=ignore or (), names=names)
-    write_timed(out, found.videos)
-    n_actions = sum(len(video.intervals) for video in found.videos)
-    print(f"{out}: {n_actions} actions of {len(found.classes)} classes in {len(found)} videos")
 
 
 def _progress(description: str) -> Callable[[Sequence[Any]], Iterable[Any]]:

@@ -1,0 +1,25 @@
+"""Measures of predictions against targets, in numpy, computed once over a whole test set.
+
+Scores may be logits, probabilities or any numbers that rank: higher means more likely.
+"""
+
+from timeception.metrics.classification import accuracy, confusion_matrix, top_k_accuracy
+from timeception.metrics.protocols import PROTOCOLS, Protocol, ProtocolResult, measure
+from timeception.metrics.ranking import (
+    MeanAveragePrecision,
+    average_precision,
+    mean_average_precision,
+)
+
+__all__ = [
+    "PROTOCOLS",
+    "MeanAveragePrecision",
+    "Protocol",
+    "ProtocolResult",
+    "accuracy",
+    "average_precision",
+    "confusion_matrix",
+    "mean_average_precision",
+    "measure",
+    "top_k_accuracy",
+]

@@ -1,0 +1,223 @@
+"""The published protocols: what is measured on each data set, under a name to state beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from timeception import checks
+from timeception.metrics.classification import confusion_matrix, top_k_accuracy
+from timeception.metrics.inputs import scores_and_classes, scores_and_targets, unique_names
+from timeception.metrics.ranking import Ties, mean_average_precision
+
+
+@dataclass(frozen=True)
+class ProtocolResult:
+    """What a protocol measured.
+
+    Args:
+        protocol: its name.
+        n_items: items measured.
+        n_left_out: items that the protocol leaves out.
+        values: by name, such as ``mean_average_precision`` or ``top_1_accuracy``, as fractions.
+        per_class: by class: average precision, or the accuracy on the class's items.
+        classes_without_positives: of which nothing can be said.
+    """
+
+    protocol: str
+    n_items: int
+    n_left_out: int
+    values: dict[str, float]
+    per_class: dict[str, float]
+    classes_without_positives: tuple[str, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, as JSON holds them."""
+        return {
+            "protocol": self.protocol,
+            "n_items": self.n_items,
+            "n_left_out": self.n_left_out,
+            **self.values,
+            "per_class": self.per_class,
+            "classes_without_positives": list(self.classes_without_positives),
+        }
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A way to measure.
+
+    Args:
+        name: to state beside its numbers.
+        description: one sentence.
+        measure: from scores (N, n_classes), targets (N, n_classes) and class names.
+        is_multilabel: whether an item may have other than one class.
+    """
+
+    name: str
+    description: str
+    measure: Callable[[ArrayLike, ArrayLike, Sequence[str] | None], ProtocolResult]
+    is_multilabel: bool
+
+
+def multilabel(
+    name: str,
+    scores: ArrayLike,
+    targets: ArrayLike,
+    class_names: Sequence[str] | None = None,
+    *,
+    ties: Ties = "together",
+    unlabelled: str = "keep",
+) -> ProtocolResult:
+    """Mean average precision, plain and weighted by the classes' positives.
+
+    Args:
+        name: of the protocol.
+        scores: shape (N, n_classes).
+        targets: shape (N, n_classes), 0 or 1.
+        class_names: by column.
+        ties: as in ``average_precision``.
+        unlabelled: items without any class are kept (``keep``), get minus infinity for every
+            class (``minus_infinity``) or are left out (``skip``). The last two agree wherever
+            every labelled item has finite scores: what ranks below all positives of a class does
+            not change the precision at any of them.
+
+    Raises:
+        ValueError: as ``mean_average_precision``.
+    """
+    values, positive = scores_and_targets(scores, targets)
+    is_empty = positive.sum(axis=1) == 0
+    if unlabelled == "minus_infinity":
+        values = np.where(is_empty[:, None], -np.inf, values)
+    elif checks.one_of("unlabelled", unlabelled, ("keep", "minus_infinity", "skip")) == "skip":
+        checks.require(not is_empty.all(), "targets", "hold a positive of some class", "none")
+        values, positive = values[~is_empty], positive[~is_empty]
+    result = mean_average_precision(values, positive, class_names, ties)
+    weights = positive.sum(axis=0)[positive.any(axis=0)]
+    per_class = np.array(list(result.per_class.values()))
+    return ProtocolResult(
+        name,
+        n_items=len(values),
+        n_left_out=len(is_empty) - len(values),
+        values={
+            "mean_average_precision": result.mean,
+            "weighted_average_precision": float((per_class * weights).sum() / weights.sum()),
+        },
+        per_class=result.per_class,
+        classes_without_positives=result.classes_without_positives,
+    )
+
+
+def single_label(
+    name: str,
+    scores: ArrayLike,
+    targets: ArrayLike,
+    class_names: Sequence[str] | None = None,
+    *,
+    ks: Sequence[int] = (1,),
+) -> ProtocolResult:
+    """Top-k accuracies, and the mean over classes of the accuracy on each class's items.
+
+    Args:
+        name: of the protocol.
+        scores: shape (N, n_classes).
+        targets: class indices (N,) or one-hot (N, n_classes).
+        class_names: by column.
+        ks: each gives ``top_K_accuracy``; larger than the number of classes means all of them.
+
+    Raises:
+        ValueError: as ``top_k_accuracy``.
+    """
+    values, true = scores_and_classes(scores, targets)
+    names = unique_names(class_names, values.shape[1])
+    counts = confusion_matrix(values, true)
+    n_items = counts.sum(axis=1)
+    per_class = {
+        names[c]: float(counts[c, c] / n_items[c]) for c in np.flatnonzero(n_items).tolist()
+    }
+    measured = {
+        f"top_{k}_accuracy": top_k_accuracy(values, true, min(k, values.shape[1])) for k in ks
+    }
+    measured["mean_class_accuracy"] = float(np.mean(list(per_class.values())))
+    return ProtocolResult(
+        name,
+        n_items=len(values),
+        n_left_out=0,
+        values=measured,
+        per_class=per_class,
+        classes_without_positives=tuple(names[c] for c in np.flatnonzero(n_items == 0)),
+    )
+
+
+def _multilabel(name: str, description: str, ties: Ties, unlabelled: str) -> Protocol:
+    def measure(
+        scores: ArrayLike, targets: ArrayLike, class_names: Sequence[str] | None = None
+    ) -> ProtocolResult:
+        return multilabel(name, scores, targets, class_names, ties=ties, unlabelled=unlabelled)
+
+    return Protocol(name, description, measure, is_multilabel=True)
+
+
+def _single_label(name: str, description: str, ks: Sequence[int]) -> Protocol:
+    def measure(
+        scores: ArrayLike, targets: ArrayLike, class_names: Sequence[str] | None = None
+    ) -> ProtocolResult:
+        return single_label(name, scores, targets, class_names, ks=ks)
+
+    return Protocol(name, description, measure, is_multilabel=False)
+
+
+#: By name. Sources: ``Charades_v1_classify.m`` of the Charades evaluation code; the papers.
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        _multilabel("map", "mAP over all items; equal scores share a rank", "together", "keep"),
+        _multilabel(
+            "charades_official",
+            "Charades mAP; unlabelled videos score minus infinity, equal scores rank as they stand",
+            "in_order",
+            "minus_infinity",
+        ),
+        _multilabel(
+            "charades_skip_unlabelled",
+            "Charades mAP over the videos with an action; equal scores rank as they stand",
+            "in_order",
+            "skip",
+        ),
+        _single_label("breakfast_activities", "Breakfast, 10-way accuracy", (1,)),
+        _multilabel("breakfast_actions", "Breakfast, 48-way mAP", "together", "keep"),
+        _multilabel("multithumos", "MultiTHUMOS, 65-way video-level mAP", "together", "keep"),
+        _single_label("kinetics", "Kinetics-400, top-1 and top-5 accuracy", (1, 5)),
+        _single_label("accuracy", "top-1 accuracy", (1,)),
+    )
+}
+
+
+def measure(
+    protocol: str,
+    scores: ArrayLike,
+    targets: ArrayLike,
+    class_names: Sequence[str] | None = None,
+) -> ProtocolResult:
+    """Measure scores by a named protocol.
+
+    Args:
+        protocol: a name of ``PROTOCOLS``.
+        scores: shape (N, n_classes): one row an item of the whole test set.
+        targets: shape (N, n_classes), 0 or 1; for single-label protocols also indices (N,).
+        class_names: by column; ``None`` takes the column numbers.
+
+    Raises:
+        ValueError: if the protocol is unknown, or scores and targets do not fit it.
+
+    Example:
+        >>> result = measure("charades_official", [[0.9], [0.8], [0.7]], [[0], [1], [1]])
+        >>> result.values["mean_average_precision"]  # the unlabelled first item ranks last
+        1.0
+    """
+    known = PROTOCOLS[checks.one_of("protocol", protocol, tuple(PROTOCOLS))]
+    return known.measure(scores, targets, class_names)
