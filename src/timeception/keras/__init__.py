@@ -1,0 +1,16 @@
+"""Timeception for Keras 3, on its TensorFlow, JAX and PyTorch backends.
+
+Importing this makes the classes known to ``keras.saving.load_model``.
+"""
+
+from timeception.keras.classifier import PoolingClassifier, TimeceptionClassifier
+from timeception.keras.layers import MaxLayer, TimeceptionLayer
+from timeception.keras.network import Timeception
+
+__all__ = [
+    "Timeception",
+    "TimeceptionClassifier",
+    "TimeceptionLayer",
+    "MaxLayer",
+    "PoolingClassifier",
+]

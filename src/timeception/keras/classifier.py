@@ -1,0 +1,258 @@
+"""Timeception with its classifier, and the pooling baseline it is measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import keras
+from keras import ops
+
+from timeception import checks
+from timeception.keras.hub import Pretrained
+from timeception.keras.layers import Shape, Tensor, norm_variables
+from timeception.keras.network import LAYOUT, Timeception, channels_of
+from timeception.spec import (
+    KERAS_BN_EPS,
+    LEAKY_SLOPE,
+    ClassifierSpec,
+    PoolingSpec,
+    TimeceptionSpec,
+    check_input,
+)
+
+
+class _Classifier(Pretrained, keras.Model):
+    """Dropout, linear, batch norm, LeakyReLU, dropout, linear."""
+
+    def __init__(
+        self,
+        spec: ClassifierSpec | PoolingSpec,
+        bn_eps: float,
+        bn_momentum: float,
+        pipeline: Mapping[str, Any] | None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.spec = spec
+        self.pipeline = None if pipeline is None else dict(pipeline)
+        before_hidden, before_output = spec.dropout
+        policy = self.dtype_policy
+        self.dropout_before_hidden = keras.layers.Dropout(before_hidden, dtype=policy)
+        self.hidden = keras.layers.Dense(spec.hidden, dtype=policy, name="hidden")
+        self.norm = keras.layers.BatchNormalization(
+            momentum=1 - bn_momentum, epsilon=bn_eps, dtype=policy, name="norm"
+        )
+        self.dropout_before_logits = keras.layers.Dropout(before_output, dtype=policy)
+        # half-precision logits would cost the loss its precision
+        self.logits = keras.layers.Dense(spec.n_classes, dtype=self.variable_dtype, name="logits")
+
+    def build_classifier(self) -> None:
+        """Make the parameters of the linear layers."""
+        self.hidden.build((None, self.spec.readout_channels))
+        self.norm.build((None, self.spec.hidden))
+        self.logits.build((None, self.spec.hidden))
+        self.built = True
+
+    def classify(self, readout: Tensor, training: bool | None = None) -> Tensor:
+        """Logits of the vectors that the linear layers take."""
+        x = self.hidden(self.dropout_before_hidden(readout, training=training))
+        x = ops.leaky_relu(self.norm(x, training=training), LEAKY_SLOPE)
+        return self.logits(self.dropout_before_logits(x, training=training))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """N and the number of classes."""
+        return input_shape[0], self.spec.n_classes
+
+    def canonical_variables(self) -> dict[str, keras.Variable]:
+        """All variables under their canonical names."""
+        return {
+            "hidden.weight": self.hidden.kernel,
+            "hidden.bias": self.hidden.bias,
+            **norm_variables(self.norm),
+            "output.weight": self.logits.kernel,
+            "output.bias": self.logits.bias,
+        }
+
+
+@keras.saving.register_keras_serializable("timeception")
+class TimeceptionClassifier(_Classifier):
+    """Timeception, a maximum over time and space, and two linear layers.
+
+    Args:
+        in_channels: channels of the features, or the shape of an input, ``x.shape``.
+        n_classes: number of scores.
+        n_layers: number of Timeception layers.
+        n_groups: channel groups; must divide the channels.
+        is_dilated: kernels of 3 with dilations 1, 2, 3; otherwise kernels 3, 5, 7.
+        hidden: width of the hidden linear layer.
+        dropout: rates before the first and before the last linear layer.
+        map_size: ``None`` takes the maximum over time and space. A pair (H, W) takes it over
+            time alone and keeps the positions of an H x W map apart.
+        expansion: output channels over input channels of a layer.
+        pool_lookahead: branch 5 looks one step ahead (Keras 2019), otherwise back (PyTorch 2019).
+        bn_eps: epsilon of every batch normalisation.
+        bn_momentum: weight of the new batch in the moving statistics.
+        pipeline: what else a user of the weights must know (classes, preprocessing, ...); plain
+            JSON, saved and loaded with the model.
+        kwargs: ``name``, ``dtype``, ``trainable`` of every Keras model.
+
+    Shape:
+        input: N, T, H, W, C; result: N, ``n_classes``, logits (float32 under mixed precision).
+
+    Raises:
+        ValueError: if a number is out of range, or an input does not fit.
+
+    Example:
+        >>> model = TimeceptionClassifier(64, n_classes=10, n_layers=2, n_groups=4)
+        >>> tuple(model(keras.ops.zeros((3, 16, 7, 7, 64))).shape)
+        (3, 10)
+
+    Source: the 2019 classifier: maximum, dropout 0.5, linear 512, batch norm, LeakyReLU 0.2,
+    dropout 0.25, linear. ``map_size`` is this project's own.
+    """
+
+    spec: ClassifierSpec
+    spec_class = ClassifierSpec
+
+    def __init__(
+        self,
+        in_channels: int | Sequence[int | None],
+        n_classes: int,
+        n_layers: int = 4,
+        n_groups: int = 8,
+        is_dilated: bool = True,
+        hidden: int = 512,
+        dropout: tuple[float, float] = (0.5, 0.25),
+        map_size: tuple[int, int] | None = None,
+        *,
+        expansion: float = 1.25,
+        pool_lookahead: bool = True,
+        bn_eps: float = KERAS_BN_EPS,
+        bn_momentum: float = 0.01,
+        pipeline: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        timeception = TimeceptionSpec(
+            channels_of(in_channels),
+            n_layers,
+            n_groups,
+            is_dilated,
+            expansion,
+            pool_lookahead,
+            bn_eps,
+            bn_momentum,
+        )
+        spec = ClassifierSpec(timeception, n_classes, hidden, dropout, map_size)
+        super().__init__(spec, bn_eps, bn_momentum, pipeline, **kwargs)
+        self.timeception = Timeception.from_spec(timeception, dtype=self.dtype_policy)
+
+    @classmethod
+    def from_spec(
+        cls, spec: ClassifierSpec, pipeline: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> Self:
+        """Build the network that ``spec`` describes."""
+        fields = spec.to_dict()
+        return cls(**fields.pop("timeception"), **fields, pipeline=pipeline, **kwargs)
+
+    def build(self, input_shape: Shape) -> None:
+        """Make the parameters of all layers."""
+        self.timeception.build(input_shape)
+        self.build_classifier()
+
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
+        """Logits of clips."""
+        return self.classify(self.readout(self.timeception(x, training=training)), training)
+
+    def readout(self, features: Tensor) -> Tensor:
+        """Reduce features N, T, H, W, C to the vector that the linear layers take."""
+        if self.spec.map_size is None:
+            return ops.max(features, axis=(1, 2, 3))
+        size = tuple(features.shape[2:4])
+        checks.require(
+            all(n in (None, m) for n, m in zip(size, self.spec.map_size, strict=True)),
+            "input",
+            f"have maps of {self.spec.map_size} (H, W), as map_size says",
+            size,
+            "Resize the maps, or build the classifier with map_size=None.",
+        )
+        return ops.reshape(ops.max(features, axis=1), (-1, self.spec.readout_channels))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        fields = self.spec.to_dict()
+        own = {**fields.pop("timeception"), **fields, "pipeline": self.pipeline}
+        return {**super().get_config(), **own}
+
+    def canonical_variables(self) -> dict[str, keras.Variable]:
+        """All variables under their canonical names (``timeception.layers.0...``, ...)."""
+        layers = self.timeception.canonical_variables()
+        named = {f"timeception.{name}": variable for name, variable in layers.items()}
+        return named | super().canonical_variables()
+
+
+@keras.saving.register_keras_serializable("timeception")
+class PoolingClassifier(_Classifier):
+    """The order-blind baseline: mean and maximum over time and space, and the same linear layers.
+
+    Args:
+        in_channels: channels of the features, or the shape of an input, ``x.shape``.
+        n_classes: number of scores.
+        hidden: width of the hidden linear layer.
+        dropout: rates before the first and before the last linear layer.
+        bn_eps: epsilon of the batch normalisation.
+        bn_momentum: weight of the new batch in the moving statistics.
+        pipeline: as in ``TimeceptionClassifier``.
+        kwargs: ``name``, ``dtype``, ``trainable`` of every Keras model.
+
+    Shape:
+        input: N, T, H, W, C; result: N, ``n_classes``, logits (float32 under mixed precision).
+
+    Example:
+        >>> model = PoolingClassifier(64, n_classes=10)
+        >>> tuple(model(keras.ops.zeros((3, 16, 7, 7, 64))).shape)
+        (3, 10)
+    """
+
+    spec: PoolingSpec
+    spec_class = PoolingSpec
+
+    def __init__(
+        self,
+        in_channels: int | Sequence[int | None],
+        n_classes: int,
+        hidden: int = 512,
+        dropout: tuple[float, float] = (0.5, 0.25),
+        *,
+        bn_eps: float = KERAS_BN_EPS,
+        bn_momentum: float = 0.01,
+        pipeline: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        spec = PoolingSpec(
+            channels_of(in_channels), n_classes, hidden, dropout, bn_eps, bn_momentum
+        )
+        super().__init__(spec, bn_eps, bn_momentum, pipeline, **kwargs)
+
+    @classmethod
+    def from_spec(
+        cls, spec: PoolingSpec, pipeline: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> Self:
+        """Build the network that ``spec`` describes."""
+        return cls(**spec.to_dict(), pipeline=pipeline, **kwargs)
+
+    def build(self, input_shape: Shape) -> None:
+        """Make the parameters of the linear layers."""
+        check_input(self.spec.in_channels, input_shape, LAYOUT)
+        self.build_classifier()
+
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
+        """Logits of clips."""
+        check_input(self.spec.in_channels, x.shape, LAYOUT)
+        axes = (1, 2, 3)
+        readout = ops.concatenate([ops.mean(x, axes), ops.max(x, axes)], axis=1)
+        return self.classify(readout, training)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), **self.spec.to_dict(), "pipeline": self.pipeline}

@@ -1,0 +1,169 @@
+"""One Timeception layer and the parameters it holds; the maximum over chosen axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import keras
+from keras import ops
+
+from timeception import checks
+from timeception.keras import functional
+from timeception.spec import DEPTHWISE_BIAS_INIT, LayerSpec
+
+Tensor = functional.Tensor
+Shape = tuple[int | None, ...]
+
+
+@keras.saving.register_keras_serializable("timeception")
+class TimeceptionLayer(keras.layers.Layer):
+    """Grouped multi-scale temporal convolutions, channel shuffle, and temporal pooling.
+
+    Every group of channels goes through five branches: pointwise; three pointwise and depthwise
+    temporal convolutions of different reach; pointwise and a temporal maximum. Batch norm and
+    ReLU follow, the channels are shuffled across groups, and time is halved.
+
+    Args:
+        spec: channels, groups and taps.
+        bn_eps: epsilon of the batch normalisation.
+        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
+            the momentum).
+        kwargs: ``name``, ``dtype``, ``trainable`` of every Keras layer.
+
+    Shape:
+        input: N, T, H, W, C with T >= 2; result: N, T // 2, H, W, ``spec.out_channels``.
+
+    Source: Hussein et al., CVPR 2019, section 3.3, figure 4. Initial values are those of the
+    Keras network of 2019: Glorot kernels, depthwise biases 0.1, other biases 0.
+    """
+
+    def __init__(self, spec: LayerSpec, bn_eps: float, bn_momentum: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.spec, self.bn_eps, self.bn_momentum = spec, bn_eps, bn_momentum
+        self.norm = keras.layers.BatchNormalization(
+            momentum=1 - bn_momentum, epsilon=bn_eps, dtype=self.dtype_policy, name="norm"
+        )
+
+    def build(self, input_shape: Shape) -> None:
+        """Make the parameters; only the channels of ``input_shape`` matter."""
+        spec = self.spec
+        columns = spec.out_channels // spec.n_groups
+        self.pointwise_kernel = self._kernel(
+            "pointwise_kernel", (spec.n_groups, spec.group_channels, columns), spec.pointwise_bound
+        )
+        self.pointwise_bias = self._bias("pointwise_bias", spec.out_channels)
+        self.temporal_kernels = [
+            self._kernel(
+                f"temporal_{branch}_kernel",
+                (len(taps), spec.temporal_channels),
+                spec.temporal_bound(branch),
+            )
+            for branch, taps in enumerate(spec.taps)
+        ]
+        self.temporal_biases = [
+            self._bias(f"temporal_{branch}_bias", spec.temporal_channels, DEPTHWISE_BIAS_INIT)
+            for branch in range(len(spec.taps))
+        ]
+        self.norm.build((None, None, None, spec.out_channels))
+        self.built = True
+
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
+        """Apply the layer."""
+        _, _, height, width, _ = ops.shape(x)
+        y = functional.grouped_pointwise(x, self.pointwise_kernel, self.pointwise_bias, self.spec)
+        y = functional.temporal_branches(y, self.temporal_kernels, self.temporal_biases, self.spec)
+        y = self.norm(y, training=training)
+        y = functional.pool(ops.relu(y))
+        n_clips, timesteps, _, channels = ops.shape(y)
+        return ops.reshape(y, (n_clips, timesteps, height, width, channels))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """N, T // 2, H, W and the layer's channels; unknown sizes stay unknown."""
+        n_clips, timesteps, height, width, _ = input_shape
+        halved = None if timesteps is None else timesteps // 2
+        return n_clips, halved, height, width, self.spec.out_channels
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        own = {"spec": asdict(self.spec), "bn_eps": self.bn_eps, "bn_momentum": self.bn_momentum}
+        return {**super().get_config(), **own}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> TimeceptionLayer:
+        """Build the layer from ``get_config``'s fields."""
+        fields = dict(config["spec"])
+        fields["taps"] = tuple(map(tuple, fields["taps"]))
+        return cls(**{**config, "spec": LayerSpec(**fields)})
+
+    def canonical_variables(self) -> dict[str, keras.Variable]:
+        """The layer's variables under their canonical names."""
+        named = {"pointwise.weight": self.pointwise_kernel, "pointwise.bias": self.pointwise_bias}
+        temporal = zip(self.temporal_kernels, self.temporal_biases, strict=True)
+        for branch, (kernel, bias) in enumerate(temporal):
+            named[f"temporal.{branch}.weight"] = kernel
+            named[f"temporal.{branch}.bias"] = bias
+        return named | norm_variables(self.norm)
+
+    def _kernel(self, name: str, shape: tuple[int, ...], bound: float) -> keras.Variable:
+        uniform = keras.initializers.RandomUniform(-bound, bound)
+        return self.add_weight(shape=shape, initializer=uniform, name=name)
+
+    def _bias(self, name: str, channels: int, value: float = 0.0) -> keras.Variable:
+        constant = keras.initializers.Constant(value)
+        return self.add_weight(shape=(channels,), initializer=constant, name=name)
+
+
+@keras.saving.register_keras_serializable("timeception")
+class MaxLayer(keras.layers.Layer):
+    """The maximum over chosen axes.
+
+    Args:
+        axis: an axis, or several; the batch is axis 0.
+        keepdims: keep the reduced axes with size 1.
+        kwargs: ``name``, ``dtype``, ``trainable`` of every Keras layer.
+
+    Example:
+        >>> MaxLayer(axis=(1, 2, 3)).compute_output_shape((None, 8, 7, 7, 2480))
+        (None, 2480)
+    """
+
+    def __init__(self, axis: int | Sequence[int], keepdims: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        axes = (axis,) if isinstance(axis, int) else tuple(axis)
+        checks.require(
+            bool(axes) and all(isinstance(number, int) for number in axes),
+            "axis",
+            "be a whole number, or several",
+            axis,
+        )
+        self.axis, self.keepdims = axes, keepdims
+
+    def call(self, x: Tensor) -> Tensor:
+        """Take the maximum."""
+        return ops.max(x, axis=self.axis, keepdims=self.keepdims)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """The input's shape without the reduced axes."""
+        rank = len(input_shape)
+        for axis in self.axis:
+            checks.require(-rank <= axis < rank, "axis", f"lie in [-{rank}, {rank})", axis)
+        reduced = {axis % rank for axis in self.axis}
+        if self.keepdims:
+            return tuple(1 if i in reduced else size for i, size in enumerate(input_shape))
+        return tuple(size for i, size in enumerate(input_shape) if i not in reduced)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "axis": list(self.axis), "keepdims": self.keepdims}
+
+
+def norm_variables(norm: keras.layers.BatchNormalization) -> dict[str, keras.Variable]:
+    """The variables of a batch normalisation under their canonical names."""
+    return {
+        "norm.weight": norm.gamma,
+        "norm.bias": norm.beta,
+        "norm.running_mean": norm.moving_mean,
+        "norm.running_var": norm.moving_variance,
+    }

@@ -1,0 +1,107 @@
+"""How Keras lays out the canonical arrays: the same numbers, other axes.
+
+Keras holds kernels with their inputs first, and the channels of a layer in the order after the
+channel shuffle, (branch, channel, group), where the canonical order is (group, branch, channel).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from timeception.spec import N_BRANCHES, ClassifierSpec, LayerSpec, PoolingSpec, TimeceptionSpec
+
+AnySpec = TimeceptionSpec | ClassifierSpec | PoolingSpec
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One array's way to Keras and back, exact in both directions.
+
+    Args:
+        canonical: the canonical shape.
+        axes: the sizes into which the canonical axes are split.
+        order: where Keras has those axes.
+        keras: the shape in Keras.
+
+    Example:
+        >>> layout = Layout((4, 3), (2, 2, 3), (2, 1, 0), (3, 4))
+        >>> array = np.arange(12).reshape(4, 3)
+        >>> layout.to_keras(array)[0]
+        array([0, 6, 3, 9])
+        >>> bool((layout.from_keras(layout.to_keras(array)) == array).all())
+        True
+    """
+
+    canonical: Shape
+    axes: Shape
+    order: Shape
+    keras: Shape
+
+    def to_keras(self, array: np.ndarray) -> np.ndarray:
+        """The canonical array as Keras lays it out."""
+        return array.reshape(self.axes).transpose(self.order).reshape(self.keras)
+
+    def from_keras(self, array: np.ndarray) -> np.ndarray:
+        """Keras' array in the canonical layout."""
+        ordered = array.reshape([self.axes[axis] for axis in self.order])
+        return ordered.transpose(np.argsort(self.order)).reshape(self.canonical)
+
+
+def keras_layouts(spec: AnySpec) -> dict[str, Layout]:
+    """The layout of every canonical array of ``spec``, by canonical name."""
+    if isinstance(spec, TimeceptionSpec):
+        return {
+            f"layers.{index}.{name}": layout
+            for index, layer in enumerate(spec.layers)
+            for name, layout in _layer(layer).items()
+        }
+    layouts = {name: _same(shape) for name, shape in spec.parameter_shapes().items()}
+    layouts["output.weight"] = _transposed(spec.n_classes, spec.hidden)
+    if isinstance(spec, PoolingSpec):
+        layouts["hidden.weight"] = _transposed(spec.hidden, spec.readout_channels)
+        return layouts
+    positions = spec.map_size or (1, 1)
+    axes = (spec.hidden, spec.timeception.out_channels, *positions)
+    canonical = (spec.hidden, spec.readout_channels)
+    layouts["hidden.weight"] = Layout(canonical, axes, (2, 3, 1, 0), canonical[::-1])
+    layers = keras_layouts(spec.timeception)
+    return layouts | {f"timeception.{name}": layout for name, layout in layers.items()}
+
+
+def to_keras(spec: AnySpec, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Canonical arrays as Keras lays them out, still under canonical names."""
+    return {name: layout.to_keras(arrays[name]) for name, layout in keras_layouts(spec).items()}
+
+
+def from_keras(spec: AnySpec, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays in Keras' layout, under canonical names, in the canonical layout."""
+    return {name: layout.from_keras(arrays[name]) for name, layout in keras_layouts(spec).items()}
+
+
+def _layer(spec: LayerSpec) -> dict[str, Layout]:
+    columns = N_BRANCHES * spec.branch_channels
+    layouts = {}
+    for name, shape in spec.parameter_shapes().items():
+        if name == "pointwise.weight":
+            axes: Shape = (spec.n_groups, columns, spec.group_channels)
+            keras = (spec.n_groups, spec.group_channels, columns)
+            layouts[name] = Layout(shape, axes, (0, 2, 1), keras)
+        elif name.startswith("temporal") and name.endswith("weight"):
+            axes = (spec.n_groups, spec.branch_channels, shape[1])
+            layouts[name] = Layout(shape, axes, (2, 1, 0), shape[::-1])
+        else:
+            axes = (spec.n_groups, prod(shape) // spec.n_groups)
+            layouts[name] = Layout(shape, axes, (1, 0), shape)
+    return layouts
+
+
+def _same(shape: Shape) -> Layout:
+    return Layout(shape, shape, tuple(range(len(shape))), shape)
+
+
+def _transposed(rows: int, columns: int) -> Layout:
+    return Layout((rows, columns), (rows, columns), (1, 0), (columns, rows))
