@@ -1,0 +1,168 @@
+"""``timeception extract``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from timeception.backbones import Backbone
+    from timeception.features.extraction import ExtractionReport
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command()(extract)
+
+
+def extract(
+    videos: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Video files; folders, searched for video files at any depth; .txt files that "
+            "list a path a line."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The bank's folder; made, or continued.")],
+    backbone: Annotated[
+        str, typer.Option(help="Network: efficientnet_lite0, timm:NAME, ...")
+    ] = "efficientnet_lite0",
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Weights file, or 'random'. [default: the network's own weights]"),
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="Name of the map to keep. [default: the network's choice]")
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Frames from one timestep to the next. [default: 8, or a whole segment of the "
+            "network if that is longer]",
+        ),
+    ] = None,
+    map_size: Annotated[
+        str | None,
+        typer.Option(help="Average maps down to HxW cells, such as 2x3. [default: keep them]"),
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option(help="Stored type: float16, float32 or bfloat16.")
+    ] = "float16",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Extract again what does not match.")
+    ] = False,
+    engine: Annotated[
+        str, typer.Option(help="local: threads of this process; ray: a cluster, one task a video.")
+    ] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Videos at once; with ray, processes. [default: one a core]"),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Segments through the network at once. [default: 8 frames; 64 on a GPU]",
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, ... [default: a GPU if there is one]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Extract features of videos into a bank, once.
+
+    The same command again continues: videos that are done and match are skipped, what failed is
+    tried again. A broken video never stops the others: it is named here and in the bank's
+    failures.json, and the exit status is 1.
+    """
+    from timeception.backbones import create_backbone
+
+    report = extract_with_progress(
+        videos,
+        out,
+        create_backbone(backbone, weights, endpoint),
+        is_json=as_json,
+        stride=stride,
+        map_size=parse_map_size(map_size) if map_size else None,
+        dtype=dtype,
+        is_overwritten=overwrite,
+        engine=engine,
+        n_workers=workers,
+        batch_size=batch_size,
+        device=device,
+    )
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def extract_with_progress(
+    videos: list[Path], out: Path, network: Backbone, is_json: bool = False, **options: Any
+) -> ExtractionReport:
+    """Extract with a progress bar and print what was done; failures go to the error stream."""
+    from timeception.features.extraction import extract as extract_into
+
+    with _progress() as show:
+        report = extract_into(videos, out, network, on_progress=show, **options)
+    if is_json:
+        print(json.dumps(report.to_dict(), indent=2))
+    else:
+        counts = f"{len(report.done)} extracted, {len(report.skipped)} there already"
+        speed = f"{report.n_frames} frames in {report.seconds:.1f} s"
+        print(f"{counts}, {len(report.failed)} failed; {speed} ", end="")
+        print(f"({report.frames_per_second:.1f} frames/s). Bank: {out}")
+    for video_id, error in report.failed.items():
+        print(f"failed: {video_id}: {error}", file=sys.stderr)
+    return report
+
+
+def parse_map_size(text: str) -> tuple[int, int]:
+    """Height and width from ``HxW``.
+
+    Raises:
+        ValueError: if the text is of another form.
+
+    Example:
+        >>> parse_map_size("2x3")
+        (2, 3)
+    """
+    height, _, width = text.lower().partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise ValueError(f"--map-size must be HxW, such as 2x3; got {text!r}.")
+    return int(height), int(width)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[ExtractionReport], None]]:
+    """A bar with videos, frames per second and an estimate, if the error stream is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("extracting"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}% {task.fields[state]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("extract", total=None, state="")
+
+        def show(report: ExtractionReport) -> None:
+            n_over = len(report.done) + len(report.skipped) + len(report.failed)
+            failed = f", {len(report.failed)} failed" if report.failed else ""
+            rate = len(report.done) / report.seconds if report.seconds else 0.0
+            state = (
+                f"{n_over}/{report.n_videos} videos{failed}, {rate:.2f} videos/s, "
+                f"{report.frames_per_second:.1f} frames/s, left:"
+            )
+            bar.update(task, total=report.n_bytes, completed=report.n_bytes_done, state=state)
+
+        yield show

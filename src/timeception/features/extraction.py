@@ -1,0 +1,146 @@
+"""Dense features of video files, once and for all, into a feature bank.
+
+Decoding, resizing and the network overlap; batches span videos; only frames that are needed are
+decoded. What was broken off goes on where it stopped, and ends in the same bytes: a file of the
+bank depends on its video and the settings alone, not on the other videos of the run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from timeception import checks
+from timeception.features.bank import DEFAULT_DTYPE
+from timeception.features.jobs import (
+    BankJob,
+    ExtractionReport,
+    MemoryJob,
+    RunLog,
+    VideoFeatures,
+    size_bytes,
+)
+from timeception.features.network import Network, n_cores
+from timeception.features.settings import extraction_settings, restore_backbone, segmenter_of
+from timeception.features.sources import open_bank, plan, video_sources
+
+if TYPE_CHECKING:
+    from timeception.backbones import Backbone
+
+__all__ = [
+    "ENGINES",
+    "ExtractionReport",
+    "VideoFeatures",
+    "extract",
+    "extract_features",
+    "restore_backbone",
+]
+
+ENGINES = ("local", "ray")
+
+OnProgress = Callable[[ExtractionReport], None]
+
+
+def extract(
+    videos: Sequence[str | Path],
+    bank_root: str | Path,
+    backbone: Backbone,
+    *,
+    stride: int | None = None,
+    map_size: tuple[int, int] | None = None,
+    dtype: str = DEFAULT_DTYPE,
+    is_overwritten: bool = False,
+    engine: str = "local",
+    n_workers: int | None = None,
+    batch_size: int | None = None,
+    device: str | None = None,
+    on_progress: OnProgress = lambda report: None,
+) -> ExtractionReport:
+    """Extract features of videos into a bank.
+
+    A step is one segment of ``backbone.frames_per_segment`` successive frames; where the backbone
+    gives several maps for a segment, their mean over time is kept. Videos that cannot be read
+    never stop the others: the bank records them, and the next run tries them again.
+
+    Args:
+        videos: files, folders and lists, as ``sources.video_sources`` takes them.
+        bank_root: the bank's folder; made if it does not exist, continued if it does.
+        backbone: the network.
+        stride: frames from one segment to the next; ``None``: 8, or a whole segment if longer.
+        map_size: (height, width) that maps are averaged down to; ``None`` keeps them.
+        dtype: stored type: ``float16``, ``float32`` or ``bfloat16``.
+        is_overwritten: extract again what does not match, instead of refusing.
+        engine: ``"local"`` runs threads in this process; ``"ray"`` one task a video on a cluster
+            that shares the file system.
+        n_workers: videos decoded at once; with ray, processes. ``None``: one a core.
+        batch_size: segments that go through the network at once; ``None``: 8 frames on a
+            processor, 64 on a GPU.
+        device: where the network runs; ``None`` takes a GPU if there is one.
+        on_progress: called several times a second with the report so far.
+
+    Returns:
+        What was extracted, skipped, and failed.
+
+    Raises:
+        ValueError: for wrong arguments, and for a bank that does not match.
+    """
+    checks.one_of("engine", engine, ENGINES)
+    n_workers = checks.positive_int("n_workers", n_workers or n_cores())
+    settings = extraction_settings(backbone, stride, map_size)
+    sources = video_sources(videos)
+    bank = open_bank(bank_root, settings, dtype, sources, is_overwritten=is_overwritten)
+    planned = plan(bank, sources, is_overwritten=is_overwritten, n_workers=n_workers)
+    report = ExtractionReport(
+        skipped=[source.video_id for source in planned.done],
+        n_videos=len(sources),
+        n_bytes=sum(size_bytes(source.path) for source in planned.todo),
+    )
+    for source in planned.done:
+        bank.clear_failure(source.video_id)
+    log = RunLog(bank, report)
+    began = time.monotonic()
+
+    def tick() -> None:
+        report.seconds = time.monotonic() - began
+        on_progress(report)
+
+    tick()
+    if engine == "ray" and planned.todo:
+        from timeception.features import ray_engine
+
+        make_network = partial(Network, backbone, map_size, batch_size, device, cores=1)
+        ray_engine.run(planned.todo, log, make_network, n_workers, tick)
+    elif planned.todo:
+        with Network(backbone, map_size, batch_size, device) as network:
+            n_decoders = min(n_workers, len(planned.todo))
+            jobs = [BankJob(source, log, n_decoders) for source in planned.todo]
+            network.pipeline(n_decoders).run(jobs, tick)
+    tick()
+    report.done.sort()
+    report.failed = dict(sorted(report.failed.items()))
+    return report
+
+
+def extract_features(
+    video: str | Path,
+    backbone: Backbone,
+    *,
+    stride: int | None = None,
+    map_size: tuple[int, int] | None = None,
+    batch_size: int | None = None,
+    device: str | None = None,
+) -> VideoFeatures:
+    """Extract the features of one video, without a bank; the arguments are those of ``extract``.
+
+    Raises:
+        VideoError: if the video cannot be read.
+        ValueError: for wrong arguments, and for frames that do not suit the backbone.
+    """
+    settings = extraction_settings(backbone, stride, map_size)
+    job = MemoryJob(Path(video), segmenter_of(settings), n_cores())
+    with Network(backbone, map_size, batch_size, device) as network:
+        network.pipeline(n_decoders=1).run([job])
+    return job.result()

@@ -1,0 +1,267 @@
+"""Decoding and computing at the same time: threads that overlap, batches that span videos.
+
+Every batch has the same size; the last one is filled up with zeros. So the features of a segment
+depend neither on its neighbours in the batch nor on the other videos of a run, as long as the
+network gives each place of a batch the same result (``is_batch_invariant``). Where it does not,
+batches do not span videos, and the place of a segment depends on its own video alone.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, Protocol
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+Segment = NDArray[np.float32]
+#: A batch of segments (B, 3, T, H, W) to their features (B, C, H', W').
+Compute = Callable[[Segment], NDArray[Any]]
+
+#: What a broken video may raise. Anything else is an error of the program and stops the run.
+BROKEN_VIDEO = (ValueError, OSError, av.FFmpegError)
+
+_WAIT_SECONDS = 0.1
+_N_SHAPES_PENDING = 4  # frames of more sizes than that are not held back to fill batches
+_BATCHES_AHEAD = 2  # decoded in advance, for each computing thread
+
+
+class Job(Protocol):
+    """One video on its way through the pipeline. ``segments`` runs in a thread of its own."""
+
+    def segments(self) -> Generator[Segment]:
+        """Open the video and give its segments in order."""
+
+    def put(self, step: int, features: NDArray[Any]) -> None:
+        """Take the features of successive steps, (n, C, H, W)."""
+
+    def finish(self) -> None:
+        """All features were put."""
+
+    def fail(self, error: Exception) -> None:
+        """The video is broken; its features are not complete. Called once, or not at all."""
+
+    def discard(self) -> None:
+        """Release what is held; called at the end for every job, also when the run breaks off."""
+
+
+class _StoppedError(Exception):
+    """Another thread failed, or the run was interrupted."""
+
+
+@dataclass(eq=False)
+class _Track:
+    """How far a job has come."""
+
+    job: Job
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    n_sent: int = 0
+    n_put: int = 0
+    is_sent: bool = False
+    is_over: bool = False
+
+    def put(self, step: int, features: NDArray[Any]) -> None:
+        with self.lock:
+            if self.is_over:
+                return
+            try:
+                self.job.put(step, features)
+            except ValueError as error:  # numbers that cannot be stored
+                self._fail(error)
+                return
+            self.n_put += len(features)
+            self._finish_if_complete()
+
+    def end(self) -> None:
+        with self.lock:
+            self.is_sent = True
+            self._finish_if_complete()
+
+    def fail(self, error: Exception) -> None:
+        with self.lock:
+            if not self.is_over:
+                self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.is_over = True
+        self.job.fail(error)
+
+    def _finish_if_complete(self) -> None:
+        if self.is_sent and not self.is_over and self.n_put == self.n_sent:
+            self.is_over = True
+            self.job.finish()
+
+
+@dataclass(frozen=True, eq=False)
+class _Item:
+    track: _Track
+    step: int
+    segment: Segment
+
+
+#: Segments of one key may share a batch: the video, if batches do not span videos, and the shape.
+_Key = tuple[_Track | None, tuple[int, ...]]
+
+
+class Pipeline:
+    """Runs jobs: some threads decode, one video each, others compute batches.
+
+    Args:
+        compute: the network; called from several threads at once.
+        batch_size: segments in every batch.
+        n_decoders: videos decoded at once.
+        n_computers: batches computed at once.
+        spans_videos: whether a batch may hold segments of several videos.
+    """
+
+    def __init__(
+        self,
+        compute: Compute,
+        batch_size: int,
+        n_decoders: int,
+        n_computers: int,
+        spans_videos: bool = True,
+    ) -> None:
+        self._compute, self._batch_size, self._spans_videos = compute, batch_size, spans_videos
+        self._n_decoders, self._n_computers = n_decoders, n_computers
+
+    def run(self, jobs: Sequence[Job], on_tick: Callable[[], None] = lambda: None) -> None:
+        """Run jobs to their end.
+
+        Args:
+            jobs: in the order in which they are begun.
+            on_tick: called by this thread, several times a second.
+
+        Raises:
+            Exception: what a thread raised that no broken video explains; the run has ended then.
+        """
+        self._tracks = [_Track(job) for job in jobs]
+        self._waiting = deque(self._tracks)
+        self._n_decoding = self._n_decoders
+        ahead = _BATCHES_AHEAD * self._n_computers * self._batch_size
+        self._items: queue.Queue[_Item | _Track | None] = queue.Queue(maxsize=ahead)
+        self._is_stopped = threading.Event()
+        self._batching = threading.Lock()
+        self._pending: dict[_Key, list[_Item]] = {}
+        self._ready: deque[list[_Item]] = deque()
+        try:
+            self._run_threads(on_tick)
+        finally:
+            for track in self._tracks:
+                track.job.discard()
+
+    def _run_threads(self, on_tick: Callable[[], None]) -> None:
+        tasks = [self._decode] * self._n_decoders + [self._compute_batches] * self._n_computers
+        with ThreadPoolExecutor(len(tasks), thread_name_prefix="features") as pool:
+            running = {pool.submit(task) for task in tasks}
+            try:
+                while running:
+                    done, running = wait(running, _WAIT_SECONDS, FIRST_EXCEPTION)
+                    for future in done:
+                        future.result()
+                    on_tick()
+            finally:
+                self._is_stopped.set()
+
+    def _decode(self) -> None:
+        while self._waiting:
+            try:
+                track = self._waiting.popleft()
+            except IndexError:  # another thread took the last one
+                break
+            try:
+                with closing(track.job.segments()) as segments:
+                    for segment in segments:
+                        if track.is_over:
+                            break
+                        self._send(_Item(track, track.n_sent, segment))
+                        track.n_sent += 1
+            except BROKEN_VIDEO as error:
+                track.fail(error)
+            else:
+                track.end()
+            self._send(track)
+        self._send(None)
+
+    def _send(self, item: _Item | _Track | None) -> None:
+        while True:
+            if self._is_stopped.is_set():
+                raise _StoppedError
+            try:
+                return self._items.put(item, timeout=_WAIT_SECONDS)
+            except queue.Full:
+                continue
+
+    def _receive(self) -> _Item | _Track | None:
+        while True:
+            if self._is_stopped.is_set():
+                raise _StoppedError
+            try:
+                return self._items.get(timeout=_WAIT_SECONDS)
+            except queue.Empty:
+                continue
+
+    def _compute_batches(self) -> None:
+        while batch := self._next_batch():
+            first = batch[0].segment
+            stacked = np.zeros((self._batch_size, *first.shape), first.dtype)
+            for row, item in enumerate(batch):
+                stacked[row] = item.segment
+            features = self._compute(stacked)
+            row = 0
+            for track, items in groupby(batch, key=lambda item: item.track):
+                steps = [item.step for item in items]
+                track.put(steps[0], features[row : row + len(steps)])
+                row += len(steps)
+
+    def _next_batch(self) -> list[_Item]:
+        """The next full batch; an empty one at the end."""
+        with self._batching:
+            while not self._ready and self._n_decoding:
+                item = self._receive()
+                if isinstance(item, _Item):
+                    self._add(item)
+                elif item is None:
+                    self._n_decoding -= 1
+                elif not self._spans_videos:
+                    self._flush([key for key in self._pending if key[0] is item])
+            if not self._ready:
+                self._flush(list(self._pending))
+            return self._ready.popleft() if self._ready else []
+
+    def _add(self, item: _Item) -> None:
+        key = (None if self._spans_videos else item.track, item.segment.shape)
+        batch = self._pending.setdefault(key, [])
+        batch.append(item)
+        if len(batch) == self._batch_size:
+            self._flush([key])
+        elif self._spans_videos and len(self._pending) > _N_SHAPES_PENDING:
+            self._flush([next(iter(self._pending))])
+
+    def _flush(self, keys: Sequence[_Key]) -> None:
+        self._ready += [self._pending.pop(key) for key in keys]
+
+
+def is_batch_invariant(compute: Compute, batch_size: int, shape: tuple[int, ...]) -> bool:
+    """Whether a network gives a segment the same features, bit by bit, at every place of a batch.
+
+    Tried on random segments, once with other neighbours at the other end of the batch.
+
+    Args:
+        compute: the network.
+        batch_size: segments in a batch.
+        shape: of a segment, (3, T, H, W).
+    """
+    rng = np.random.default_rng(0)
+    one, two = rng.standard_normal((2, batch_size, *shape), dtype=np.float32)
+    two[::-1][: (batch_size + 1) // 2] = one[: (batch_size + 1) // 2]
+    expected = compute(one)[: (batch_size + 1) // 2]
+    return np.array_equal(compute(two)[::-1][: len(expected)], expected)

@@ -1,0 +1,61 @@
+"""From a video file to the segments that a backbone takes, each frame decoded and resized once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timeception.video import Transform, VideoReader
+from timeception.video.sampling import segment_frames, segment_starts
+
+#: Frames between two timesteps unless told: a third of a second at 24 frames per second.
+DEFAULT_STRIDE_FRAMES = 8
+
+
+def default_stride(frames_per_segment: int) -> int:
+    """Frames from one segment to the next unless told: 8, or a whole segment if that is longer."""
+    return max(DEFAULT_STRIDE_FRAMES, frames_per_segment)
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """Cuts videos into segments of successive frames.
+
+    Args:
+        frames_per_segment: frames that the backbone takes at once.
+        stride: frames from one segment's start to the next.
+        transform: what makes a decoded frame into what the backbone takes.
+    """
+
+    frames_per_segment: int
+    stride: int
+    transform: Transform
+
+    def starts(self, n_frames: int) -> NDArray[np.int64]:
+        """First frames of the segments of a video, (S,)."""
+        return segment_starts(n_frames, self.stride, self.frames_per_segment)
+
+    def segments(self, video: VideoReader) -> Iterator[NDArray[np.float32]]:
+        """Transformed segments of an open video, in order; only their frames are decoded.
+
+        Shape:
+            each (3, T, H, W), T the frames per segment.
+
+        Raises:
+            VideoError: if a frame is damaged.
+            ValueError: if the frames are too small for the transform.
+        """
+        starts = self.starts(len(video))
+        wanted = segment_frames(starts, self.frames_per_segment, len(video))
+        decoded = video.frames(np.unique(wanted))
+        frames: dict[int, NDArray[np.float32]] = {}
+        for indices in wanted.tolist():
+            frames = {index: frame for index, frame in frames.items() if index >= indices[0]}
+            while indices[-1] not in frames:
+                index, frame = next(decoded)
+                frames[index] = self.transform(frame[None])
+            parts = [frames[index] for index in indices]
+            yield parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
