@@ -28,7 +28,13 @@ def check_arrays(what: str, spec: HasShapes, arrays: Mapping[str, np.ndarray]) -
     Raises:
         ValueError: if a name is missing or unexpected, or a shape differs.
     """
-    expected = spec.parameter_shapes()
+    check_shapes(what, spec.parameter_shapes(), arrays)
+
+
+def check_shapes(
+    what: str, expected: Mapping[str, tuple[int, ...]], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Check names and shapes, as ``check_arrays``."""
     checks.same_names(what, expected, arrays)
     wrong = [
         f"  {name}: {arrays[name].shape} received, {shape} expected"

@@ -12,6 +12,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from timeception.weights.safe_pickle import load_arrays
+from timeception.weights.stored_specs import SPEC_KEY
 
 Named = dict[str, np.ndarray]
 
@@ -113,7 +114,7 @@ def _read_hdf5(path: Path) -> Named:
 
 def _read_npz(path: Path) -> Named:
     with np.load(path, allow_pickle=False) as file:
-        return dict(file)
+        return {name: array for name, array in file.items() if name != SPEC_KEY}
 
 
 _READERS: dict[str, Callable[[Path], Named]] = {

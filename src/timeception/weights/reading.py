@@ -15,7 +15,9 @@ from timeception.spec import ClassifierSpec, TimeceptionSpec
 from timeception.weights.arrays import check_arrays
 from timeception.weights.containers import Named, read_named
 from timeception.weights.folder import WEIGHTS_FILE, read_folder
+from timeception.weights.keras3 import is_keras3, read_keras3
 from timeception.weights.names2019 import from_2019, is_2019
+from timeception.weights.stored_specs import stored_spec
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +30,7 @@ class Checkpoint:
         spec: of the classifier, or of the layers alone when the file holds no classifier.
         arrays: float32, by the canonical names of ``spec.parameter_shapes()``.
         provenance: where they come from: ``file``, ``sha256``, ``container``, ``names``
-            (``"canonical"``, ``"torch2019"``, ``"keras2019"``), ``left_out`` (names that were
+            (``"canonical"``, ``"keras3"``, ``"torch2019"``, ``"keras2019"``), ``left_out`` (names that were
             not used) and, for a saved model, its ``pipeline``.
     """
 
@@ -43,7 +45,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     PyTorch state dicts (bare or wrapped), Keras HDF5 weights, safetensors, .npz, pickles of
     arrays, and saved-model folders; with this project's names or those of 2019. A bare file of
     canonical names tells channels, groups and kernels by its shapes; its branch 5 and epsilon
-    are taken to be the defaults.
+    are taken to be the defaults, unless this project wrote the spec beside the arrays. Files of
+    Keras 3 may also hold a model of one's own around a ``Timeception``.
 
     Args:
         path: a file, or a folder that ``save_pretrained`` wrote.
@@ -59,13 +62,15 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     if path.is_dir():
         return _read_saved(path)
+    if is_keras3(path):
+        return _read_keras3(path)
     container, named = read_named(path)
     left_out: list[str] = []
     if is_2019(named):
         spec, arrays, origin, left_out = from_2019(named)
     elif any(name.endswith("layers.0.pointwise.weight") for name in named):
         arrays = {k: v for k, v in named.items() if not k.endswith("num_batches_tracked")}
-        spec, origin = infer_spec(arrays), "canonical"
+        spec, origin = stored_spec(path, container) or infer_spec(arrays), "canonical"
     else:
         raise ValueError(_unknown(path, container, named))
     check_arrays(str(path), spec, arrays)
@@ -117,6 +122,22 @@ def infer_spec(arrays: Named) -> ClassifierSpec | TimeceptionSpec:
             "with a map_size is read from its saved-model folder, which knows height and width."
         )
     return ClassifierSpec(layers, n_classes=shape("output.weight")[0], hidden=hidden)
+
+
+def _read_keras3(path: Path) -> Checkpoint:
+    file = read_keras3(path)
+    if file.left_out:
+        logger.warning("%s: left out, not of Timeception: %s", path, ", ".join(file.left_out))
+    provenance: dict[str, Any] = {
+        "file": path.name,
+        "sha256": _sha256(path),
+        "container": "keras",
+        "names": "keras3",
+        "left_out": file.left_out,
+        "pipeline": file.pipeline,
+    }
+    arrays = {k: np.ascontiguousarray(a, dtype=np.float32) for k, a in file.arrays.items()}
+    return Checkpoint(file.spec, arrays, provenance)
 
 
 def _read_saved(folder: Path) -> Checkpoint:

@@ -20,7 +20,11 @@ _build_scalar: Any = np.float64(0).__reduce__()[0]
 
 
 # what the unpickler raises on bytes that are no pickle, or not a whole one
-_BROKEN = (pickle.UnpicklingError, EOFError, LookupError, AttributeError, TypeError, OverflowError)
+_BROKEN = (pickle.UnpicklingError, EOFError, LookupError, AttributeError, TypeError, ValueError)
+
+
+class _RefusedError(ValueError):
+    """The pickle is whole, but asks for what is not admitted."""
 
 
 def load_arrays(path: str | Path) -> Any:
@@ -53,6 +57,8 @@ def loads_arrays(data: bytes, source: str = "the pickle") -> Any:
     """
     try:
         return _ArrayUnpickler(io.BytesIO(data), source).load()
+    except _RefusedError:
+        raise
     except _BROKEN as error:
         raise ValueError(f"{source} is no readable pickle: {error}") from error
 
@@ -66,7 +72,7 @@ class _ArrayUnpickler(pickle.Unpickler):
         """Return an admitted class or function; everything else is an error."""
         admitted = _ADMITTED.get((module.replace("numpy._core", "numpy.core"), name))
         if admitted is None:
-            raise ValueError(
+            raise _RefusedError(
                 f"{self._source} asks for '{module}.{name}', which is no numpy array or plain "
                 "container; it is not read, since unpickling it could run code. "
                 "Save the arrays as .npz or safetensors instead."
@@ -77,7 +83,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 def _scalar(dtype: np.dtype[Any], data: Any = None) -> Any:
     """A numpy scalar of numbers or text; one of dtype object is refused."""
     if dtype.hasobject:
-        raise ValueError(f"a numpy scalar of dtype {dtype} is not read from a pickle")
+        raise _RefusedError(f"a numpy scalar of dtype {dtype} is not read from a pickle")
     return _build_scalar(dtype, data)
 
 

@@ -1,0 +1,273 @@
+"""Files of Keras 3, ``.keras`` and ``.weights.h5``, read and written without Keras.
+
+A ``.weights.h5`` is HDF5: a group for each layer, under the path of attributes that leads to it,
+with the layer's variables numbered under ``vars``. A ``.keras`` is a zip archive of such a file,
+``model.weights.h5``, the configuration ``config.json``, and ``metadata.json``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from timeception.spec import ClassifierSpec, TimeceptionSpec
+from timeception.weights.arrays import check_shapes
+from timeception.weights.layouts import from_keras, keras_layouts, to_keras
+from timeception.weights.stored_specs import SPEC_KEY, dump_spec, load_spec
+
+Named = dict[str, np.ndarray]
+KerasSpec = ClassifierSpec | TimeceptionSpec
+
+KERAS_VERSION = "3.15.1"  # whose files these are
+WEIGHTS_MEMBER, CONFIG_MEMBER = "model.weights.h5", "config.json"
+
+_NORM = ("weight", "bias", "running_mean", "running_var")
+_DENSE = ("weight", "bias")
+_LAYER_VARIABLES = (
+    "pointwise.weight",
+    "pointwise.bias",
+    *(f"temporal.{branch}.weight" for branch in range(3)),
+    *(f"temporal.{branch}.bias" for branch in range(3)),
+)
+#: The classifier's layers: the name in Keras, its place in a file, and the canonical arrays.
+_HEAD = {
+    "hidden": ("hidden", tuple(f"hidden.{leaf}" for leaf in _DENSE)),
+    "norm": ("layers/batch_normalization", tuple(f"norm.{leaf}" for leaf in _NORM)),
+    "logits": ("layers/dense_1", tuple(f"output.{leaf}" for leaf in _DENSE)),
+}
+_REGISTERED = ("timeception>TimeceptionClassifier", "timeception>Timeception")
+_DROPOUTS = ("dropout_before_hidden", "dropout_before_logits")
+_STACK = re.compile(r"(?P<stack>(?:.*/)?)layers/timeception_layer(?:_(?P<index>\d+))?")
+
+
+@dataclass(frozen=True)
+class Keras3File:
+    """What a file of Keras 3 holds.
+
+    Args:
+        spec: of the classifier, or of the layers alone.
+        arrays: by canonical name.
+        left_out: layers that were not used: of a model of one's own around a ``Timeception``,
+            everything but the ``Timeception``.
+        pipeline: what was saved with a classifier.
+    """
+
+    spec: KerasSpec
+    arrays: Named
+    left_out: list[str]
+    pipeline: dict[str, Any] | None = None
+
+
+def is_keras3(path: Path) -> bool:
+    """Whether a file is a ``.keras`` or a ``.weights.h5`` of Keras 3, by its content."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return {WEIGHTS_MEMBER, CONFIG_MEMBER} <= set(archive.namelist())
+    if not h5py.is_hdf5(path):
+        return False
+    with h5py.File(path, "r") as file:
+        return any(True for _ in _owners(file))
+
+
+def read_keras3(path: Path) -> Keras3File:
+    """Read a file of Keras 3 that holds a ``TimeceptionClassifier``, or a ``Timeception``.
+
+    Args:
+        path: a ``.keras``, or a ``.weights.h5``. The latter does not say what branch 5 and the
+            epsilon were, unless this project wrote it: they are taken to be the defaults.
+
+    Raises:
+        ValueError: if there is no Timeception network in the file, or more than one.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read(CONFIG_MEMBER))
+            with h5py.File(io.BytesIO(archive.read(WEIGHTS_MEMBER)), "r") as file:
+                own = _own_config(config)
+                contents = _read_weights(path, file, own and _spec_of(own))
+        return Keras3File(*contents, own.get("pipeline") if own else None)
+    with h5py.File(path, "r") as file:
+        stored = file.attrs.get(SPEC_KEY)
+        return Keras3File(*_read_weights(path, file, load_spec(stored) if stored else None))
+
+
+def write_keras3(
+    path: Path,
+    spec: KerasSpec,
+    arrays: Mapping[str, np.ndarray],
+    pipeline: Mapping[str, Any] | None = None,
+) -> None:
+    """Write canonical arrays as Keras 3 saves a model.
+
+    Args:
+        path: ``*.keras`` or ``*.weights.h5``. A classifier becomes a ``TimeceptionClassifier``;
+            layers alone become ``Sequential([Input((None, None, None, C)), Timeception(...)])``.
+        spec: the network.
+        arrays: by canonical name.
+        pipeline: what is saved with a classifier; a ``.weights.h5`` has no place for it.
+    """
+    if path.name.endswith(".weights.h5"):
+        with h5py.File(path, "w") as file:
+            file.attrs[SPEC_KEY] = dump_spec(spec)
+            _write_weights(file, spec, arrays)
+        return
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        _write_weights(file, spec, arrays)
+    metadata = {"keras_version": KERAS_VERSION, "date_saved": "1980-01-01@00:00:00"}
+    members = {
+        "metadata.json": json.dumps(metadata),
+        CONFIG_MEMBER: json.dumps(_model_config(spec, pipeline)),
+        WEIGHTS_MEMBER: content.getvalue(),
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(zipfile.ZipInfo(name), data)  # no time: equal weights, equal bytes
+
+
+def _owners(file: h5py.File) -> Iterator[tuple[str, str, list[np.ndarray]]]:
+    """Every layer with variables: its path, its name, and the variables in order."""
+    found: list[str] = []
+    file.visit(lambda name: found.append(name) if name.endswith("vars") else None)
+    for path in found:
+        group = file[path]
+        values = [group[str(number)][()] for number in range(len(group))]
+        if values and not path.startswith("optimizer"):
+            yield path.removesuffix("vars").rstrip("/"), str(group.attrs.get("name", "")), values
+
+
+def _read_weights(
+    path: Path, file: h5py.File, spec: KerasSpec | None
+) -> tuple[KerasSpec, Named, list[str]]:
+    owners = {owner: (name, values) for owner, name, values in _owners(file)}
+    stacks = {m["stack"] for m in map(_STACK.fullmatch, owners) if m}
+    if len(stacks) != 1:
+        raise ValueError(
+            f"{path} must hold one Timeception network of Keras 3; got {len(stacks)} "
+            f"among {len(owners)} layers: {', '.join(sorted(owners)[:4])}, ..."
+        )
+    stack, used = stacks.pop(), set()
+    named: Named = {}
+    for owner, (_, values) in owners.items():
+        layer = _STACK.fullmatch(owner.removesuffix("/norm"))
+        if layer:
+            used.add(owner)
+            names = [f"norm.{leaf}" for leaf in _NORM]
+            names = names if owner.endswith("/norm") else list(_LAYER_VARIABLES)
+            prefix = f"layers.{layer['index'] or 0}."
+            named |= {prefix + name: a for name, a in zip(names, values, strict=True)}
+    head = {
+        name: (owner, values)
+        for owner, (name, values) in owners.items()
+        if name in _HEAD and not owner.startswith(stack + "layers/timeception_layer")
+    }
+    if isinstance(spec, ClassifierSpec) or (spec is None and set(head) == set(_HEAD)):
+        named = {f"timeception.{name}": array for name, array in named.items()}
+        for name, (owner, values) in head.items():
+            used.add(owner)
+            named |= dict(zip(_HEAD[name][1], values, strict=True))
+    spec = spec or _infer_spec(named)
+    shapes = {name: layout.keras for name, layout in keras_layouts(spec).items()}
+    check_shapes(str(path), shapes, named)
+    return spec, from_keras(spec, named), sorted(set(owners) - used)
+
+
+def _write_weights(file: h5py.File, spec: KerasSpec, arrays: Mapping[str, np.ndarray]) -> None:
+    laid_out = to_keras(spec, dict(arrays))
+
+    def put(owner: str, name: str, values: list[np.ndarray]) -> None:
+        group = file.create_group(f"{owner}/vars")
+        group.attrs["name"] = name
+        for number, value in enumerate(values):
+            group[str(number)] = np.ascontiguousarray(value)
+
+    prefix, layers = "", spec
+    if isinstance(spec, ClassifierSpec):
+        prefix, layers = "timeception.", spec.timeception
+        for name, (owner, names) in _HEAD.items():
+            put(owner, name, [laid_out[canonical] for canonical in names])
+        for name, rate in zip(_DROPOUTS, spec.dropout, strict=True):
+            if rate:  # the state of its random numbers
+                put(f"{name}/seed_generator", name, [np.zeros(2, np.uint32)])
+    for index in range(layers.n_layers):
+        name = f"timeception_layer_{index}" if index else "timeception_layer"
+        owner, below = f"layers/timeception/layers/{name}", f"{prefix}layers.{index}."
+        put(owner, name, [laid_out[below + leaf] for leaf in _LAYER_VARIABLES])
+        put(f"{owner}/norm", "norm", [laid_out[f"{below}norm.{leaf}"] for leaf in _NORM])
+
+
+def _model_config(spec: KerasSpec, pipeline: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What Keras needs to build the model."""
+    if isinstance(spec, ClassifierSpec):
+        fields = spec.to_dict()
+        shape = [None, None, None, None, spec.timeception.in_channels]
+        config = {**fields.pop("timeception"), **fields, "pipeline": pipeline}
+        return _own("classifier", "TimeceptionClassifier", config, shape)
+    shape = [None, None, None, None, spec.in_channels]
+    source = {"module": "keras.layers", "class_name": "InputLayer"}
+    layers = [
+        {**source, "config": {"batch_shape": shape, "name": "features"}, "registered_name": None},
+        _own("network", "Timeception", {"name": "timeception", **spec.to_dict()}, shape),
+    ]
+    return {
+        "module": "keras",
+        "class_name": "Sequential",
+        "config": {"name": "sequential", "layers": layers, "build_input_shape": shape},
+        "registered_name": None,
+        "build_config": {"input_shape": shape},
+    }
+
+
+def _own(module: str, name: str, config: dict[str, Any], shape: list[int | None]) -> dict[str, Any]:
+    return {
+        "module": f"timeception.keras.{module}",
+        "class_name": name,
+        "config": config,
+        "registered_name": f"timeception>{name}",
+        "build_config": {"input_shape": shape},
+    }
+
+
+def _own_config(config: Any) -> dict[str, Any] | None:
+    """The configuration of the classifier, or the Timeception, somewhere in that of a model."""
+    if isinstance(config, dict):
+        if config.get("registered_name") in _REGISTERED:
+            return dict(config["config"])
+        config = list(config.values())
+    if isinstance(config, list):
+        return next(filter(None, map(_own_config, config)), None)
+    return None
+
+
+def _spec_of(config: Mapping[str, Any]) -> KerasSpec:
+    """The spec in a configuration, which has all fields side by side."""
+    own = {k: v for k, v in config.items() if k in TimeceptionSpec.__dataclass_fields__}
+    if "n_classes" not in config:
+        return TimeceptionSpec.from_dict(own)
+    known = {k: v for k, v in config.items() if k in ClassifierSpec.__dataclass_fields__}
+    return ClassifierSpec.from_dict({"timeception": own, **known})
+
+
+def _infer_spec(named: Named) -> KerasSpec:
+    """The spec that the shapes of Keras' arrays tell, with the default expansion."""
+    prefix = "timeception." if "output.bias" in named else ""
+    n_groups, group_channels, _ = named[f"{prefix}layers.0.pointwise.weight"].shape
+    layers = TimeceptionSpec(
+        in_channels=n_groups * group_channels,
+        n_layers=sum(name.endswith("pointwise.weight") for name in named),
+        n_groups=n_groups,
+        is_dilated=len(named[f"{prefix}layers.0.temporal.2.weight"]) == 3,
+    )
+    if not prefix:
+        return layers
+    hidden = len(named["hidden.bias"])
+    return ClassifierSpec(layers, n_classes=len(named["output.bias"]), hidden=hidden)

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests import oracle
+from tests.contracts import CASES, assert_close, draw_input
+from tests.torch.adapter import build
+from timeception.spec import TimeceptionSpec
+from timeception.torch import Timeception
+
+SPEC = TimeceptionSpec(40, 2, 4)
+
+
+@pytest.fixture
+def network() -> Timeception:
+    return build(SPEC, oracle.random_arrays(SPEC.parameter_shapes())).eval()
+
+
+def clips(*shape: int) -> torch.Tensor:
+    return torch.from_numpy(draw_input(shape))
+
+
+def test_the_published_network() -> None:
+    network = Timeception(1024, n_layers=4)
+    assert sum(p.numel() for p in network.parameters()) == 1_479_584
+    assert sum(a.numel() for a in network.state_dict().values()) == 1_494_304
+
+
+def test_constructed_from_a_size() -> None:
+    network = Timeception(torch.zeros(2, 40, 8, 1, 1).size(), n_layers=2, n_groups=4)
+    assert network.spec == SPEC
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_state_dict_is_canonical(case: str) -> None:
+    spec, _ = CASES[case]
+    shapes = {k: tuple(v.shape) for k, v in Timeception.from_spec(spec).state_dict().items()}
+    assert shapes == spec.parameter_shapes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"in_channels": 0}, "in_channels must be a whole number of at least 1; got 0"),
+        ({"in_channels": (2, 40)}, "size of an input of 5 axes, N, C, T, H, W; got \\(2, 40\\)"),
+        ({"in_channels": "40"}, "in_channels must be"),
+        ({"in_channels": 40, "n_groups": 7}, "n_groups must divide in_channels \\(40\\); got 7"),
+        ({"in_channels": 40, "n_layers": 0}, "n_layers must be"),
+        ({"in_channels": 40, "n_groups": 20}, "leave at least one channel"),
+        ({"in_channels": 40, "n_groups": 4, "bn_eps": 0}, "bn_eps must be positive"),
+    ],
+)
+def test_bad_arguments(arguments: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Timeception(**arguments)
+
+
+def test_channels_last_inputs(network: Timeception) -> None:
+    x = clips(2, 40, 9, 3, 2)
+    last = x.to(memory_format=torch.channels_last_3d)
+    assert_close(network(last).detach().numpy(), network(x).detach().numpy(), 1e-6)
+
+
+def test_runs_are_equal_bit_by_bit(network: Timeception) -> None:
+    x = clips(2, 40, 12, 2, 2)
+    assert torch.equal(network(x), network(x))
+
+
+def test_training_runs_are_equal_bit_by_bit(network: Timeception) -> None:
+    x, gradients = clips(2, 40, 12, 2, 2), []
+    for _ in range(2):
+        network.zero_grad()
+        network.train()(x).square().sum().backward()
+        gradients.append([p.grad.clone() for p in network.parameters()])
+    assert all(map(torch.equal, *gradients))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_autocast(network: Timeception, training: bool) -> None:
+    network.train(training)
+    x = clips(2, 40, 12, 2, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = network(x)
+    assert y.dtype == torch.bfloat16
+    y.float().sum().backward()
+    assert all(p.grad.dtype == torch.float32 for p in network.parameters())
+    assert_close(y.float().detach().numpy(), network(x).detach().numpy(), 0.2)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_other_types(network: Timeception, dtype: torch.dtype) -> None:
+    x = clips(1, 40, 12, 2, 2)
+    expected = network(x).detach().numpy()
+    y = network.to(dtype)(x.to(dtype))
+    assert y.dtype == dtype
+    assert_close(y.float().detach().numpy(), expected, 0.2 if dtype == torch.bfloat16 else 1e-5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_captured_as_one_graph(network: Timeception, training: bool) -> None:
+    network.train(training)
+    captured = torch.compile(network, fullgraph=True, backend="aot_eager")
+    for timesteps in (12, 13):
+        x = clips(2, 40, timesteps, 2, 2)
+        assert_close(captured(x).detach().numpy(), network(x).detach().numpy(), 1e-4)
+    if training:
+        gradients = []
+        for run in (captured, network):
+            network.zero_grad()
+            run(x).square().sum().backward()
+            gradients.append(network.layers[0].pointwise.weight.grad.numpy())
+        assert_close(*gradients, 1e-4)
+
+
+@pytest.mark.slow
+def test_compiled_is_equal() -> None:
+    spec = TimeceptionSpec(40, 1, 4)
+    network = build(spec, oracle.random_arrays(spec.parameter_shapes())).eval()
+    x = clips(2, 40, 13, 2, 2)
+    with torch.inference_mode():
+        assert_close(torch.compile(network)(x).numpy(), network(x).numpy(), 1e-4)
+
+
+def test_exported_with_any_batch(network: Timeception) -> None:
+    batch = torch.export.Dim("batch", min=1, max=64)
+    x = clips(2, 40, 12, 2, 2)
+    program = torch.export.export(network, (x,), dynamic_shapes={"x": {0: batch}}, strict=True)
+    more = clips(5, 40, 12, 2, 2)
+    assert_close(program.module()(more).detach().numpy(), network(more).detach().numpy(), 1e-6)
+
+
+def test_loading_ignores_the_count_of_batches(network: Timeception) -> None:
+    state = network.state_dict() | {"layers.0.norm.num_batches_tracked": torch.tensor(3)}
+    other = Timeception.from_spec(SPEC)
+    other.load_state_dict(state)
+    assert torch.equal(other.layers[1].norm.bias, network.layers[1].norm.bias)
+
+
+def test_gradients_in_double_precision() -> None:
+    spec = TimeceptionSpec(10, 1, 2, pool_lookahead=False)
+    network = build(spec, oracle.random_arrays(spec.parameter_shapes())).double().train()
+    x = clips(2, 10, 5, 1, 2).double().requires_grad_()
+    names = [name for name, _ in network.named_parameters()]
+
+    def run(x: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
+        state = dict(zip(names, values, strict=True))
+        return torch.func.functional_call(network, state, (x,))
+
+    assert torch.autograd.gradcheck(run, (x, *network.parameters()))
