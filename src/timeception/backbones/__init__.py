@@ -1,6 +1,11 @@
 """Image and video networks that make features, by name and endpoint."""
 
-from timeception.backbones import image as _image  # noqa: F401 - registers
+from timeception.backbones import (  # noqa: F401 - they register their names
+    efficientnet_lite,
+    i3d,
+    image,
+    resnet2d,
+)
 from timeception.backbones.base import LOGITS, Backbone, FeatureNetwork, WeightsRecord
 from timeception.backbones.registry import backbone_names, create_backbone, register
 

