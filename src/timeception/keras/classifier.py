@@ -10,7 +10,7 @@ from keras import ops
 
 from timeception import checks
 from timeception.keras.hub import Pretrained
-from timeception.keras.layers import Shape, Tensor, norm_variables
+from timeception.keras.layers import Shape, Tensor, batch_norm, norm_variables
 from timeception.keras.network import LAYOUT, Timeception, channels_of
 from timeception.spec import (
     KERAS_BN_EPS,
@@ -28,22 +28,20 @@ class _Classifier(Pretrained, keras.Model):
     def __init__(
         self,
         spec: ClassifierSpec | PoolingSpec,
-        bn_eps: float,
-        bn_momentum: float,
         pipeline: Mapping[str, Any] | None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.spec = spec
         self.pipeline = None if pipeline is None else dict(pipeline)
-        before_hidden, before_output = spec.dropout
-        policy = self.dtype_policy
-        self.dropout_before_hidden = keras.layers.Dropout(before_hidden, dtype=policy)
+
+    def add_classifier(self, bn_eps: float, bn_momentum: float) -> None:
+        """Make the layers that ``classify`` applies."""
+        spec, policy = self.spec, self.dtype_policy
+        self.dropout_before_hidden = keras.layers.Dropout(spec.dropout[0], dtype=policy)
         self.hidden = keras.layers.Dense(spec.hidden, dtype=policy, name="hidden")
-        self.norm = keras.layers.BatchNormalization(
-            momentum=1 - bn_momentum, epsilon=bn_eps, dtype=policy, name="norm"
-        )
-        self.dropout_before_logits = keras.layers.Dropout(before_output, dtype=policy)
+        self.norm = batch_norm(bn_eps, bn_momentum, policy)
+        self.dropout_before_logits = keras.layers.Dropout(spec.dropout[1], dtype=policy)
         # half-precision logits would cost the loss its precision
         self.logits = keras.layers.Dense(spec.n_classes, dtype=self.variable_dtype, name="logits")
 
@@ -144,8 +142,9 @@ class TimeceptionClassifier(_Classifier):
             bn_momentum,
         )
         spec = ClassifierSpec(timeception, n_classes, hidden, dropout, map_size)
-        super().__init__(spec, bn_eps, bn_momentum, pipeline, **kwargs)
+        super().__init__(spec, pipeline, **kwargs)
         self.timeception = Timeception.from_spec(timeception, dtype=self.dtype_policy)
+        self.add_classifier(bn_eps, bn_momentum)
 
     @classmethod
     def from_spec(
@@ -232,7 +231,8 @@ class PoolingClassifier(_Classifier):
         spec = PoolingSpec(
             channels_of(in_channels), n_classes, hidden, dropout, bn_eps, bn_momentum
         )
-        super().__init__(spec, bn_eps, bn_momentum, pipeline, **kwargs)
+        super().__init__(spec, pipeline, **kwargs)
+        self.add_classifier(bn_eps, bn_momentum)
 
     @classmethod
     def from_spec(

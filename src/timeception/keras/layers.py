@@ -42,9 +42,7 @@ class TimeceptionLayer(keras.layers.Layer):
     def __init__(self, spec: LayerSpec, bn_eps: float, bn_momentum: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.spec, self.bn_eps, self.bn_momentum = spec, bn_eps, bn_momentum
-        self.norm = keras.layers.BatchNormalization(
-            momentum=1 - bn_momentum, epsilon=bn_eps, dtype=self.dtype_policy, name="norm"
-        )
+        self.norm = batch_norm(bn_eps, bn_momentum, self.dtype_policy)
 
     def build(self, input_shape: Shape) -> None:
         """Make the parameters; only the channels of ``input_shape`` matter."""
@@ -157,6 +155,13 @@ class MaxLayer(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "axis": list(self.axis), "keepdims": self.keepdims}
+
+
+def batch_norm(eps: float, momentum: float, dtype: Any) -> keras.layers.BatchNormalization:
+    """Batch normalisation of the last axis; ``momentum`` is the weight of the new batch."""
+    return keras.layers.BatchNormalization(
+        momentum=1 - momentum, epsilon=eps, dtype=dtype, name="norm"
+    )
 
 
 def norm_variables(norm: keras.layers.BatchNormalization) -> dict[str, keras.Variable]:

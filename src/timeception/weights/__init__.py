@@ -3,7 +3,8 @@
 Importing this loads no framework; PyTorch is loaded when one of its files is read.
 """
 
+from timeception.weights.conversion import convert
 from timeception.weights.folder import read_folder, write_folder
 from timeception.weights.reading import Checkpoint, read_checkpoint
 
-__all__ = ["Checkpoint", "read_checkpoint", "read_folder", "write_folder"]
+__all__ = ["Checkpoint", "convert", "read_checkpoint", "read_folder", "write_folder"]

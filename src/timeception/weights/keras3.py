@@ -93,7 +93,7 @@ def read_keras3(path: Path) -> Keras3File:
             config = json.loads(archive.read(CONFIG_MEMBER))
             with h5py.File(io.BytesIO(archive.read(WEIGHTS_MEMBER)), "r") as file:
                 own = _own_config(config)
-                contents = _read_weights(path, file, own and _spec_of(own))
+                contents = _read_weights(path, file, _spec_of(own) if own else None)
         return Keras3File(*contents, own.get("pipeline") if own else None)
     with h5py.File(path, "r") as file:
         stored = file.attrs.get(SPEC_KEY)
@@ -124,7 +124,7 @@ def write_keras3(
     with h5py.File(content, "w") as file:
         _write_weights(file, spec, arrays)
     metadata = {"keras_version": KERAS_VERSION, "date_saved": "1980-01-01@00:00:00"}
-    members = {
+    members: dict[str, str | bytes] = {
         "metadata.json": json.dumps(metadata),
         CONFIG_MEMBER: json.dumps(_model_config(spec, pipeline)),
         WEIGHTS_MEMBER: content.getvalue(),
@@ -136,13 +136,16 @@ def write_keras3(
 
 def _owners(file: h5py.File) -> Iterator[tuple[str, str, list[np.ndarray]]]:
     """Every layer with variables: its path, its name, and the variables in order."""
-    found: list[str] = []
-    file.visit(lambda name: found.append(name) if name.endswith("vars") else None)
-    for path in found:
+    names: list[str] = []
+    file.visit(names.append)
+    for path in names:
         group = file[path]
+        if path.rpartition("/")[2] != "vars" or not isinstance(group, h5py.Group):
+            continue
         values = [group[str(number)][()] for number in range(len(group))]
-        if values and not path.startswith("optimizer"):
-            yield path.removesuffix("vars").rstrip("/"), str(group.attrs.get("name", "")), values
+        owner = path.removesuffix("vars").rstrip("/")
+        if values and not owner.startswith("optimizer") and not owner.endswith("seed_generator"):
+            yield owner, str(group.attrs.get("name", "")), values
 
 
 def _read_weights(
@@ -190,9 +193,9 @@ def _write_weights(file: h5py.File, spec: KerasSpec, arrays: Mapping[str, np.nda
         for number, value in enumerate(values):
             group[str(number)] = np.ascontiguousarray(value)
 
-    prefix, layers = "", spec
+    prefix = "timeception." if isinstance(spec, ClassifierSpec) else ""
+    layers = spec.timeception if isinstance(spec, ClassifierSpec) else spec
     if isinstance(spec, ClassifierSpec):
-        prefix, layers = "timeception.", spec.timeception
         for name, (owner, names) in _HEAD.items():
             put(owner, name, [laid_out[canonical] for canonical in names])
         for name, rate in zip(_DROPOUTS, spec.dropout, strict=True):
@@ -269,5 +272,10 @@ def _infer_spec(named: Named) -> KerasSpec:
     )
     if not prefix:
         return layers
-    hidden = len(named["hidden.bias"])
+    readout, hidden = named["hidden.weight"].shape
+    if readout != layers.out_channels:
+        raise ValueError(
+            f"hidden.weight must take {layers.out_channels} numbers, got {readout}: a classifier "
+            "with a map_size is read from a .keras file or its folder, which know height and width."
+        )
     return ClassifierSpec(layers, n_classes=len(named["output.bias"]), hidden=hidden)

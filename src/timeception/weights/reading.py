@@ -30,8 +30,8 @@ class Checkpoint:
         spec: of the classifier, or of the layers alone when the file holds no classifier.
         arrays: float32, by the canonical names of ``spec.parameter_shapes()``.
         provenance: where they come from: ``file``, ``sha256``, ``container``, ``names``
-            (``"canonical"``, ``"keras3"``, ``"torch2019"``, ``"keras2019"``), ``left_out`` (names that were
-            not used) and, for a saved model, its ``pipeline``.
+            (``"canonical"``, ``"keras3"``, ``"torch2019"``, ``"keras2019"``), ``left_out`` (names
+            that were not used) and, for a saved model, its ``pipeline``.
     """
 
     spec: ClassifierSpec | TimeceptionSpec
