@@ -67,11 +67,12 @@ class Source:
 
 
 def _synthetic_videos(out: Path) -> Source:
+    from timeception.cli.tables import track
     from timeception.datasets.synthetic import make_synthetic_activities
 
     folder = out / "videos"
     _say(1, f"synthetic activities into {folder}")
-    make_synthetic_activities(folder)
+    make_synthetic_activities(folder, track=lambda jobs: track(jobs, "videos"))
     fields = ("data.kind=csv", f"data.source={folder / 'videos.csv'}")
     return Source(folder, fields, "synthetic test videos")
 
@@ -91,12 +92,10 @@ def _own_videos(folder: Path) -> Source:
 def _extract(folder: Path, bank: Path) -> bool:
     """Extract features; return whether some videos failed (they are named)."""
     from timeception.backbones import create_backbone
-    from timeception.cli.extract import print_report
-    from timeception.features.extraction import extract
+    from timeception.cli.extract import extract_with_progress
 
-    backbone = create_backbone("efficientnet_lite0")
-    report = extract([folder], bank, backbone, stride=STRIDE_FRAMES)
-    print_report(report)
+    network = create_backbone("efficientnet_lite0")
+    report = extract_with_progress([folder], bank, network, stride=STRIDE_FRAMES, map_size=(1, 1))
     return bool(report.failed)
 
 

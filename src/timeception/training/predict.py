@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from timeception import checks
 from timeception.datasets.windows import step_edges_seconds, window_starts
-from timeception.features.extraction import VideoFeatures, extract_features
+from timeception.features.extraction import VideoFeatures, extract_features, restore_backbone
 from timeception.training.draws import average_maps
 from timeception.training.saved import SavedModel, load_saved
 from timeception.video import VideoError
@@ -90,32 +89,16 @@ class Predictor:
             ValueError: if the model was trained on imported features, whose backbone is unknown,
                 or if the backbone's weights are not those of training.
         """
-        from timeception.backbones import create_backbone
-
         model = load_saved(source)
-        made = model.features.get("backbone")
-        if not made:
-            raise ValueError(
-                f"{source} was trained on imported features, made by a network that is unknown. "
-                "Make features of the video with it, import them, and use `timeception test`."
-            )
-        backbone = create_backbone(
-            made["name"], weights=weights or made["weights"], endpoint=made["endpoint"]
-        )
-        checks.require(
-            backbone.weights_hash == made["weights_hash"],
-            "weights",
-            f"be those of training (hash {made['weights_hash'][:12]})",
-            backbone.weights_hash[:12],
-            "Give the file used in training.",
-        )
-        return cls(model, backbone)
+        return cls(model, restore_backbone(model.features, weights))
 
     def __call__(self, video: str | Path, n_draws: int = 1) -> Prediction:
         """Score one video file; a file that cannot be read gives a prediction with an error."""
-        classes = self.model.classes
+        classes, made = self.model.classes, self.model.features
         try:
-            features = extract_features(video, self.backbone, stride=self.model.features["stride"])
+            features = extract_features(
+                video, self.backbone, stride=made["stride"], map_size=made["map_size"]
+            )
         except VideoError as error:
             return Prediction(str(video), classes, error=str(error))
         windows = self.score_windows(features, n_draws)

@@ -1,0 +1,84 @@
+"""Draw the README's picture from a demo folder: ``python examples/demo_picture.py demo OUT.png``.
+
+Two synthetic test videos that hold the same one-actions in another order, and what both heads say.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from timeception.datasets.timed import read_timed
+from timeception.video import VideoReader
+
+matplotlib.use("agg")
+from matplotlib import pyplot as plt  # noqa: E402 - after the choice of the backend
+
+PAIR = ("umbrella_then_guitar", "guitar_then_umbrella")
+N_FRAMES = 9
+HEADS = ("timeception", "pooling")
+
+
+def main(demo: Path, out: Path) -> None:
+    """Draw ``demo``'s two videos and scores into ``out``."""
+    timed = {video.video_id: video for video in read_timed(demo / "videos/annotations.csv").videos}
+    colours = _colours(timed.values())
+    figure, axes = plt.subplots(
+        2, 2, figsize=(11, 4.2), width_ratios=(4.6, 1), layout="constrained"
+    )
+    for (left, right), activity in zip(axes, PAIR, strict=True):
+        video = next(
+            video
+            for name, video in timed.items()
+            if name.startswith(f"{activity}/") and video.split == "test"
+        )
+        _film(left, demo / "videos" / f"{video.video_id}.mp4", video.intervals, colours)
+        left.set_title(f"{activity.replace('_', ' ')} (synthetic)", loc="left", fontsize=10)
+        _scores(right, demo, video.video_id)
+    figure.savefig(out, dpi=110)
+    print(f"written: {out}")
+
+
+def _colours(videos):  # type: ignore[no-untyped-def]
+    names = sorted({interval.label for video in videos for interval in video.intervals})
+    return dict(zip(names, plt.get_cmap("Set2").colors * 3, strict=False))
+
+
+def _film(axis, path: Path, intervals, colours) -> None:  # type: ignore[no-untyped-def]
+    """Frames at equal steps, over bars that say which one-action happens when."""
+    with VideoReader(path) as reader:
+        info = reader.info
+        frames = reader.read(np.linspace(0, info.n_frames - 1, N_FRAMES).astype(int))
+    strip = np.concatenate(list(frames[:, ::2, ::2]), axis=1)
+    seconds = info.duration_seconds
+    axis.imshow(strip, extent=(0, seconds, 0.16, 1), aspect="auto")
+    for interval in intervals:
+        width = interval.end_seconds - interval.start_seconds
+        axis.barh(0.08, width, 0.13, interval.start_seconds, color=colours[interval.label])
+        middle = interval.start_seconds + width / 2
+        axis.text(middle, 0.075, interval.label, ha="center", va="center", fontsize=8)
+    axis.set(xlim=(0, seconds), ylim=(0, 1), yticks=[])
+    axis.set_xlabel("seconds", fontsize=8, labelpad=1)
+    axis.tick_params(labelsize=8)
+
+
+def _scores(axis, demo: Path, video_id: str) -> None:  # type: ignore[no-untyped-def]
+    """Scores of the two activities by both heads."""
+    for row, head in enumerate(HEADS):
+        with (demo / f"runs/{head}_0/results/test_scores.csv").open() as stream:
+            scores = next(r for r in csv.DictReader(stream) if r["record"] == video_id)
+        for place, activity in enumerate(PAIR):
+            hue = "tab:blue" if activity in video_id else "lightgrey"
+            axis.barh(row + 0.2 - 0.38 * place, float(scores[activity]), 0.34, color=hue)
+    axis.set(xlim=(0, 1), yticks=range(len(HEADS)), yticklabels=HEADS)
+    axis.invert_yaxis()
+    axis.tick_params(labelsize=8)
+    axis.set_title("score: right (blue), twin (grey)", fontsize=8)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
