@@ -47,7 +47,7 @@ def test_resolved_recipe_reads_back_equal(recipe_file: Path, tmp_path: Path) -> 
         ("model.dropout=[0.5]", ["model.dropout"]),
         ("data.kind=names", ["data.pattern goes with data.kind=names"]),
         ("sampling.n_timesteps=8", ["n_timesteps=8", "n_layers=4", "at least 16"]),
-        ("seed=-1", ["seed", "0 or more", "-1"]),
+        ("seed=-1", ["seed", "greater than or equal to 0", "-1"]),
         ("name=a/b", ["name", "pattern", "a/b"]),
         ("training.epochs", ["key=value", "training.epochs"]),
         ("seed=[1", ["seed", "YAML"]),
@@ -62,7 +62,7 @@ def test_wrong_fields_are_named(recipe_file: Path, override: str, words: list[st
 
 def test_every_wrong_field_is_listed(tmp_path: Path) -> None:
     broken = write(tmp_path / "broken.yaml", {"name": "mine", "data": {"kind": "csv"}, "speed": 1})
-    with pytest.raises(ValueError, match=r"(?s)3 field.*data\.source.*data\.bank.*speed"):
+    with pytest.raises(ValueError, match=r"(?s)2 field.*data\.source.*speed"):
         load_recipe(broken)
 
 

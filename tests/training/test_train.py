@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from timeception.training import fit_torch
+from timeception.training import torch_module
 from timeception.training.evaluate import EvaluationReport, evaluate
 from timeception.training.recipe import Recipe, build_recipe
 from timeception.training.runs import Run, find_run
@@ -104,15 +104,15 @@ def test_resuming_gives_the_same_weights(
 ) -> None:
     recipe = recipe_for(order_data, training__epochs=4, training__checkpoint_every=1)
     whole = train(recipe, tmp_path / "whole")
-    step = fit_torch.HeadTraining.training_step
+    step = torch_module.Training.training_step
 
-    def stop_in_third_epoch(self: fit_torch.HeadTraining, *batch: object) -> object:
+    def stop_in_third_epoch(self: torch_module.Training, *batch: object) -> object:
         if self.current_epoch == 2:
             raise RuntimeError("the power went out")
         return step(self, *batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit_torch.HeadTraining, "training_step", stop_in_third_epoch)
+        patch.setattr(torch_module.Training, "training_step", stop_in_third_epoch)
         with pytest.raises(RuntimeError, match="power"):
             train(recipe, tmp_path / "cut")
     with pytest.raises(ValueError, match="Tell --resume"):

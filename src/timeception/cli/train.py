@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +35,12 @@ def train(
     from timeception.training.train import train as train_recipe
 
     settings = load_recipe(recipe, overrides or ())
-    run = train_recipe(settings, out or Path("runs") / settings.name, resume=resume)
+    run = train_recipe(
+        settings,
+        out or Path("runs") / settings.name,
+        resume=resume,
+        tell=partial(print, flush=True),
+    )
     print(f"Trained {settings.name}. Run folder: {run.root}; model: {run.model}")
 
 
@@ -44,22 +50,31 @@ def test(
         int | None, typer.Option(min=1, help="Random draws to average. [default: the recipe's, 10]")
     ] = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What is measured, by name: charades_official, charades_skip_unlabelled, map, "
+            "accuracy, kinetics, ... Repeatable. [default: the recipe's, or its data set's]"
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Test a run: mAP over the whole set (and accuracy), equidistant and averaged over draws."""
     from timeception.cli.tables import print_evaluation, track
     from timeception.training.evaluate import evaluate
     from timeception.training.runs import find_run
-    from timeception.training.saved import load_saved
 
     found = find_run(run)
-    model = load_saved(run)
 
     def show(items: Iterable[int]) -> Iterable[int]:
         return track(items, "scoring draws")
 
     report = evaluate(
-        found, model.score, n_draws=draws or found.recipe().testing.draws, split=split, track=show
+        found,
+        n_draws=draws or found.recipe().testing.draws,
+        split=split,
+        protocols=protocol or (),
+        track=show,
     )
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))

@@ -5,18 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from timeception import checks
-from timeception.spec import ClassifierSpec, TimeceptionSpec, default_groups
+from timeception.spec import ClassifierSpec, PoolingSpec, TimeceptionSpec, default_groups
 from timeception.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import nn
 
+HeadSpec = ClassifierSpec | PoolingSpec
 
-def classifier_spec(
+
+def head_spec(
     recipe: Recipe, in_channels: int, n_classes: int, map_size: tuple[int, int]
-) -> ClassifierSpec:
-    """The network that a recipe asks for, on features of ``in_channels`` and ``map_size``."""
+) -> HeadSpec:
+    """The head that a recipe asks for, on features of ``in_channels`` and ``map_size``.
+
+    Raises:
+        ValueError: if the pooling head is asked to keep positions, or a number is out of range.
+    """
     model = recipe.model
+    if model.head == "pooling":
+        positions = model.keep_positions
+        checks.require(
+            not positions, "model.keep_positions", "be false with model.head=pooling", True
+        )
+        return PoolingSpec(
+            in_channels, n_classes, model.hidden, model.dropout, model.bn_eps, model.bn_momentum
+        )
     return ClassifierSpec(
         TimeceptionSpec(
             in_channels,
@@ -25,6 +39,7 @@ def classifier_spec(
             is_dilated=model.is_dilated,
             expansion=model.expansion,
             pool_lookahead=model.pool_lookahead,
+            bn_eps=model.bn_eps,
             bn_momentum=model.bn_momentum,
         ),
         n_classes,
@@ -34,29 +49,10 @@ def classifier_spec(
     )
 
 
-def build_head(recipe: Recipe, shape: tuple[int, int, int, int], n_classes: int) -> nn.Module:
-    """Build the PyTorch head for draws of ``shape`` (T, C, H, W), freshly initialised.
-
-    Raises:
-        ValueError: if the pooling head is asked to keep positions.
-    """
+def build_head(spec: HeadSpec) -> nn.Module:
+    """Build the PyTorch head of ``spec``, freshly initialised."""
     from timeception.torch import PoolingClassifier, TimeceptionClassifier
 
-    _, channels, height, width = shape
-    if recipe.model.head == "timeception":
-        return TimeceptionClassifier.from_spec(
-            classifier_spec(recipe, channels, n_classes, (height, width))
-        )
-    checks.require(
-        not recipe.model.keep_positions,
-        "model.keep_positions",
-        "be false with model.head=pooling",
-        True,
-    )
-    return PoolingClassifier(
-        channels,
-        n_classes,
-        hidden=recipe.model.hidden,
-        dropout=recipe.model.dropout,
-        bn_momentum=recipe.model.bn_momentum,
-    )
+    if isinstance(spec, PoolingSpec):
+        return PoolingClassifier.from_spec(spec)
+    return TimeceptionClassifier.from_spec(spec)

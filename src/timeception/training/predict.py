@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timeception.datasets.windows import step_edges_seconds, window_starts
-from timeception.features.extraction import VideoFeatures, extract_features, restore_backbone
+from timeception.features.extraction import VideoFeatures, extract_features
 from timeception.training.draws import average_maps
 from timeception.training.saved import SavedModel, load_saved
 from timeception.video import VideoError
@@ -90,7 +90,7 @@ class Predictor:
                 or if the backbone's weights are not those of training.
         """
         model = load_saved(source)
-        return cls(model, restore_backbone(model.features, weights))
+        return cls(model, model.backbone(weights))
 
     def __call__(self, video: str | Path, n_draws: int = 1) -> Prediction:
         """Score one video file; a file that cannot be read gives a prediction with an error."""

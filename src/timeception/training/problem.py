@@ -1,33 +1,56 @@
-"""From a recipe to what is learned: classes, targets, and draws of each split's features."""
+"""From a recipe to what is learned: classes, targets, and draws of each split's videos."""
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from timeception import checks
-from timeception.datasets.folder import from_folder
-from timeception.datasets.names import from_names
-from timeception.datasets.records import TimedDataset, VideoDataset
-from timeception.datasets.splits import split_by_fraction, split_by_globs
-from timeception.datasets.table import from_csv
-from timeception.datasets.timed import read_timed
-from timeception.datasets.windows import make_windows, step_edges_seconds
+from timeception.datasets.files import find_videos
+from timeception.datasets.records import VideoDataset, VideoRecord
 from timeception.features.bank import FeatureBank
+from timeception.training.augmentation import NO_AUGMENTATION, Augmentation
 from timeception.training.draws import FeatureDraws
-from timeception.training.recipe import DataSection, Recipe, SplitSection, WindowSection
+from timeception.training.frames import FrameDraws, FrameStore
+from timeception.training.labels import read_dataset
+from timeception.training.recipe import Recipe
+from timeception.video import Transform
 
-logger = logging.getLogger(__name__)
+_MEGABYTE = 2**20
+
+
+class Draws(Protocol):
+    """Clips of fixed length, axis 0 time and axis 1 channels."""
+
+    @property
+    def records(self) -> tuple[VideoRecord, ...]:
+        """What the clips are drawn from."""
+
+    def __len__(self) -> int:
+        """Number of records."""
+
+    def draw(self, index: int, number: int | None) -> NDArray[np.float32]:
+        """A clip of one record; ``number`` is the random draw's, ``None`` the equidistant one."""
+
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of every clip."""
+
+    def batches(
+        self, number: int | None, batch_size: int
+    ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """All records in order, a batch at a time."""
 
 
 @dataclass(frozen=True)
 class Subset:
     """Draws of one split's records, and their multi-hot targets (n_records, n_classes)."""
 
-    draws: FeatureDraws
+    draws: Draws
     targets: NDArray[np.float32]
 
     def __len__(self) -> int:
@@ -36,12 +59,21 @@ class Subset:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a recipe learns. ``left_out`` names the videos whose extraction failed."""
+    """What a recipe learns.
+
+    Args:
+        classes: names, in the order of the scores.
+        is_multilabel: whether a record may have other than one class.
+        splits: by name.
+        left_out: videos that are missing, or whose extraction failed.
+        features: settings of the bank; empty where training sees frames.
+    """
 
     classes: tuple[str, ...]
     is_multilabel: bool
     splits: dict[str, Subset]
     left_out: tuple[str, ...]
+    features: dict[str, Any]
 
     @property
     def train(self) -> Subset:
@@ -62,98 +94,96 @@ class Problem:
         return self.splits[checks.one_of("split", name, tuple(self.splits))]
 
 
-def build_problem(recipe: Recipe) -> Problem:
-    """Read the annotations and the bank that a recipe names.
+def build_problem(recipe: Recipe, bank: Path | None = None) -> Problem:
+    """Read the annotations and the features that a recipe names.
+
+    Args:
+        recipe: what to learn.
+        bank: features, in place of the recipe's own.
 
     Raises:
         ValueError: if they are malformed or do not fit together. A video that the bank lacks is
-            an error, unless the bank recorded that its extraction failed: then it is left out.
+            an error, unless the bank recorded that its extraction failed or the recipe has
+            ``data.skip_missing``: then it is left out.
     """
-    bank = FeatureBank(recipe.data.bank)
-    dataset, left_out = read_dataset(recipe.data, bank)
-    if left_out:
-        logger.warning("%d video(s) have no features and are left out", len(left_out))
-    splits = {}
-    for name in dataset.splits:
-        part = dataset.subset(name)
-        draws = FeatureDraws(
-            bank,
+    features = FeatureBank(bank or recipe.data.bank or "")
+    dataset, left_out = read_dataset(recipe.data, features)
+
+    def draws(part: VideoDataset) -> FeatureDraws:
+        return FeatureDraws(
+            features,
             part.records,
             recipe.sampling.n_timesteps,
             recipe.sampling.map_size,
             is_shuffled=recipe.sampling.order == "shuffled",
             seed=recipe.seed,
         )
-        splits[name] = Subset(draws, part.targets())
-    return Problem(dataset.classes, dataset.is_multilabel, splits, left_out)
 
-
-def read_dataset(data: DataSection, bank: FeatureBank) -> tuple[VideoDataset, tuple[str, ...]]:
-    """The records of a recipe's data section, split as it says, that ``bank`` has features of.
-
-    Returns:
-        The data set, and the ids of the videos left out because their extraction failed.
-    """
-    if data.kind == "timed":
-        timed = read_timed(data.source).without_classes(data.exclude_classes)
-        timed = timed.with_splits(_glob_splits(timed.video_ids, data.split))
-        left_out = _without_features(timed.video_ids, bank)
-        timed = replace(timed, videos=tuple(v for v in timed.videos if v.video_id not in left_out))
-        dataset = _windowed(timed, data.windows, bank) if data.windows else timed.to_videos()
-    else:
-        dataset = _read_labelled(data, bank).without_classes(data.exclude_classes)
-        if data.task is not None:
-            dataset = replace(dataset, is_multilabel=data.task == "multi-label")
-        dataset = dataset.with_splits(_glob_splits(dataset.video_ids, data.split))
-        left_out = _without_features(dataset.video_ids, bank)
-        kept = tuple(r for r in dataset.records if r.video_id not in left_out)
-        dataset = replace(dataset, records=kept)
-    return _random_splits(dataset, data.split), left_out
-
-
-def _read_labelled(data: DataSection, bank: FeatureBank) -> VideoDataset:
-    if data.kind == "folder":
-        return from_folder(data.source)
-    if data.kind == "csv":
-        return from_csv(data.source)
-    videos = sorted({*bank.video_ids, *bank.failures})
-    return from_names(videos, data.pattern or "", data.source.name)
-
-
-def _windowed(timed: TimedDataset, windows: WindowSection, bank: FeatureBank) -> VideoDataset:
-    edges = {}
-    for video_id in timed.video_ids:
-        entry = bank[video_id]
-        edges[video_id] = step_edges_seconds(entry.start_frames, entry.fps)
-    return make_windows(
-        timed, edges, windows.length_steps, windows.stride_steps, windows.min_overlap_steps
+    splits = {name: _subset(draws, dataset, name) for name in dataset.splits}
+    problem = Problem(
+        dataset.classes, dataset.is_multilabel, splits, left_out, dict(features.settings)
     )
+    _check_channels(recipe, problem, features.root)
+    return problem
 
 
-def _glob_splits(video_ids: tuple[str, ...], split: SplitSection) -> dict[str, str]:
-    globs = {"train": split.train, "validation": split.validation, "test": split.test}
-    told = {name: patterns for name, patterns in globs.items() if patterns}
-    return split_by_globs(video_ids, told) if told else {}
+def build_video_problem(
+    recipe: Recipe, transform: Transform, *, is_augmented: bool = True
+) -> Problem:
+    """Read the annotations and the video files that an end-to-end recipe names.
 
+    Args:
+        recipe: with ``training.scheme=end_to_end``.
+        transform: the backbone's preprocessing.
+        is_augmented: change the training split's clips as the recipe says.
 
-def _random_splits(dataset: VideoDataset, split: SplitSection) -> VideoDataset:
-    """Set aside the random shares that the recipe asks for, the test share first."""
-    shares = {"test": split.test_fraction, "validation": split.validation_fraction}
-    for name, share in shares.items():
-        if share:
-            free = tuple(r for r in dataset.records if r.split in ("", "train"))
-            drawn = split_by_fraction(replace(dataset, records=free), share, split.seed, name)
-            dataset = dataset.with_splits(drawn)
-    return dataset
+    Raises:
+        ValueError: as ``build_problem``, of files instead of features.
+    """
+    backbone, settings, data = recipe.backbone, recipe.end_to_end, recipe.data
+    if backbone is None or data.videos is None:
+        raise ValueError("end-to-end training needs data.videos and a backbone section.")
+    store = FrameStore(
+        data.videos,
+        find_videos(data.videos),
+        backbone.frames_per_segment,
+        backbone.stride_frames,
+        transform,
+        settings.cache_megabytes * _MEGABYTE,
+    )
+    dataset, left_out = read_dataset(data, store)
+    changes = Augmentation(settings.crop == "random", settings.flip, settings.colour)
+    augmentation = changes if is_augmented else NO_AUGMENTATION
 
-
-def _without_features(video_ids: tuple[str, ...], bank: FeatureBank) -> tuple[str, ...]:
-    missing = sorted(video for video in video_ids if video not in bank)
-    unexplained = [video for video in missing if video not in bank.failures]
-    if unexplained:
-        shown = ", ".join(unexplained[:5]) + (", ..." if len(unexplained) > 5 else "")
-        raise ValueError(
-            f"bank {bank.root} has no features of {len(unexplained)} of {len(video_ids)} videos: "
-            f"{shown}. Extract them, or take them out of the annotations."
+    def draws(part: VideoDataset) -> FrameDraws:
+        return FrameDraws(
+            store,
+            part.records,
+            recipe.sampling.n_timesteps,
+            is_shuffled=recipe.sampling.order == "shuffled",
+            seed=recipe.seed,
+            augmentation=augmentation if part.splits == ("train",) else NO_AUGMENTATION,
         )
-    return tuple(missing)
+
+    splits = {name: _subset(draws, dataset, name) for name in dataset.splits}
+    return Problem(dataset.classes, dataset.is_multilabel, splits, left_out, {})
+
+
+def _subset(draws: Any, dataset: VideoDataset, name: str) -> Subset:
+    part = dataset.subset(name)
+    return Subset(draws(part), part.targets())
+
+
+def _check_channels(recipe: Recipe, problem: Problem, bank: Path) -> None:
+    """Features of another backbone than the recipe's are told by their channels."""
+    told = recipe.backbone and recipe.backbone.channels
+    if not told or recipe.backbone is None:
+        return
+    channels = problem.train.draws.shape()[1]
+    checks.require(
+        channels == told,
+        "data.bank",
+        f"hold features of {told} channels, as {recipe.backbone.name} makes them",
+        f"{channels} channels in {bank}",
+        "Extract with the recipe's backbone, or override backbone.*.",
+    )

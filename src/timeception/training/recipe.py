@@ -10,144 +10,48 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from timeception import checks
-
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Globs = tuple[str, ...]
-DataKind = Literal["folder", "csv", "timed", "names"]
-
-
-class Section(BaseModel):
-    """A group of fields; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-class SplitSection(Section):
-    """Which videos train and which test: globs on the video id (``S1_*``), or a random share.
-
-    Left empty, the split named by the data set itself is used. Where globs are told, a video that
-    none of them takes is in ``train``, or in no split if ``train`` has globs of its own. Shares are
-    of the videos in ``train`` or in no split; ``test`` is drawn first.
-    """
-
-    train: Globs = ()
-    validation: Globs = ()
-    test: Globs = ()
-    test_fraction: Fraction = 0.0
-    validation_fraction: Fraction = 0.0
-    seed: int = 0
-
-
-class WindowSection(Section):
-    """Windows over each video, in bank steps, labelled by the timed annotations within."""
-
-    length_steps: int = Field(ge=1)
-    stride_steps: int = Field(ge=1)
-    min_overlap_steps: float = Field(default=0.0, ge=0)
-
-
-class DataSection(Section):
-    """What to learn from.
-
-    ``kind``: ``folder`` (a folder a class), ``csv`` (path,labels[,split]), ``timed``
-    (video,label,start,end in seconds) or ``names`` (label from the video id by the named group
-    ``label`` of ``pattern``). ``source`` is that folder or file, ``bank`` the features.
-    """
-
-    kind: DataKind
-    source: Path
-    bank: Path
-    task: Literal["multi-label", "single-label"] | None = None
-    pattern: str | None = None
-    exclude_classes: tuple[str, ...] = ()
-    split: SplitSection = SplitSection()
-    windows: WindowSection | None = None
-
-    @model_validator(mode="after")
-    def _pattern_goes_with_names(self) -> DataSection:
-        if (self.kind == "names") != (self.pattern is not None):
-            raise ValueError("data.pattern goes with data.kind=names, and only with it")
-        if self.windows is not None and self.kind != "timed":
-            raise ValueError("data.windows needs timed annotations: data.kind=timed")
-        return self
-
-
-class SamplingSection(Section):
-    """How a clip is drawn from a video's (or a window's) features.
-
-    ``map_size`` averages the spatial maps down to (height, width); ``order="shuffled"`` permutes
-    each clip's timesteps, the control that shows what the order of time is worth.
-    """
-
-    n_timesteps: int = Field(default=128, ge=1)
-    map_size: tuple[int, int] | None = None
-    order: Literal["forward", "shuffled"] = "forward"
-
-
-class ModelSection(Section):
-    """The head on the features. ``n_groups`` left out: channels / 128, at least 1."""
-
-    head: Literal["timeception", "pooling"] = "timeception"
-    n_layers: int = Field(default=4, ge=1)
-    n_groups: int | None = Field(default=None, ge=1)
-    is_dilated: bool = True
-    expansion: float = Field(default=1.25, gt=0)
-    pool_lookahead: bool = True
-    bn_momentum: float = Field(default=0.1, gt=0, le=1)
-    hidden: int = Field(default=512, ge=1)
-    dropout: tuple[Fraction, Fraction] = (0.5, 0.25)
-    keep_positions: bool = False
-
-
-class TrainingSection(Section):
-    """Optimisation. The defaults are those of 2019 but for the number of epochs."""
-
-    epochs: int = Field(default=100, ge=1)
-    batch_size: int = Field(default=16, ge=2)
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    learning_rate: float = Field(default=0.01, gt=0)
-    epsilon: float = Field(default=1e-4, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    momentum: Fraction = 0.9
-    nesterov: bool = False
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup_epochs: int = Field(default=0, ge=0)
-    label_smoothing: Fraction = 0.0
-    workers: int = Field(default=0, ge=0)
-    checkpoint_every: int = Field(default=10, ge=1)
-
-
-class TestingSection(Section):
-    """Testing: the equidistant draw, and the average of ``draws`` random ones."""
-
-    batch_size: int = Field(default=32, ge=1)
-    draws: int = Field(default=10, ge=1)
+from timeception.training.recipe_2019 import fields_of_2019, is_2019
+from timeception.training.sections import (
+    PROTOCOL_OF_KIND,
+    BackboneSection,
+    DataSection,
+    EndToEndSection,
+    ModelSection,
+    PublishedSection,
+    SamplingSection,
+    Section,
+    TestingSection,
+    TrainingSection,
+)
 
 
 class Recipe(Section):
-    """Everything a run needs."""
+    """Everything a run needs.
+
+    ``init_from`` names what training starts from: a run, a saved-model folder, a hub id, or a
+    weight file, those of 2019 too; ``init_sha256`` is the hash that its weights must have.
+    """
 
     name: str = Field(pattern=r"^[\w.-]+$")
+    about: str = ""
     framework: Literal["torch"] = "torch"
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
+    init_from: str | None = None
+    init_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     data: DataSection
+    backbone: BackboneSection | None = None
     sampling: SamplingSection = SamplingSection()
     model: ModelSection = ModelSection()
     training: TrainingSection = TrainingSection()
+    end_to_end: EndToEndSection = EndToEndSection()
     testing: TestingSection = TestingSection()
-
-    @field_validator("seed")
-    @classmethod
-    def _seed_is_natural(cls, seed: int) -> int:
-        if seed < 0:
-            raise ValueError("must be 0 or more")
-        return seed
+    published: PublishedSection | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
@@ -157,12 +61,49 @@ class Recipe(Section):
                 f"sampling.n_timesteps={steps} is too short for model.n_layers={layers}: "
                 f"take at least {2**layers}"
             )
+        if self.init_sha256 and not self.init_from:
+            raise ValueError("init_sha256 is the hash of init_from: tell both")
+        if self.is_end_to_end and (self.data.videos is None or self.backbone is None):
+            raise ValueError("training.scheme=end_to_end needs data.videos and a backbone section")
+        if not self.is_end_to_end and self.data.bank is None:
+            raise ValueError(
+                "data.bank: tell the folder of features, made by `timeception extract`"
+            )
         return self
+
+    @property
+    def is_end_to_end(self) -> bool:
+        """Whether the backbone is trained with the head."""
+        return self.training.scheme == "end_to_end"
+
+    def protocol(self, is_multilabel: bool) -> str:
+        """Name of the protocol that the recipe is tested by.
+
+        Args:
+            is_multilabel: decides between mAP and accuracy where nothing else is said.
+        """
+        default = "map" if is_multilabel else "accuracy"
+        return self.testing.protocol or PROTOCOL_OF_KIND.get(self.data.kind, default)
 
     def with_absolute_paths(self) -> Recipe:
         """A copy that can be read from any directory."""
-        paths = {"source": self.data.source.absolute(), "bank": self.data.bank.absolute()}
-        return self.model_copy(update={"data": self.data.model_copy(update=paths)})
+        data = {
+            name: path.absolute()
+            for name, path in (
+                ("source", self.data.source),
+                ("bank", self.data.bank),
+                ("videos", self.data.videos),
+            )
+            if path is not None
+        }
+        changes: dict[str, Any] = {"data": self.data.model_copy(update=data)}
+        if self.init_from and Path(self.init_from).exists():
+            changes["init_from"] = str(Path(self.init_from).absolute())
+        weights = self.backbone and self.backbone.weights
+        if self.backbone and weights and Path(weights).is_file():
+            path = {"weights": str(Path(weights).absolute())}
+            changes["backbone"] = self.backbone.model_copy(update=path)
+        return self.model_copy(update=changes)
 
     def to_yaml(self) -> str:
         """The resolved recipe, every field written out."""
@@ -180,6 +121,8 @@ def packaged_recipes() -> list[str]:
 def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe file, or a packaged recipe by name, and apply ``key=value`` overrides.
 
+    A configuration file of 2019 is told by its content and read as ``read_2019_yaml`` does.
+
     Raises:
         ValueError: if the recipe is unknown, is no YAML mapping, or a field is wrong; every
             wrong field is listed.
@@ -188,6 +131,20 @@ def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     for override in overrides:
         _apply(fields, override)
     return build_recipe(fields, str(source))
+
+
+def read_2019_yaml(path: str | Path) -> Recipe:
+    """Read a configuration file of the 2019 code as a recipe.
+
+    What the file does not tell (folders of annotations, of features) has defaults, to be
+    overridden; what has no meaning here (``NUM_GPUS``, ``LOG_PERIOD``) is left out and logged.
+
+    Raises:
+        ValueError: if the file is of another kind, has unknown keys, or values that cannot be.
+    """
+    fields = _read_yaml(Path(path).read_text(encoding="utf-8"), path)
+    checks.require(is_2019(fields), f"{path}", "have sections MODEL, TRAIN, SOLVER", list(fields))
+    return build_recipe(fields_of_2019(fields, Path(path).stem), str(path))
 
 
 def build_recipe(fields: dict[str, Any], origin: str = "recipe") -> Recipe:
@@ -213,6 +170,11 @@ def _read_fields(source: str | Path) -> dict[str, Any]:
             f"recipe {str(source)!r} is neither a file nor a packaged recipe "
             f"({', '.join(known)}). {hint}".rstrip()
         )
+    fields = _read_yaml(text, source)
+    return fields_of_2019(fields, path.stem) if is_2019(fields) else fields
+
+
+def _read_yaml(text: str, source: str | Path) -> dict[str, Any]:
     try:
         fields = yaml.safe_load(text)
     except yaml.YAMLError as error:

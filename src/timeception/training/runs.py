@@ -1,6 +1,7 @@
 """The run folder: all that a training leaves behind, and what testing adds.
 
 RUN/recipe.yaml      the resolved recipe
+RUN/start.json       what training started from: loaded, skipped, new and frozen arrays
 RUN/checkpoints/     to resume from
 RUN/logs/part_N/     metrics.csv and TensorBoard events of the N-th start of the training
 RUN/model/           the saved model: safetensors and config.json
@@ -28,6 +29,11 @@ class Run:
     def recipe_file(self) -> Path:
         """The resolved recipe."""
         return self.root / "recipe.yaml"
+
+    @property
+    def start_file(self) -> Path:
+        """What training started from."""
+        return self.root / "start.json"
 
     @property
     def checkpoints(self) -> Path:

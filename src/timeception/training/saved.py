@@ -5,25 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from timeception.spec import PoolingSpec
+from timeception.training.backbone_file import TRAINED, load_backbone
+from timeception.training.problem import Problem, build_problem, build_video_problem
 from timeception.training.runs import Run, find_run
-from timeception.weights.folder import read_folder
+from timeception.weights.folder import local_folder, read_folder
+
+if TYPE_CHECKING:
+    from timeception.backbones import Backbone
 
 Scorer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""From features (N, T, C, H, W) to probabilities (N, n_classes)."""
+"""From clips (N, T, C, H, W), features or frames, to probabilities (N, n_classes)."""
 
 
 @dataclass(frozen=True)
 class SavedModel:
     """A trained head and what surrounds it."""
 
-    score: Scorer
+    head: Any
     pipeline: dict[str, Any]
+    folder: Path
+
+    def score(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities (N, n_classes) of features (N, T, C, H, W)."""
+        return scorer(self.head, self.is_multilabel)(features)
+
+    @property
+    def is_multilabel(self) -> bool:
+        """Whether scores are of each class by itself."""
+        return bool(self.pipeline["task"] == "multi-label")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -49,8 +64,25 @@ class SavedModel:
 
     @property
     def features(self) -> dict[str, Any]:
-        """Settings of the bank that the head was trained on."""
+        """How the features are made: the settings of the bank that the head was trained on."""
         return dict(self.pipeline["features"])
+
+    def backbone(self, weights: str | None = None) -> Backbone:
+        """The network that makes the features: the one trained with the head, or the bank's.
+
+        Args:
+            weights: file of its weights, where the one used in training has moved.
+
+        Raises:
+            ValueError: if it is unknown, or its weights are not those of training.
+        """
+        from timeception.features.settings import restore_backbone
+
+        made = self.features
+        record = made.get("backbone") or {}
+        if record.get("weights", {}).get("family") == TRAINED:
+            return load_backbone(self.folder, record, made["options"])
+        return restore_backbone(made, weights)
 
 
 def load_saved(source: str | Path) -> SavedModel:
@@ -61,7 +93,8 @@ def load_saved(source: str | Path) -> SavedModel:
     """
     from timeception.torch import PoolingClassifier, TimeceptionClassifier
 
-    folder = find_run(source).model if Run(Path(source)).recipe_file.is_file() else source
+    is_run = Run(Path(source)).recipe_file.is_file() and not (Path(source) / "config.json").exists()
+    folder = find_run(source).model if is_run else local_folder(source)
     spec, arrays, pipeline = read_folder(folder)
     if pipeline is None:
         raise ValueError(
@@ -69,20 +102,36 @@ def load_saved(source: str | Path) -> SavedModel:
             "Save it by `timeception train`, or set model.pipeline before save_pretrained."
         )
     kind = PoolingClassifier if isinstance(spec, PoolingSpec) else TimeceptionClassifier
-    head = kind.from_arrays(spec, arrays, pipeline)
-    return SavedModel(scorer(head, pipeline["task"] == "multi-label"), pipeline)
+    return SavedModel(kind.from_arrays(spec, arrays, pipeline), pipeline, folder)
 
 
-def scorer(head: Any, is_multilabel: bool) -> Scorer:
-    """Return a function from features (N, T, C, H, W) to probabilities, of a PyTorch head."""
+def load_for_testing(run: Run) -> tuple[Problem, Scorer]:
+    """The problem of a finished run, its clips not augmented, and what scores these clips.
+
+    A run that was trained end to end scores frames through its own backbone; others features.
+    """
+    saved, recipe = load_saved(run.root), run.recipe()
+    if not recipe.is_end_to_end:
+        return build_problem(recipe), saved.score
+    from timeception.training.end_to_end import VideoClassifier
+
+    backbone = saved.backbone()
+    problem = build_video_problem(recipe, backbone.transform, is_augmented=False)
+    size = recipe.end_to_end.segments_per_pass
+    model = VideoClassifier(backbone, saved.head, saved.map_size, segments_per_pass=size)
+    return problem, scorer(model, saved.is_multilabel)
+
+
+def scorer(model: Any, is_multilabel: bool) -> Scorer:
+    """Return a function from clips (N, T, C, H, W) to probabilities, of a PyTorch model."""
     import torch
 
-    head.eval()
-    device = next(head.parameters()).device
+    model.eval()
+    device = next(model.parameters()).device
 
-    def score(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def score(clips: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            logits = head(torch.from_numpy(features).to(device).transpose(1, 2))
+            logits = model(torch.from_numpy(clips).to(device).transpose(1, 2))
             scores = logits.sigmoid() if is_multilabel else logits.softmax(dim=1)
         return np.asarray(scores.float().cpu().numpy())
 

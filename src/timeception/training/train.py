@@ -3,43 +3,91 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from timeception.training.problem import Problem, build_problem
+from timeception.training.heads import head_spec
+from timeception.training.problem import Problem, build_problem, build_video_problem
 from timeception.training.recipe import Recipe
-from timeception.training.runs import Run, new_run
+from timeception.training.runs import Run, new_run, write_json
+from timeception.training.start import Start, find_start
+from timeception.weights import write_folder
 
 logger = logging.getLogger(__name__)
 
+Tell = Callable[[str], None]
 
-def train(recipe: Recipe, out: str | Path, *, resume: bool = False) -> Run:
-    """Train the recipe's head on its bank and save the model.
+
+def train(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    tell: Tell = logger.info,
+) -> Run:
+    """Train what a recipe names and save the model.
 
     Args:
         recipe: what to do.
         out: the run folder; made new, or returned to with ``resume``.
         resume: go on from the last checkpoint of an interrupted training.
+        tell: takes lines about what was loaded, skipped, newly made and frozen.
 
     Raises:
-        ValueError: if the data, the bank or the run folder do not fit the recipe.
+        ValueError: if the data, the bank, the start or the run folder do not fit the recipe.
     """
-    from timeception.training import fit_torch
-    from timeception.training.heads import build_head
-
     recipe = recipe.with_absolute_paths()
+    if recipe.is_end_to_end:
+        return _train_end_to_end(recipe, Path(out), resume, tell)
     problem = build_problem(recipe)
-    run = new_run(Path(out), recipe, resume=resume)
-    fit_torch.seed(recipe.seed)
-    head: Any = build_head(recipe, problem.train.draws.shape(), len(problem.classes))
-    head = fit_torch.fit(head, problem, recipe, run)
-    head.pipeline = pipeline(recipe, problem)
-    head.save_pretrained(run.model)
+    _, channels, height, width = problem.train.draws.shape()
+    spec = head_spec(recipe, channels, len(problem.classes), (height, width))
+    start = find_start(recipe, spec, problem.classes)
+    run = _begin(recipe, Path(out), resume, start, tell)
+    fit = import_module(f"timeception.training.fit_{recipe.framework}").fit
+    arrays = fit(recipe, problem, run, spec, start)
+    write_folder(run.model, spec, arrays, pipeline(recipe, problem, problem.features))
     return run
 
 
-def pipeline(recipe: Recipe, problem: Problem) -> dict[str, Any]:
-    """What surrounds the network, saved in its config: classes, sampling, the bank's settings."""
+def _train_end_to_end(recipe: Recipe, out: Path, resume: bool, tell: Tell) -> Run:
+    """Train the backbone with the head; in PyTorch, in which the backbones are."""
+    from timeception.features.settings import extraction_settings
+    from timeception.training.backbone_file import make_backbone, save_backbone, used
+    from timeception.training.fit_torch import fit_end_to_end
+
+    if recipe.backbone is None:
+        raise ValueError("end-to-end training needs a backbone section.")
+    backbone = make_backbone(recipe.backbone)
+    problem = build_video_problem(recipe, backbone.transform)
+    _, _, *size = problem.train.draws.shape()
+    channels, _, *maps = backbone.output_shape(backbone.frames_per_segment, size[0], size[1])
+    height, width = recipe.sampling.map_size or maps
+    spec = head_spec(recipe, channels, len(problem.classes), (height, width))
+    shapes = {name: tuple(tensor.shape) for name, tensor in used(backbone).items()}
+    start = find_start(recipe, spec, problem.classes, shapes)
+    run = _begin(recipe, out, resume, start, tell)
+    arrays = fit_end_to_end(recipe, problem, run, spec, start, backbone)
+    features = extraction_settings(backbone, recipe.backbone.stride_frames)
+    features["backbone"] = save_backbone(backbone, run.model)
+    features["options"] = dict(recipe.backbone.options)
+    write_folder(run.model, spec, arrays, pipeline(recipe, problem, features))
+    return run
+
+
+def _begin(recipe: Recipe, out: Path, resume: bool, start: Start, tell: Tell) -> Run:
+    """Make or return to the run folder, and tell what training starts from."""
+    run = new_run(out, recipe, resume=resume)
+    write_json(run.start_file, start.to_dict())
+    for line in start.lines():
+        tell(line)
+    return run
+
+
+def pipeline(recipe: Recipe, problem: Problem, features: dict[str, Any]) -> dict[str, Any]:
+    """What surrounds the network, saved in its config: classes, sampling, how features are made."""
     windows = recipe.data.windows
     return {
         "recipe": recipe.name,
@@ -47,5 +95,5 @@ def pipeline(recipe: Recipe, problem: Problem) -> dict[str, Any]:
         "classes": list(problem.classes),
         "sampling": recipe.sampling.model_dump(mode="json"),
         "windows": windows.model_dump(mode="json") if windows else None,
-        "features": problem.train.draws.bank.settings,
+        "features": features,
     }

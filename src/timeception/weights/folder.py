@@ -18,6 +18,8 @@ ModelSpec = ClassifierSpec | PoolingSpec
 
 FORMAT_VERSION = 1
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
+#: What a folder may hold besides: a backbone that was trained with the head, and SHA-256 of all.
+BACKBONE_FILE, HASHES_FILE = "backbone.safetensors", "SHA256SUMS"
 MODEL_TYPES: dict[str, type[ClassifierSpec] | type[PoolingSpec]] = {
     "timeception": ClassifierSpec,
     "pooling": PoolingSpec,
@@ -73,7 +75,7 @@ def read_folder(
     Raises:
         ValueError: if the folder holds no model of this project, or arrays that do not fit.
     """
-    folder = _local_folder(folder_or_hub_id, hub_options)
+    folder = local_folder(folder_or_hub_id, **hub_options)
     missing = [name for name in (CONFIG_FILE, WEIGHTS_FILE) if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{folder} is not a saved model: it has no {' and no '.join(missing)}.")
@@ -87,7 +89,13 @@ def read_folder(
     return spec, arrays, config.get("pipeline")
 
 
-def _local_folder(folder_or_hub_id: str | Path, hub_options: dict[str, Any]) -> Path:
+def local_folder(folder_or_hub_id: str | Path, **hub_options: Any) -> Path:
+    """The folder itself, or the copy of a hub model that is fetched.
+
+    Raises:
+        ValueError: if it is neither a folder nor the form of a hub id.
+        OSError: if the hub has no such model, or cannot be reached.
+    """
     folder = Path(folder_or_hub_id)
     if folder.is_dir():
         return folder
@@ -101,7 +109,7 @@ def _local_folder(folder_or_hub_id: str | Path, hub_options: dict[str, Any]) -> 
     )
     from huggingface_hub import snapshot_download
 
-    wanted = [CONFIG_FILE, WEIGHTS_FILE]
+    wanted = [CONFIG_FILE, WEIGHTS_FILE, BACKBONE_FILE, HASHES_FILE]
     try:
         return Path(snapshot_download(text, allow_patterns=wanted, **hub_options))
     except OSError as error:

@@ -1,0 +1,88 @@
+"""Random changes of training clips: every frame of a clip is changed alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timeception import checks
+
+Frames = NDArray[np.uint8]
+
+#: Weights of red, green and blue in brightness (ITU-R BT.601).
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Crop, mirror image and colour, drawn once for a clip.
+
+    Args:
+        has_random_crop: crop anywhere, not in the middle.
+        flip: probability of a mirror image, left for right.
+        colour: brightness, contrast and saturation are each multiplied by a factor from
+            [1 - colour, 1 + colour].
+
+    Example:
+        >>> clip = np.zeros((4, 40, 60, 3), dtype=np.uint8)
+        >>> Augmentation(has_random_crop=True)(clip, 32, np.random.default_rng(0)).shape
+        (4, 32, 32, 3)
+    """
+
+    has_random_crop: bool = False
+    flip: float = 0.0
+    colour: float = 0.0
+
+    def __call__(self, frames: Frames, crop: int | None, rng: np.random.Generator) -> Frames:
+        """Change a clip.
+
+        Args:
+            frames: 8-bit RGB, (T, H, W, 3).
+            crop: side of the square in pixels; ``None`` keeps the whole frame.
+            rng: source of all choices.
+
+        Returns:
+            (T, crop, crop, 3), or of the same size where nothing is cropped.
+
+        Raises:
+            ValueError: if the frames are smaller than the crop.
+        """
+        if self.has_random_crop and crop is not None:
+            frames = random_crop(frames, crop, rng)
+        if self.flip and rng.random() < self.flip:
+            frames = frames[:, :, ::-1]
+        if self.colour:
+            factors = rng.uniform(1 - self.colour, 1 + self.colour, 3)
+            frames = change_colour(frames, *factors.tolist())
+        return frames
+
+
+NO_AUGMENTATION = Augmentation()
+
+
+def random_crop(frames: Frames, side: int, rng: np.random.Generator) -> Frames:
+    """Cut the same square out of every frame of (T, H, W, 3)."""
+    height, width = frames.shape[1:3]
+    checks.require(side <= min(height, width), "crop", f"fit in {height} x {width} frames", side)
+    top = int(rng.integers(0, height - side, endpoint=True))
+    left = int(rng.integers(0, width - side, endpoint=True))
+    return frames[:, top : top + side, left : left + side]
+
+
+def change_colour(frames: Frames, brightness: float, contrast: float, saturation: float) -> Frames:
+    """Multiply brightness, the distance to the clip's mean grey, and that to each pixel's grey.
+
+    Example:
+        >>> grey = np.full((1, 2, 2, 3), 100, dtype=np.uint8)
+        >>> change_colour(grey, 1.5, 2.0, 0.0)[0, 0, 0].tolist()
+        [150, 150, 150]
+    """
+    pixels: NDArray[Any] = frames.astype(np.float32) * np.float32(brightness)
+    middle = (pixels @ LUMA).mean()
+    pixels = (pixels - middle) * np.float32(contrast) + middle
+    grey = (pixels @ LUMA)[..., None]
+    pixels = (pixels - grey) * np.float32(saturation) + grey
+    return pixels.round().clip(0, 255).astype(np.uint8)

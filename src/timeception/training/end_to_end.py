@@ -1,0 +1,62 @@
+"""Backbone and head as one network, from frames to logits, for end-to-end training."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+from torch.utils.checkpoint import checkpoint
+
+from timeception.backbones import Backbone
+
+
+class VideoClassifier(nn.Module):
+    """A backbone on each segment of a clip, and a head on their features over time.
+
+    A timestep is one segment alone; where the backbone gives several maps for a segment, their
+    mean over time is taken, as extraction does.
+
+    Args:
+        backbone: unfrozen where it is to be trained.
+        head: from features (N, C, T, H, W) to logits.
+        map_size: (height, width) that the maps are averaged down to; ``None`` keeps them.
+        segments_per_pass: segments that the backbone takes at once.
+        is_checkpointed: hold the activations of one pass alone, and compute them twice.
+
+    Shape:
+        input: (N, 3, T * frames_per_segment, H, W); result: (N, n_classes).
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: nn.Module,
+        map_size: tuple[int, int] | None = None,
+        *,
+        segments_per_pass: int = 32,
+        is_checkpointed: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone, self.head, self.map_size = backbone, head, map_size
+        self.segments_per_pass, self.is_checkpointed = segments_per_pass, is_checkpointed
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Logits of clips."""
+        return self.head(self.features(frames))
+
+    def features(self, frames: Tensor) -> Tensor:
+        """(N, 3, T * frames_per_segment, H, W) to (N, C, T, H', W')."""
+        n_clips, length = frames.shape[0], self.backbone.frames_per_segment
+        segments = frames.unflatten(2, (-1, length)).transpose(1, 2).flatten(0, 1)
+        parts = [self._pass(part) for part in segments.split(self.segments_per_pass)]
+        return torch.cat(parts).unflatten(0, (n_clips, -1)).transpose(1, 2)
+
+    def _pass(self, segments: Tensor) -> Tensor:
+        if self.is_checkpointed and self.training and torch.is_grad_enabled():
+            return checkpoint(self._maps, segments, use_reentrant=False)
+        return self._maps(segments)
+
+    def _maps(self, segments: Tensor) -> Tensor:
+        """(B, 3, frames_per_segment, H, W) to (B, C, H', W')."""
+        maps = self.backbone(segments).mean(dim=2)
+        return maps if self.map_size is None else adaptive_avg_pool2d(maps, self.map_size)
