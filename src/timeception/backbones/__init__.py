@@ -4,6 +4,7 @@ from timeception.backbones import (  # noqa: F401 - they register their names
     efficientnet_lite,
     i3d,
     image,
+    r3d,
     resnet2d,
 )
 from timeception.backbones.base import LOGITS, Backbone, FeatureNetwork, WeightsRecord

