@@ -6,7 +6,7 @@ and from decoded frames where that is not so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -23,6 +23,7 @@ ONE_FRAME_A_PACKET = frozenset(
     {"h264", "hevc", "vp9", "av1", "mjpeg", "prores", "dnxhd", "ffv1", "mpeg1video", "mpeg2video"}
 )
 PROGRESSIVE = (0, 1)  # AVFieldOrder: unknown, progressive
+MAX_FRAMES_AHEAD = 16  # no codec shows a frame later than that after the frames predicted from it
 MAX_FPS = 1000.0  # a header that claims more is wrong
 
 
@@ -58,6 +59,9 @@ class FrameIndex:
         pts: strictly ascending presentation times in units of the time base, or ``None`` where the
             file's times are missing or repeat; frames are then known by counting alone.
         starts: frame indices at which decoding can begin, ascending; the first is 0.
+        trusted_after: for each frame the last one, in order of presentation, of all that are
+            decoded up to it. Frames may be predicted from those that are shown later, so damage is
+            ruled out only when that one has come out whole.
         seconds: time of each frame since the first, in seconds.
         fps: frames per second on average.
         duration_seconds: from the first frame's appearance to the last one's end.
@@ -66,6 +70,7 @@ class FrameIndex:
     n_frames: int
     pts: npt.NDArray[np.int64] | None
     starts: npt.NDArray[np.int64]
+    trusted_after: npt.NDArray[np.int64]
     seconds: npt.NDArray[np.float64]
     fps: float
     duration_seconds: float
@@ -100,6 +105,29 @@ def shows_one_frame_a_packet(source: VideoSource) -> bool:
         and context.field_order in PROGRESSIVE
         and source.container.format.name != "avi"  # its presentation times are guesses
     )
+
+
+def without_damage(packets: Packets, damaged: Set[int | None]) -> frozenset[int | None]:
+    """Times of the frames that no damage reaches.
+
+    Damage reaches every frame that is decoded after it up to the next keyframe, and those after
+    the keyframe that are shown before it.
+
+    Args:
+        packets: in the order of the file, with a time each.
+        damaged: times of the packets that are damaged.
+    """
+    sound: list[int | None] = []
+    is_reached, shown_before = False, None
+    for time, is_keyframe in zip(packets.pts, packets.is_keyframe, strict=True):
+        if is_keyframe:
+            shown_before = time if is_reached else None
+            is_reached = False
+        is_reached = is_reached or time in damaged
+        is_leading = time is not None and shown_before is not None and time < shown_before
+        if time is not None and not is_reached and not is_leading:
+            sound.append(time)
+    return frozenset(sound)
 
 
 def is_ascending(pts: Sequence[int | None]) -> bool:
@@ -140,6 +168,7 @@ def build_index(pts: Sequence[int | None], packets: Packets, stream: VideoStream
         n_frames=n_frames,
         pts=ordered if can_seek else None,
         starts=np.union1d([0], starts).astype(np.int64),
+        trusted_after=_trusted_after(ordered, packets.pts, stream),
         seconds=seconds,
         fps=fps,
         duration_seconds=float(seconds[-1]) + last_seconds,
@@ -153,10 +182,28 @@ def _counted_index(n_frames: int, stream: VideoStream) -> FrameIndex:
         n_frames=n_frames,
         pts=None,
         starts=np.zeros(1, dtype=np.int64),
+        trusted_after=_trusted_after(np.arange(n_frames), (), stream),
         seconds=np.arange(n_frames) / fps,
         fps=fps,
         duration_seconds=n_frames / fps,
     )
+
+
+def _trusted_after(
+    ordered: npt.NDArray[np.int64], packet_pts: Sequence[int | None], stream: VideoStream
+) -> npt.NDArray[np.int64]:
+    """See ``FrameIndex.trusted_after``; where packets have no times, the most that may be."""
+    frames = np.arange(len(ordered))
+    decoded = [time for time in packet_pts if time is not None]
+    if not decoded or len(decoded) < len(packet_pts):
+        ahead = MAX_FRAMES_AHEAD if stream.codec_context.has_b_frames else 0
+        return np.minimum(frames + ahead, len(ordered) - 1)
+    places = np.searchsorted(ordered, decoded, side="right") - 1
+    latest = np.maximum.accumulate(places)
+    trusted_after = frames.copy()
+    is_frame = places >= 0
+    np.maximum.at(trusted_after, places[is_frame], latest[is_frame])
+    return trusted_after
 
 
 def _declared_fps(stream: VideoStream) -> float:

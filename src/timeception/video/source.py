@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
 import av
 from av.container import InputContainer
@@ -19,7 +20,7 @@ from timeception.video.files import (
     has_encrypted_track,
 )
 
-SEEK_MARGINS_SECONDS = (0, 1, 4)
+SEEK_MARGINS_SECONDS = (0.0, 0.25, 1.0, 4.0)
 PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails  # cover art is not video
 
 
@@ -34,8 +35,11 @@ class VideoSource:
         path: the file.
         stream: index of the video stream; ``None`` takes the best one.
         n_threads: decoding threads; 0 takes one a core.
-        skips_damage: leave out what cannot be decoded or only with concealed errors, instead of
-            raising or returning it.
+        skips_damage: go on after packets that cannot be decoded, and note their times.
+
+    Attributes:
+        video: the chosen stream.
+        undecodable: times of the packets that were skipped.
 
     Raises:
         VideoError: if the file cannot be opened or has no such stream.
@@ -47,18 +51,20 @@ class VideoSource:
         self.path = path
         self.skips_damage = skips_damage
         self._wanted = stream
-        self._seek_margin_seconds = 0
+        self._seek_margin_seconds = 0.0
         # One thread alone leaves out the same frames each time.
         self._n_threads = 1 if skips_damage else n_threads
         self._is_closed = False
+        self.undecodable: set[int | None] = set()
         self._open()
 
     def _open(self) -> None:
         check_readable(self.path)
         self._is_at_start = True
         try:
-            # The prefix keeps names such as "a:b.mp4" from being taken for addresses.
-            self.container: InputContainer = av.open(f"file:{self.path}")
+            # The prefix keeps names such as "a:b.mp4" from being taken for addresses; titles and
+            # the like may be in any encoding and do not matter.
+            self.container: InputContainer = av.open(f"file:{self.path}", metadata_errors="replace")
         except (av.FFmpegError, OSError) as error:
             raise explain_unreadable(self.path) from error
         try:
@@ -101,14 +107,21 @@ class VideoSource:
         self._is_closed = True
         self.container.close()
 
+    def use_one_thread(self) -> bool:
+        """Decode by one thread from the next start on; whether several were used until now."""
+        had_several = self._n_threads != 1
+        self._n_threads = 1
+        return had_several
+
     def _rewind(self) -> None:
         """Go back to the file's start, by opening it anew: the one way that no format fails."""
-        self._check_open()
+        self.check_open()
         if not self._is_at_start:
             self.container.close()
             self._open()
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Refuse to go on after ``close``."""
         if self._is_closed:
             raise VideoError(self.path, "was closed by its reader", "Read inside the with block.")
 
@@ -121,13 +134,11 @@ class VideoSource:
         """All frames from the file's start, in order of presentation.
 
         Raises:
-            av.FFmpegError: if a packet cannot be decoded, unless damage is skipped.
+            av.FFmpegError: if a packet cannot be decoded, unless damage is skipped; the frames
+                that were decoded before it have been given.
         """
         self._rewind()
-        for packet in self._demux():
-            yield from self._decode(packet)
-        if self.skips_damage:  # the file may have broken off before the empty packet
-            yield from self._decode(None)
+        yield from self._decode(self._demux())
 
     def frames_from(self, pts: int) -> Iterator[av.VideoFrame]:
         """Frames from a keyframe at or before the one with the time ``pts``.
@@ -138,8 +149,7 @@ class VideoSource:
             SeekError: if the seek did not land on a keyframe in time.
             av.FFmpegError: if a packet cannot be decoded.
         """
-        for packet in self._seek(pts):
-            yield from self._decode(packet)
+        yield from self._decode(self._seek(pts))
 
     def _seek(self, pts: int) -> Iterator[av.Packet[VideoStream]]:
         """Packets from a keyframe at or before the one with the time ``pts``.
@@ -147,7 +157,7 @@ class VideoSource:
         Formats without an index (MPEG-TS) land where the *decoding* time fits, which may be past
         the keyframe; then the seek aims earlier, as do all after it.
         """
-        self._check_open()
+        self.check_open()
         for margin_seconds in SEEK_MARGINS_SECONDS:
             if margin_seconds < self._seek_margin_seconds:
                 continue
@@ -170,12 +180,21 @@ class VideoSource:
         except av.FFmpegError:
             if not self.skips_damage:
                 raise
+            yield cast("av.Packet[VideoStream]", av.Packet())
 
-    def _decode(self, packet: av.Packet[VideoStream] | None) -> list[av.VideoFrame]:
+    def _decode(self, packets: Iterable[av.Packet[VideoStream]]) -> Iterator[av.VideoFrame]:
+        for packet in packets:
+            try:
+                yield from self.video.decode(packet if packet.size else None)
+            except av.FFmpegError:
+                if not self.skips_damage:
+                    yield from self._drain()
+                    raise
+                self.undecodable.add(packet.pts)
+
+    def _drain(self) -> list[av.VideoFrame]:
+        """Frames that were decoded before an error and not given yet."""
         try:
-            frames = self.video.decode(packet if packet and packet.size else None)
+            return self.video.decode(None)
         except av.FFmpegError:
-            if not self.skips_damage:
-                raise
             return []
-        return [frame for frame in frames if not (self.skips_damage and frame.is_corrupt)]
