@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+# Where this module exists, TensorBoard does not import TensorFlow, which it would only do if that
+# happens to be installed, for nothing that is used here.
+sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
 
 
 @pytest.fixture(scope="session")

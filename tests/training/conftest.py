@@ -1,19 +1,14 @@
-"""A tiny bank of two classes that only the order of time tells apart."""
+"""Tiny data of two classes that only the order of time tells apart: a bank, and videos."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
+from timeception.datasets.synthetic.generate import write_mp4
 from timeception.features.bank import FeatureBank
-
-# Where this module exists, TensorBoard does not import TensorFlow, which it would only do if that
-# happens to be installed, for nothing that is used here.
-sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
 
 N_STEPS = 24
 
@@ -37,3 +32,27 @@ def order_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows.append(f"v{number:02d}.mp4,{label},{'test' if number >= 16 else 'train'}")
     (root / "videos.csv").write_text("\n".join(rows) + "\n")
     return root
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight MP4 files, ``left/0.mp4`` to ``right/7.mp4``: a square that moves to one side."""
+    root = tmp_path_factory.mktemp("clips")
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        label = ("left", "right")[number % 2]
+        (root / label).mkdir(exist_ok=True)
+        top, ground = rng.integers(8, 30), rng.integers(0, 120, 3)
+        frames = [
+            square(top, 2 + step if label == "right" else 62 - step, ground)
+            for step in range(0, 60, 3)
+        ]
+        write_mp4(root / label / f"{number}.mp4", frames, fps=10)
+    return root
+
+
+def square(top: int, left: int, ground: np.ndarray) -> np.ndarray:
+    """A bright square on a dark frame of 48 x 80 pixels."""
+    frame = np.tile(ground.astype(np.uint8), (48, 80, 1))
+    frame[top : top + 14, left : left + 14] = (250, 220, 30)
+    return frame
