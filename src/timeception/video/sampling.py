@@ -85,14 +85,15 @@ def segment_frames(
 def draw(n_available: int, n_timesteps: int, rng: np.random.Generator | None = None) -> IndexArray:
     """Take ``n_timesteps`` of ``n_available`` segments, spread over all of them, in order.
 
-    The segments are cut into ``n_timesteps`` strata whose sizes differ by at most one, and one
-    segment is taken from each: at random, or the middle one (the lower of two). No segment is taken
-    twice while there are enough; of fewer, every one is taken and indices repeat evenly.
+    At random, the segments are cut into ``n_timesteps`` strata whose sizes differ by at most one,
+    and one is taken from each. Equidistant, those are taken in which the centres of
+    ``n_timesteps`` equal stretches of the video fall. Either way no segment is taken twice while
+    there are enough; of fewer, every one is taken and indices repeat evenly.
 
     Args:
         n_available: segments to choose from.
         n_timesteps: segments to take.
-        rng: source of the random choice; ``None`` takes the middles, the equidistant draw.
+        rng: source of the random choice; ``None`` takes the equidistant draw.
 
     Shape:
         (n_timesteps,)
@@ -116,12 +117,12 @@ def draw(n_available: int, n_timesteps: int, rng: np.random.Generator | None = N
     """
     checks.positive_int("n_available", n_available)
     checks.positive_int("n_timesteps", n_timesteps)
+    if rng is None:
+        centres: IndexArray = np.arange(1, 2 * n_timesteps, 2, dtype=np.int64) * n_available
+        return centres // (2 * n_timesteps)
     edges = np.arange(n_timesteps + 1, dtype=np.int64) * n_available // n_timesteps
     first = edges[:-1]
     last = np.maximum(edges[1:] - 1, first)
-    if rng is None:
-        middle: IndexArray = (first + last) // 2
-        return middle
     return rng.integers(first, last, dtype=np.int64, endpoint=True)
 
 
