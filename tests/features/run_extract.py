@@ -8,16 +8,18 @@ import typer
 from tests.features import videos
 from timeception.cli import extract
 
-PAUSE_SECONDS = float(sys.argv.pop(1))
+
+def slowed(network, seconds):
+    class Slow(network):
+        def forward(self, frames, endpoint):
+            time.sleep(seconds)
+            return super().forward(frames, endpoint)
+
+    return Slow
 
 
-class SlowImages(videos.TinyImages):
-    def forward(self, frames, endpoint):
-        time.sleep(PAUSE_SECONDS)
-        return super().forward(frames, endpoint)
-
-
-videos.TinyImages = SlowImages
-app = typer.Typer(pretty_exceptions_enable=False)
-extract.register(app)
-app()
+if __name__ == "__main__":
+    videos.TinyImages = slowed(videos.TinyImages, float(sys.argv.pop(1)))
+    app = typer.Typer(pretty_exceptions_enable=False)
+    extract.register(app)
+    app()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.features.videos import IDS, files, make_folder, make_video
 from timeception.backbones import create_backbone
-from timeception.features import FeatureBank
+from timeception.features import BankError, FeatureBank
 from timeception.features.bank import MismatchError
 from timeception.features.extraction import extract, extract_features, restore_backbone
 from timeception.video import VideoError, VideoReader
@@ -166,6 +166,37 @@ def test_other_settings_are_refused_and_told(folder, tmp_path, images):
     assert all(before[name] != after[name] for name in before)
 
 
+def test_an_overwrite_that_was_broken_off_is_told_and_goes_on(folder, tmp_path, images):
+    extract([folder], tmp_path / "bank", images)
+    extract([folder], tmp_path / "whole", images, stride=4)
+
+    def interrupt(report):
+        if report.done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(
+            [folder],
+            tmp_path / "bank",
+            images,
+            stride=4,
+            n_workers=1,
+            is_overwritten=True,
+            on_progress=interrupt,
+        )
+    bank = FeatureBank(tmp_path / "bank")
+    shutil.copy(FeatureBank(tmp_path / "whole").path("milk"), bank.path("milk"))
+    other = FeatureBank(tmp_path / "other", mode="a", settings={"kind": "other"})
+    other.write("short", np.ones((1, 6, 4, 4)), [0], 12)
+    shutil.copy(other.path("short"), bank.path("short"))
+    with pytest.raises(BankError, match="was made with other settings than the bank's"):
+        bank.draw("short", 3)
+    report = extract([folder], tmp_path / "bank", images, stride=4)
+    assert "short" in report.done
+    assert "milk" in report.skipped
+    assert files(tmp_path / "bank") == files(tmp_path / "whole")
+
+
 def test_other_content_is_refused_unless_overwritten(folder, tmp_path, images):
     copy = shutil.copytree(folder, tmp_path / "videos")
     extract([copy], tmp_path / "bank", images)
@@ -300,6 +331,7 @@ def test_two_files_of_one_id_are_named(folder, tmp_path, images):
     [
         ({"stride": 0}, "stride must be a whole number of at least 1; got 0"),
         ({"map_size": (0, 2)}, "map_size must be a whole number of at least 1; got 0"),
+        ({"map_size": (2, 9)}, r"map_size must be at most the maps' own 4x4; got \(2, 9\)"),
         ({"map_size": (2,)}, r"map_size must be \(height, width\)"),
         ({"engine": "dask"}, "engine must be one of 'local', 'ray'; got 'dask'"),
         ({"dtype": "int8"}, "dtype must be one of"),

@@ -110,6 +110,8 @@ class FeatureBank(Mapping[str, BankEntry]):
         else:
             self.settings = self._settle(settings, dtype, is_replaced)
             storage.remove_stale(self.root)
+        #: SHA-256 of the settings: features with the same one are comparable.
+        self.fingerprint = fingerprint(self.settings)
 
     def _settle(
         self, settings: Mapping[str, Any] | None, dtype: str | None, is_replaced: bool
@@ -129,11 +131,6 @@ class FeatureBank(Mapping[str, BankEntry]):
             content["fingerprint"] = fingerprint(wanted)
             storage.write_json(self._settings_path, content)
         return wanted
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the settings: features with the same one are comparable."""
-        return fingerprint(self.settings)
 
     @property
     def dtype(self) -> str:
@@ -186,7 +183,8 @@ class FeatureBank(Mapping[str, BankEntry]):
 
         Raises:
             MissingVideoError: if the bank does not hold it; the error names the nearest id.
-            BankError: if the file is truncated, foreign, or of another video.
+            BankError: if the file is truncated, foreign, of another video, or made with other
+                settings than the bank's.
         """
         path = self.path(video_id)
         try:
@@ -196,6 +194,9 @@ class FeatureBank(Mapping[str, BankEntry]):
         if file.metadata.get("video_id") != video_id:
             what = f"holds the features of {file.metadata.get('video_id')!r}."
             raise BankError(path, what, "A file of a bank cannot be renamed; extract again.")
+        if file.metadata["provenance"].get("settings_fingerprint") != self.fingerprint:
+            what = "was made with other settings than the bank's."
+            raise BankError(path, what, "Finish the --overwrite that was broken off, or remove it.")
         return file
 
     def n_steps(self, video_id: str) -> int:

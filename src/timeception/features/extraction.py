@@ -117,7 +117,7 @@ def extract(
         with Network(backbone, map_size, batch_size, device) as network:
             n_decoders = min(n_workers, len(planned.todo))
             jobs = [BankJob(source, log, n_decoders) for source in planned.todo]
-            network.pipeline(n_decoders).run(jobs, tick)
+            network.pipeline(n_decoders, len(jobs)).run(jobs, tick)
     tick()
     report.done.sort()
     report.failed = dict(sorted(report.failed.items()))
@@ -142,5 +142,5 @@ def extract_features(
     settings = extraction_settings(backbone, stride, map_size)
     job = MemoryJob(Path(video), segmenter_of(settings), n_cores())
     with Network(backbone, map_size, batch_size, device) as network:
-        network.pipeline(n_decoders=1).run([job])
+        network.pipeline(n_decoders=1, n_videos=1).run([job])
     return job.result()

@@ -71,7 +71,7 @@ def find_problems(
     for video_id in track(bank.video_ids):
         try:
             file = bank.file(video_id)
-            found = _problem(bank, file, n_channels)
+            found = _problem(file, n_channels)
         except (ValueError, OSError) as error:
             found = str(error)
         else:
@@ -84,10 +84,7 @@ def find_problems(
     return problems
 
 
-def _problem(bank: FeatureBank, file: BankFile, n_channels: int) -> str:
-    provenance = file.metadata["provenance"]
-    if provenance.get("settings_fingerprint") != bank.fingerprint:
-        return "was made with other settings than the bank's."
+def _problem(file: BankFile, n_channels: int) -> str:
     if file.shape[1] != n_channels:
         return f"has {file.shape[1]} channels where others have {n_channels}."
     starts = file.start_frames()

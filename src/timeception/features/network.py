@@ -78,10 +78,10 @@ class Network:
 
         torch.set_num_threads(self._n_threads_before)
 
-    def pipeline(self, n_decoders: int) -> Pipeline:
-        """A pipeline through this network."""
-        spans_videos = self.batch_size == 1 or self._is_batch_invariant()
-        if not spans_videos:
+    def pipeline(self, n_decoders: int, n_videos: int) -> Pipeline:
+        """A pipeline through this network, for so many videos."""
+        spans_videos = n_videos > 1 and (self.batch_size == 1 or self._is_batch_invariant())
+        if n_videos > 1 and not spans_videos:
             logger.info("results depend on the place in a batch: batches do not span videos")
         return Pipeline(self, self.batch_size, n_decoders, self.n_computers, spans_videos)
 

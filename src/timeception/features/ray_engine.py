@@ -41,7 +41,7 @@ class _Extractor:
 
     def __init__(self, make_network: Callable[[], Network], bank: FeatureBank) -> None:
         self._network, self._bank = make_network(), bank
-        self._pipeline = self._network.pipeline(n_decoders=1)
+        self._pipeline = self._network.pipeline(n_decoders=1, n_videos=1)
 
     def extract(self, source: Source) -> tuple[int, str | None]:
         """Extract one video; returns the frames that went through the network, or the error."""

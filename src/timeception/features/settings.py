@@ -22,11 +22,7 @@ def extraction_settings(
     stride = default_stride(frames_per_segment) if stride is None else stride
     checks.positive_int("stride", stride)
     if map_size is not None:
-        checks.require(len(map_size) == 2, "map_size", "be (height, width)", map_size)
-        map_size = (
-            checks.positive_int("map_size", map_size[0]),
-            checks.positive_int("map_size", map_size[1]),
-        )
+        _require_map_size(backbone, map_size)
     return {
         "kind": "extraction",
         "backbone": backbone.describe(),
@@ -35,6 +31,17 @@ def extraction_settings(
         "segment_mean": True,
         "map_size": None if map_size is None else list(map_size),
     }
+
+
+def _require_map_size(backbone: Backbone, map_size: tuple[int, int]) -> None:
+    checks.require(len(map_size) == 2, "map_size", "be (height, width)", map_size)
+    for side in map_size:
+        checks.positive_int("map_size", side)
+    crop = backbone.transform.crop
+    if crop is not None:
+        height, width = backbone.map_size(crop, crop)
+        fits = map_size[0] <= height and map_size[1] <= width
+        checks.require(fits, "map_size", f"be at most the maps' own {height}x{width}", map_size)
 
 
 def segmenter_of(settings: Mapping[str, Any]) -> Segmenter:

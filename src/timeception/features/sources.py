@@ -160,7 +160,7 @@ def plan(
     Args:
         bank: opened for writing.
         sources: files by video id.
-        expected: what the provenance must say beside the settings and the file.
+        expected: what the provenance must say beside the file.
         is_overwritten: do again what does not match, instead of refusing.
         n_workers: files read at once.
 
@@ -206,12 +206,11 @@ def _state(bank: FeatureBank, expected: Mapping[str, Any], source: Source) -> st
             content = _content(source.path)
     except OSError:  # told when its features are made
         return _DAMAGED
-    wanted = {**expected, "settings_fingerprint": bank.fingerprint}
-    has = {name: provenance.get(name) for name in wanted}
+    has = {name: provenance.get(name) for name in expected}
     has["source"] = {name: known.get(name) for name in content}
     try:
         owner = f"{source.video_id!r} from {_label(source)}"
-        require_same("provenance", owner, has, {**wanted, "source": content}, "")
+        require_same("provenance", owner, has, {**expected, "source": content}, "")
     except MismatchError as error:
         return str(error)
     return _MATCHES
