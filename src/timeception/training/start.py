@@ -97,6 +97,8 @@ def find_start(
     backbone = {f"{BACKBONE_PREFIX}{k}": v for k, v in (backbone_shapes or {}).items()}
     head = spec.parameter_shapes()
     frozen = matching(recipe.training.freeze, [*head, *backbone])
+    is_any_left = len(frozen) < len(head) + len(backbone)
+    checks.require(is_any_left, "training.freeze", "leave something to train", "all frozen")
     if recipe.init_from is None:
         return Start({}, None, None, {}, tuple(head), frozen)
     found = _read(recipe.init_from)

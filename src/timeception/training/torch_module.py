@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from timeception import checks
 from timeception.metrics import accuracy, mean_average_precision
 from timeception.training.backbone_file import BACKBONE_PREFIX
 from timeception.training.problem import Problem
@@ -113,7 +112,6 @@ class Training(lightning.LightningModule):
             if isinstance(tensor, nn.Parameter) and tensor.requires_grad:
                 is_head = not name.startswith(BACKBONE_PREFIX)
                 groups.setdefault(rates[is_head], []).append(tensor)
-        checks.require(bool(groups), "training.freeze", "leave something to train", "all frozen")
         return [{"params": group, "lr": rate} for rate, group in groups.items()]
 
     def _learning_rate_factor(self, epoch: int) -> float:
