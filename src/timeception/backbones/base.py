@@ -115,6 +115,7 @@ class Backbone(nn.Module):
         self.temporal_stride = checks.positive_int("temporal_stride", temporal_stride)
         self.batch_size = checks.positive_int("batch_size", batch_size)
         self.network = network
+        self.options: dict[str, Any] = {}  # what create_backbone was told beyond name and weights
         self.is_frozen = True
         self.trains_batch_norm = False
         self._shapes: dict[tuple[Any, ...], tuple[int, int, int, int]] = {}
@@ -245,8 +246,12 @@ class Backbone(nn.Module):
         return digest.hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """Everything that decides the features, as JSON holds it."""
-        return {
+        """Everything that decides the features, as JSON holds it.
+
+        ``create_backbone`` makes the same backbone again from ``name``, ``endpoint``, the weights'
+        file and, where there are any, ``options``.
+        """
+        described: dict[str, Any] = {
             "name": self.name,
             "endpoint": self.endpoint,
             "out_channels": self.out_channels,
@@ -260,6 +265,9 @@ class Backbone(nn.Module):
             },
             "transform": self.transform.to_dict(),
         }
+        if self.options:
+            described["options"] = self.options
+        return described
 
     def extra_repr(self) -> str:
         """Name, endpoint and state."""

@@ -14,6 +14,9 @@ _B = TypeVar("_B", bound=Builder)
 
 _BUILDERS: dict[str, Builder] = {}
 
+#: Options that a description states otherwise, or that change no feature.
+_NOT_DESCRIBED = ("seed", "transform", "batch_size")
+
 
 def register(name: str) -> Callable[[_B], _B]:
     """Decorate a builder ``(name, weights, endpoint, **options) -> Backbone``.
@@ -67,4 +70,6 @@ def create_backbone(
         known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
         for option in options:
             checks.one_of(f"option of backbone {name!r}", option, known)
-    return _BUILDERS[key](name, weights or "default", endpoint, **options)
+    backbone = _BUILDERS[key](name, weights or "default", endpoint, **options)
+    backbone.options = {k: v for k, v in options.items() if k not in _NOT_DESCRIBED}
+    return backbone
