@@ -14,7 +14,7 @@ _PACKAGE = _ROOT / "src" / "timeception"
 _NEEDS = {
     "keras": ("keras",),
     "tensorflow.py": ("keras", "tensorflow"),
-    "jax.py": ("jax",),
+    "jax": ("jax",),
 }
 
 #: Warnings of the frameworks themselves, which nothing here can avoid.

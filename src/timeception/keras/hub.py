@@ -46,7 +46,7 @@ class HasArrays:
         """
         check_arrays("arrays", self.spec, arrays)
         self.build_for_spec()
-        laid_out = to_keras(self.spec, dict(arrays))
+        laid_out = to_keras(self.spec, arrays)
         for name, variable in self.canonical_variables().items():
             variable.assign(laid_out[name])
 

@@ -185,7 +185,7 @@ def _read_weights(
 
 
 def _write_weights(file: h5py.File, spec: KerasSpec, arrays: Mapping[str, np.ndarray]) -> None:
-    laid_out = to_keras(spec, dict(arrays))
+    laid_out = to_keras(spec, arrays)
 
     def put(owner: str, name: str, values: list[np.ndarray]) -> None:
         group = file.create_group(f"{owner}/vars")

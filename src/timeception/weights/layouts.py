@@ -6,10 +6,10 @@ channel shuffle, (branch, channel, group), where the canonical order is (group, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-
-import numpy as np
+from typing import Any
 
 from timeception.spec import N_BRANCHES, ClassifierSpec, LayerSpec, PoolingSpec, TimeceptionSpec
 
@@ -28,6 +28,7 @@ class Layout:
         keras: the shape in Keras.
 
     Example:
+        >>> import numpy as np
         >>> layout = Layout((4, 3), (2, 2, 3), (2, 1, 0), (3, 4))
         >>> array = np.arange(12).reshape(4, 3)
         >>> layout.to_keras(array)[0]
@@ -41,14 +42,15 @@ class Layout:
     order: Shape
     keras: Shape
 
-    def to_keras(self, array: np.ndarray) -> np.ndarray:
-        """The canonical array as Keras lays it out."""
+    def to_keras(self, array: Any) -> Any:
+        """The canonical array, of numpy or JAX, as Keras lays it out."""
         return array.reshape(self.axes).transpose(self.order).reshape(self.keras)
 
-    def from_keras(self, array: np.ndarray) -> np.ndarray:
-        """Keras' array in the canonical layout."""
+    def from_keras(self, array: Any) -> Any:
+        """The array, of numpy or JAX, from Keras' layout into the canonical one."""
         ordered = array.reshape([self.axes[axis] for axis in self.order])
-        return ordered.transpose(np.argsort(self.order)).reshape(self.canonical)
+        back = [self.order.index(axis) for axis in range(len(self.order))]
+        return ordered.transpose(back).reshape(self.canonical)
 
 
 def keras_layouts(spec: AnySpec) -> dict[str, Layout]:
@@ -72,12 +74,12 @@ def keras_layouts(spec: AnySpec) -> dict[str, Layout]:
     return layouts | {f"timeception.{name}": layout for name, layout in layers.items()}
 
 
-def to_keras(spec: AnySpec, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def to_keras(spec: AnySpec, arrays: Mapping[str, Any]) -> dict[str, Any]:
     """Canonical arrays as Keras lays them out, still under canonical names."""
     return {name: layout.to_keras(arrays[name]) for name, layout in keras_layouts(spec).items()}
 
 
-def from_keras(spec: AnySpec, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def from_keras(spec: AnySpec, arrays: Mapping[str, Any]) -> dict[str, Any]:
     """Arrays in Keras' layout, under canonical names, in the canonical layout."""
     return {name: layout.from_keras(arrays[name]) for name, layout in keras_layouts(spec).items()}
 

@@ -1,0 +1,138 @@
+"""The network as pure functions of its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from timeception import checks
+from timeception.jax import functional
+from timeception.jax.params import Params
+from timeception.spec import LEAKY_SLOPE, ClassifierSpec, LayerSpec
+from timeception.weights.layouts import keras_layouts, to_keras
+
+Arrays = dict[str, Array]
+Dropout = Callable[[Array, float], Array]
+
+LAYOUT = "NTHWC"
+
+
+def apply(params: Params, x: Array) -> Array:
+    """The network in evaluation, a pure function.
+
+    Args:
+        params: of ``init``, ``load`` or ``from_pretrained``.
+        x: clips of features.
+
+    Shape:
+        x: N, T, H, W, C with T >= 2 ** n_layers; result: N, T', H, W, C' after the layers of a
+        ``TimeceptionSpec``; N, ``n_classes``, logits, for a ``ClassifierSpec``.
+
+    Raises:
+        ValueError: if an input does not fit.
+    """
+    return _run(params, _laid_out(params), x, _no_dropout, None)
+
+
+def apply_training(params: Params, x: Array, key: Array | None = None) -> tuple[Array, Params]:
+    """The network in training: normalised by the batch, with dropout; also pure.
+
+    Args:
+        params: as in ``apply``. Gradients of the moving statistics are zero.
+        x: clips of features.
+        key: for the dropout of a classifier.
+
+    Returns:
+        what ``apply`` returns, and ``params`` with the moving statistics of one step later
+        (their variance is the biased one, as in Keras; PyTorch keeps the unbiased one).
+
+    Raises:
+        ValueError: if an input does not fit, or a classifier with dropout gets no key.
+    """
+    has_dropout = isinstance(params.spec, ClassifierSpec) and any(params.spec.dropout)
+    checks.require(not has_dropout or key is not None, "key", "be given for dropout", key)
+    dropout = _no_dropout if key is None else _dropout(key)
+    laid_out, batch = _laid_out(params), Arrays()
+    y = _run(params, laid_out, x, dropout, batch)
+    step, layouts = params.layers.bn_momentum, keras_layouts(params.spec)
+    moved = {
+        name: layouts[name].from_keras((1 - step) * laid_out[name] + step * statistic)
+        for name, statistic in batch.items()
+    }
+    return y, params.replace(jax.lax.stop_gradient(moved))
+
+
+def _laid_out(params: Params) -> Arrays:
+    """The arrays as the channels-last operations take them, by canonical name."""
+    return to_keras(params.spec, params)
+
+
+def _run(params: Params, arrays: Arrays, x: Array, dropout: Dropout, batch: Arrays | None) -> Array:
+    """The network; with ``batch``, normalised by the batch, whose statistics are put there."""
+    spec, layers = params.spec, params.layers
+    layers.check_input(x.shape, LAYOUT)
+
+    def norm(y: Array, name: str) -> Array:
+        names = [f"{name}.{leaf}" for leaf in ("weight", "bias", "running_mean", "running_var")]
+        if batch is not None:
+            axes = tuple(range(y.ndim - 1))
+            batch[names[2]], batch[names[3]] = y.mean(axes), y.var(axes)
+        weight, bias = arrays[names[0]], arrays[names[1]]
+        mean, variance = ((arrays if batch is None else batch)[leaf] for leaf in names[2:])
+        return functional.batch_norm(y, weight, bias, mean, variance, layers.bn_eps)
+
+    prefix = "timeception." if isinstance(spec, ClassifierSpec) else ""
+    for index, layer in enumerate(layers.layers):
+        x = _layer(arrays, f"{prefix}layers.{index}.", layer, norm, x)
+    if not isinstance(spec, ClassifierSpec):
+        return x
+    x = dropout(_readout(spec, x), spec.dropout[0])
+    x = norm(x @ arrays["hidden.weight"] + arrays["hidden.bias"], "norm")
+    x = dropout(jax.nn.leaky_relu(x, LEAKY_SLOPE), spec.dropout[1])
+    return x @ arrays["output.weight"] + arrays["output.bias"]
+
+
+def _layer(
+    arrays: Arrays, prefix: str, spec: LayerSpec, norm: Callable[[Array, str], Array], x: Array
+) -> Array:
+    """One Timeception layer: N, T, H, W, C to N, T // 2, H, W, C'."""
+    _, _, height, width, _ = x.shape
+    kernel, bias = arrays[f"{prefix}pointwise.weight"], arrays[f"{prefix}pointwise.bias"]
+    y = functional.grouped_pointwise(x, kernel, bias, spec)
+    kernels = [arrays[f"{prefix}temporal.{branch}.weight"] for branch in range(len(spec.taps))]
+    biases = [arrays[f"{prefix}temporal.{branch}.bias"] for branch in range(len(spec.taps))]
+    y = functional.temporal_branches(y, kernels, biases, spec)
+    y = functional.pool(jax.nn.relu(norm(y, f"{prefix}norm")))
+    return y.reshape(*y.shape[:2], height, width, spec.out_channels)
+
+
+def _readout(spec: ClassifierSpec, features: Array) -> Array:
+    """Reduce features N, T, H, W, C to the vector that the linear layers take."""
+    if spec.map_size is None:
+        return features.max((1, 2, 3))
+    checks.require(
+        features.shape[2:4] == spec.map_size,
+        "input",
+        f"have maps of {spec.map_size} (H, W), as map_size says",
+        features.shape[2:4],
+        "Resize the maps, or use a network with map_size=None.",
+    )
+    return features.max(1).reshape(len(features), -1)
+
+
+def _no_dropout(y: Array, rate: float) -> Array:
+    return y
+
+
+def _dropout(key: Array) -> Dropout:
+    """Dropout whose every use draws from a key of its own."""
+    keys = iter(jax.random.split(key))
+
+    def drop(y: Array, rate: float) -> Array:
+        kept = jax.random.bernoulli(next(keys), 1 - rate, y.shape)
+        return jnp.where(kept, y / (1 - rate), 0)
+
+    return drop

@@ -1,0 +1,6 @@
+from tests.contracts import FrameworkContract
+from tests.jax.adapter import JaxAdapter
+
+
+class TestJax(FrameworkContract):
+    adapter = JaxAdapter()
