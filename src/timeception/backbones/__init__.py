@@ -2,10 +2,12 @@
 
 from timeception.backbones import (  # noqa: F401 - they register their names
     efficientnet_lite,
+    huggingface,
     i3d,
     image,
     r3d,
     resnet2d,
+    torchvision_video,
 )
 from timeception.backbones.base import LOGITS, Backbone, FeatureNetwork, WeightsRecord
 from timeception.backbones.registry import backbone_names, create_backbone, register

@@ -1,0 +1,229 @@
+"""Video encoders of Hugging Face transformers as backbones: VideoMAE and V-JEPA 2."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from timeception import checks
+from timeception.backbones.base import Backbone, FeatureNetwork, WeightsRecord, seeded
+from timeception.backbones.registry import register
+from timeception.video.transforms import Transform
+
+FEATURES = "features"
+_INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # PIL's numbers, which the hub's files hold
+_PREPROCESSING_FILES = ("video_preprocessor_config.json", "preprocessor_config.json")
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a family of encoders needs.
+
+    Args:
+        encode: the model and (N, T, 3, H, W) to tokens (N, T' * H' * W', C).
+        side: from the configuration, the only size of frames that it takes.
+        frames: frames of a segment unless told.
+        is_fixed_length: whether it takes no other number of frames.
+        resize_ratio: short side over ``side``, where no preprocessing file states it.
+        unused: parts of the model that make no features.
+    """
+
+    encode: Callable[[Any, Tensor], Tensor]
+    side: Callable[[Any], int]
+    frames: Callable[[Any], int]
+    is_fixed_length: bool
+    resize_ratio: float = 1.0
+    unused: tuple[str, ...] = ()
+
+
+_KINDS = {
+    "videomae": _Kind(
+        encode=lambda model, clips: model(pixel_values=clips).last_hidden_state,
+        side=lambda config: config.image_size,
+        frames=lambda config: config.num_frames,
+        is_fixed_length=True,
+    ),
+    "vjepa2": _Kind(
+        encode=lambda model, clips: model.get_vision_features(clips),
+        side=lambda config: config.crop_size,
+        frames=lambda config: min(16, config.frames_per_clip),
+        is_fixed_length=False,
+        resize_ratio=256 / 224,
+        unused=("predictor",),
+    ),
+}
+
+
+class HuggingFaceNetwork(FeatureNetwork):
+    """An encoder whose patch tokens are laid out as a map, endpoint ``features``.
+
+    Args:
+        model: of transformers, of a known family.
+
+    Raises:
+        ValueError: in ``forward``, if the frames are not of the size that the encoder takes.
+    """
+
+    is_video = True
+    endpoints = (FEATURES,)
+    default_endpoint = FEATURES
+    temporal_margin = None  # attention over all frames
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.kind = _KINDS[model.config.model_type]
+        for part in self.kind.unused:
+            setattr(model, part, nn.Identity())
+        self.model: Any = model
+
+    @property
+    def tubelet(self) -> int:
+        """Frames in one token, which is one output step."""
+        return int(self.model.config.tubelet_size)
+
+    def forward(self, frames: Tensor, endpoint: str) -> Tensor:
+        """(N, 3, T, H, W) to (N, C, T / tubelet, H / patch, W / patch)."""
+        config, kind = self.model.config, self.kind
+        length, *sides = frames.shape[2:]
+        expected = kind.frames(config) if kind.is_fixed_length else length
+        checks.require(
+            sides == [kind.side(config)] * 2 and length == expected and length % self.tubelet == 0,
+            "frames",
+            f"be of {kind.side(config)} x {kind.side(config)} pixels, "
+            f"{expected if kind.is_fixed_length else f'a multiple of {self.tubelet}'} of them",
+            tuple(frames.shape),
+        )
+        tokens = kind.encode(self.model, frames.transpose(1, 2))
+        patches = kind.side(config) // config.patch_size
+        return tokens.transpose(1, 2).unflatten(2, (length // self.tubelet, patches, patches))
+
+
+@register("hf:")
+def huggingface(
+    name: str,
+    weights: str,
+    endpoint: str | None,
+    *,
+    seed: int = 0,
+    transform: Transform | None = None,
+    batch_size: int = 1,
+    frames_per_segment: int | None = None,
+    **options: Any,
+) -> Backbone:
+    """VideoMAE and V-JEPA 2 encoders: patch tokens as maps, mean over a segment's steps.
+
+    Args:
+        name: ``hf:`` and a hub id (``hf:MCG-NJU/videomae-base``), a folder that
+            ``save_pretrained`` made, or ``videomae`` or ``vjepa2``, which have no weights.
+        weights: ``"default"`` (those of the hub id or folder) or ``"random"``.
+        endpoint: ``features``.
+        seed: of random weights.
+        transform: in place of that of the preprocessing file.
+        batch_size: clips in one pass.
+        frames_per_segment: successive frames of one timestep; VideoMAE takes one number alone
+            (16), V-JEPA 2 any even one (by default 16).
+        options: fields of the model's configuration.
+
+    Raises:
+        ImportError: if transformers is not installed.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise ImportError(f"{name!r} needs transformers: pip install 'timeception[hf]'") from error
+
+    source = name.removeprefix("hf:")
+    if source in _KINDS:
+        checks.require(
+            weights == "random",
+            "weights",
+            f"be 'random' for {name!r}, which is a configuration alone",
+            weights,
+            "Name a hub id or a folder to have weights: 'hf:MCG-NJU/videomae-base'.",
+        )
+        config = transformers.AutoConfig.for_model(source, **options)
+    else:
+        config = _from_hub(transformers.AutoConfig.from_pretrained, source, **options)
+    checks.one_of(f"model type of {source!r}", config.model_type, tuple(_KINDS))
+    checks.one_of("weights", weights, ("default", "random"), "A folder goes into the name.")
+    if weights == "random":
+        with seeded(seed):
+            model = transformers.AutoModel.from_config(config)
+        record = WeightsRecord.random(seed)
+    else:
+        model = _loaded(source, config, transformers.AutoModel)
+        record = WeightsRecord(source, f"transformers {config.model_type}")
+    network = HuggingFaceNetwork(model)
+    if transform is None:
+        settings = {} if source in _KINDS else _preprocessing(source)
+        transform = _transform(settings, network.kind, network.kind.side(config))
+    return Backbone(
+        name,
+        network,
+        transform,
+        record,
+        endpoint=endpoint,
+        frames_per_segment=frames_per_segment or network.kind.frames(config),
+        temporal_stride=network.tubelet,
+        batch_size=batch_size,
+    )
+
+
+def _from_hub(read: Callable[..., Any], source: str, *args: Any, **options: Any) -> Any:
+    """Read from the hub or a folder; what goes wrong is told with the source."""
+    try:
+        return read(source, *args, **options)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{source!r} is neither a readable folder nor a hub id that could be fetched: {error}"
+        ) from error
+
+
+def _loaded(source: str, config: Any, auto: Any) -> Any:
+    """The model with its weights; one that lacks some is refused."""
+    model, report = _from_hub(auto.from_pretrained, source, config=config, output_loading_info=True)
+    unused = _KINDS[config.model_type].unused
+    missing = [name for name in report["missing_keys"] if not name.startswith(unused or ("\0",))]
+    checks.require(
+        not missing and not report["mismatched_keys"],
+        f"weights of {source!r}",
+        "hold every tensor of the encoder",
+        sorted(missing)[:8] or report["mismatched_keys"],
+    )
+    return model
+
+
+def _preprocessing(source: str) -> Mapping[str, Any]:
+    """The preprocessing file of a hub id or a folder."""
+    from transformers.utils.hub import cached_file
+
+    for file in _PREPROCESSING_FILES:
+        path = cached_file(source, file, _raise_exceptions_for_missing_entries=False)
+        if path is not None:
+            settings: Mapping[str, Any] = json.loads(Path(path).read_text())
+            return settings
+    raise ValueError(
+        f"{source!r} has no {' or '.join(_PREPROCESSING_FILES)}: "
+        "state the preprocessing of its weights as transform=Transform(...)."
+    )
+
+
+def _transform(settings: Mapping[str, Any], kind: _Kind, side: int) -> Transform:
+    """The transform of a preprocessing file; ImageNet's where there is no file, nor weights."""
+    size = settings.get("size", {})
+    size = size if isinstance(size, Mapping) else {"shortest_edge": size}
+    short = size.get("shortest_edge") or size.get("height") or int(side * kind.resize_ratio)
+    imagenet = Transform()
+    return Transform(
+        resize=max(short, side),
+        crop=side,
+        interpolation=_INTERPOLATIONS.get(settings.get("resample", 2), "bilinear"),
+        mean=tuple(settings.get("image_mean", imagenet.mean)),
+        std=tuple(settings.get("image_std", imagenet.std)),
+        scale=1 / settings.get("rescale_factor", 1 / 255),
+    )

@@ -1,0 +1,160 @@
+"""torchvision's video models as backbones: ``torchvision:swin3d_t``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from timeception import checks
+from timeception.backbones import checkpoints
+from timeception.backbones.base import LOGITS, Backbone, FeatureNetwork, WeightsRecord, seeded
+from timeception.backbones.registry import register
+from timeception.video.transforms import Transform
+
+FEATURES = "features"
+SEGMENT_FRAMES = 16  # the shortest clip that every model of torchvision takes
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a class of torchvision models needs: its last map, and the name of its last layer."""
+
+    features: Callable[[Any, Tensor], Tensor]
+    head: str
+
+
+def _resnet(model: Any, x: Tensor) -> Tensor:
+    for stage in (model.stem, model.layer1, model.layer2, model.layer3, model.layer4):
+        x = stage(x)
+    return x
+
+
+def _swin(model: Any, x: Tensor) -> Tensor:
+    tokens = model.norm(model.features(model.pos_drop(model.patch_embed(x))))
+    return tokens.permute(0, 4, 1, 2, 3)
+
+
+def _mvit(model: Any, x: Tensor) -> Tensor:
+    encoding = model.pos_encoding
+    tokens = encoding(model.conv_proj(x).flatten(2).transpose(1, 2))
+    size = (encoding.temporal_size, *encoding.spatial_size)
+    for block in model.blocks:
+        tokens, size = block(tokens, size)
+    return model.norm(tokens)[:, 1:].transpose(1, 2).unflatten(2, size)
+
+
+_KINDS = {
+    "VideoResNet": _Kind(_resnet, "fc"),
+    "S3D": _Kind(lambda model, x: model.features(x), "classifier.1"),
+    "SwinTransformer3d": _Kind(_swin, "head"),
+    "MViT": _Kind(_mvit, "head.1"),
+}
+
+
+class TorchvisionVideoNetwork(FeatureNetwork):
+    """A torchvision video model: ``features``, the map its head pools, and ``logits``."""
+
+    is_video = True
+    endpoints = (FEATURES, LOGITS)
+    default_endpoint = FEATURES
+    temporal_margin = None  # not stated for these models: isolated segments only
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model: Any = model
+        self.kind = _KINDS[type(model).__name__]
+
+    def forward(self, frames: Tensor, endpoint: str) -> Tensor:
+        """(N, 3, T, H, W) to (N, C, T', H', W')."""
+        if endpoint == LOGITS:
+            return self.model(frames)[:, :, None, None, None]
+        return self.kind.features(self.model, frames)
+
+
+@register("torchvision:")
+def torchvision_video(
+    name: str,
+    weights: str,
+    endpoint: str | None,
+    *,
+    seed: int = 0,
+    transform: Transform | None = None,
+    batch_size: int = 2,
+    frames_per_segment: int = SEGMENT_FRAMES,
+) -> Backbone:
+    """Any video model of torchvision: 3D, mixed and (2+1)D ResNets, S3D, Swin3D, MViT.
+
+    Args:
+        name: ``torchvision:`` and torchvision's name.
+        weights: ``"default"`` (torchvision's own, downloaded), a file with torchvision's names,
+            of any number of classes, or ``"random"``.
+        endpoint: ``features`` or ``logits``.
+        seed: of random weights.
+        transform: in place of the weights' own. Theirs scale both sides (ResNets: 128 x 171, S3D:
+            256 x 256) without antialiasing; ours scales the short side, antialiased.
+        batch_size: clips in one pass.
+        frames_per_segment: successive frames of one timestep. MViT takes 16 and no other number.
+    """
+    from torchvision.models import get_model_weights, list_models, video
+
+    member = name.removeprefix("torchvision:")
+    checks.one_of("torchvision video model", member, list_models(module=video))
+    default = get_model_weights(member).DEFAULT
+    if weights == "default":
+        model = _fetched(name, member, default)
+        record = WeightsRecord(str(default), "torchvision")
+    elif weights == "random":
+        model, record = _new(member, seed), WeightsRecord.random(seed)
+    else:
+        file = checkpoints.read_state(weights)
+        model = _new(member, seed)
+        head = file.state.get(f"{_KINDS[type(model).__name__].head}.weight")
+        if head is not None:
+            model = _new(member, seed, num_classes=head.shape[0])
+        checkpoints.load_file(model, file, file.state, name)
+        record = WeightsRecord(file.name, file.title)
+    backbone = Backbone(
+        name,
+        TorchvisionVideoNetwork(model),
+        transform or _transform(default.transforms()),
+        record,
+        endpoint=endpoint,
+        frames_per_segment=frames_per_segment,
+        batch_size=batch_size,
+    )
+    side = backbone.transform.crop or 224
+    n_steps = backbone.output_shape(frames_per_segment, side, side)[1]
+    backbone.temporal_stride = max(1, frames_per_segment // n_steps)
+    return backbone
+
+
+def _new(member: str, seed: int, **options: Any) -> Any:
+    from torchvision.models import get_model
+
+    with seeded(seed):
+        return get_model(member, weights=None, **options)
+
+
+def _fetched(name: str, member: str, weights: Any) -> Any:
+    from torchvision.models import get_model
+
+    try:
+        return get_model(member, weights=weights)
+    except OSError as error:
+        raise ValueError(
+            f"weights of {name!r} could not be fetched: {error}. Give weights=FILE, or "
+            "weights='random' for a network that has learned nothing."
+        ) from error
+
+
+def _transform(preset: Any) -> Transform:
+    return Transform(
+        resize=preset.resize_size[0],
+        crop=preset.crop_size[0],
+        interpolation=preset.interpolation.value,
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+    )
