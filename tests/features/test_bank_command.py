@@ -18,8 +18,8 @@ def run():
     app = typer.Typer()
     bank_commands.register(app)
 
-    def run(*words):
-        return runner.invoke(app, ["bank", *map(str, words)])
+    def run(*words, answer=None):
+        return runner.invoke(app, ["bank", *map(str, words)], input=answer)
 
     return run
 
@@ -75,6 +75,17 @@ def test_import_asks_nothing_without_a_terminal(run, folder, tmp_path):
     done = run("import", folder, "--out", tmp_path / "bank", "--key", "features")
     assert isinstance(done.exception, ValueError)
     assert "Tell which it is: --axes TC or --axes CT." in str(done.exception)
+
+
+def test_import_asks_at_a_terminal(run, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(bank_commands, "_is_interactive", lambda: True)
+    words = ["import", folder, "--out", tmp_path / "bank", "--key", "features"]
+    done = run(*words, answer="ct\n")
+    assert "TC reads 10 steps of 4 channels; CT reads 4 steps of 10 channels." in done.stderr
+    assert "Which is it, TC or CT?" in done.stderr
+    assert "read as CT" in done.stdout
+    assert done.exit_code == 1  # the other files have other lengths, so other "channels"
+    assert FeatureBank(tmp_path / "bank")["a"].features.shape == (4, 10, 1, 1)
 
 
 @pytest.mark.parametrize(

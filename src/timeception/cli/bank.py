@@ -107,7 +107,7 @@ def import_(
         dtype=dtype,
         labels=labels,
         is_overwritten=overwrite,
-        ask=_ask if sys.stdin.isatty() and sys.stderr.isatty() else None,
+        ask=_ask if _is_interactive() else None,
         track=show,
     )
     if as_json:
@@ -203,8 +203,13 @@ def read_class_names(text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _is_interactive() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def _ask(question: str, options: tuple[str, ...]) -> str:
-    return str(typer.prompt(f"{question} Which is it?", type=str, err=True))
+    text = f"{question}\nWhich is it, {' or '.join(options)}?"
+    return str(typer.prompt(text, prompt_suffix=" ", err=True))
 
 
 def _origin(settings: dict[str, Any]) -> str:

@@ -75,7 +75,9 @@ def read_named(path: str | Path) -> tuple[str, Named]:
 def _read_torch(path: Path) -> Named:
     import torch  # a framework is loaded only when its file is read
 
-    return _flatten(path, torch.load(path, map_location="cpu", weights_only=True))
+    with path.open("rb") as file:  # of a path, torch would look at the suffix
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    return _flatten(path, content)
 
 
 def _flatten(path: Path, content: Any) -> Named:
