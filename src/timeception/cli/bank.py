@@ -36,14 +36,15 @@ def import_(
         str | None,
         typer.Option(
             help="Order of the axes: T time, C channels, H and W maps, N a single clip. TC, CT, "
-            "TCHW, THWC, CTHW, NTHWC, ... [default: found, or asked for]"
+            "TCHW, THWC, CTHW, NTHWC, ...",
+            show_default="found where there is no doubt, or asked for",
         ),
     ] = None,
     key: Annotated[
         str | None,
         typer.Option(
-            help="Name of the features in each file; '*' takes every array as a video of its own. "
-            "[default: the only array]"
+            help="Name of the features in each file; '*' takes every array as a video of its own.",
+            show_default="the only array",
         ),
     ] = None,
     fps: Annotated[
@@ -62,7 +63,8 @@ def import_(
         str | None,
         typer.Option(
             help="Names of the labels 0, 1, ...: a,b,c or a text file, one a line, optionally "
-            "after its number. [default: the numbers]"
+            "after its number.",
+            show_default="the numbers",
         ),
     ] = None,
     background: Annotated[

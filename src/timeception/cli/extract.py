@@ -35,22 +35,25 @@ def extract(
     ] = "efficientnet_lite0",
     weights: Annotated[
         str | None,
-        typer.Option(help="Weights file, or 'random'. [default: the network's own weights]"),
+        typer.Option(help="Weights file, or 'random'.", show_default="the network's own weights"),
     ] = None,
     endpoint: Annotated[
-        str | None, typer.Option(help="Name of the map to keep. [default: the network's choice]")
+        str | None,
+        typer.Option(help="Name of the map to keep.", show_default="the network's choice"),
     ] = None,
     stride: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Frames from one timestep to the next. [default: 8, or a whole segment of the "
-            "network if that is longer]",
+            help="Frames from one timestep to the next.",
+            show_default="8, or a whole segment of the network if that is longer",
         ),
     ] = None,
     map_size: Annotated[
         str | None,
-        typer.Option(help="Average maps down to HxW cells, such as 2x3. [default: keep them]"),
+        typer.Option(
+            help="Average maps down to HxW cells, such as 2x3.", show_default="the maps as they are"
+        ),
     ] = None,
     dtype: Annotated[
         str, typer.Option(help="Stored type: float16, float32 or bfloat16.")
@@ -63,17 +66,19 @@ def extract(
     ] = "local",
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Videos at once; with ray, processes. [default: one a core]"),
+        typer.Option(min=1, help="Videos at once; with ray, processes.", show_default="one a core"),
     ] = None,
     batch_size: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Segments through the network at once. [default: 8 frames; 64 on a GPU]",
+            help="Segments through the network at once.",
+            show_default="8 frames' worth; 64 on a GPU",
         ),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, ... [default: a GPU if there is one]")
+        str | None,
+        typer.Option(help="cpu, cuda, cuda:1, ...", show_default="a GPU if there is one"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
