@@ -274,6 +274,7 @@ LENGTHS = [  # content, bytes missing
     (b"\x1a\x45\xdf\xa3\x84abcdWXYZ" + bytes(10), 0),
     (b"RIFF" + (104).to_bytes(4, "little") + b"AVI " + bytes(100), 0),
     (b"RIFF" + (104).to_bytes(4, "little") + b"AVI " + bytes(60), 40),
+    (b"RIFF" + b"\xff" * 4 + b"AVI " + bytes(60), 0),  # length unknown
     ((b"RIFF" + (16).to_bytes(4, "little") + b"AVI " + bytes(12)) * 2, 0),
     ((b"RIFF" + (16).to_bytes(4, "little") + b"AVI " + bytes(12)) * 2 + b"junk", 0),
     ((b"G" + bytes(187)) * 5, 0),

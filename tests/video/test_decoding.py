@@ -119,8 +119,10 @@ def test_frames_streams_in_order(made):
         assert list(video.frames([])) == []
 
 
-def test_frames_are_the_callers_own(made):
-    with VideoReader(made("mp4_h264_b_frames")) as video:
+@pytest.mark.parametrize("codec, pixel_format", [("libx264", "yuv420p"), ("png", "rgb24")])
+def test_frames_are_the_callers_own(tmp_path, codec, pixel_format):
+    path = write_video(tmp_path / "own.mov", 10, codec, pixel_format=pixel_format)
+    with VideoReader(path) as video:
         _, image = next(video.frames([5]))
         assert image.flags.c_contiguous and image.flags.writeable
         image[:] = 0

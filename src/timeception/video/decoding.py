@@ -4,10 +4,11 @@ The index of a frame is its place in the order of presentation. It does not depe
 rate, on how the file was seeked, or on how many threads decode: ``read([i])`` gives the frame that
 decoding the whole file from its start gives as the ``i``-th.
 
-Damage is never passed over in silence. By default a file that declares more bytes than it has is
-refused, and a frame that cannot be decoded, or only with errors concealed, raises a ``VideoError``
-that names it. With ``allow_damaged=True`` the file is decoded once in full, its frames are those
-that come out whole, and what is left out is logged as a warning.
+Damage that the decoder notices is never passed over in silence. By default a file that declares
+more bytes than it has is refused, and a frame that does not decode, decodes only with its errors
+concealed, or is predicted from such a one raises a ``VideoError``; all that is given is sound.
+With ``allow_damaged=True`` the file is decoded once in full, its frames are those that no damage
+reaches (they keep their times), and how many are left out is logged as a warning.
 
 High dynamic range is not tone-mapped, pixels that are not square stay as stored, and interlaced
 frames are not deinterlaced.
@@ -99,7 +100,7 @@ class VideoReader:
     Args:
         path: the file.
         stream: index of the video stream; ``None`` takes the best one as FFmpeg ranks them.
-        allow_damaged: use the frames that decode whole instead of refusing a damaged file.
+        allow_damaged: use the frames that no damage reaches instead of refusing a damaged file.
         n_threads: decoding threads; 0 takes one a core.
 
     Raises:
@@ -121,11 +122,12 @@ class VideoReader:
         self.path = Path(path)
         self._source = VideoSource(self.path, stream, n_threads, skips_damage=allow_damaged)
         try:
-            self._fetcher = FrameFetcher(self._source)
+            self._fetcher = FrameFetcher.survey(self._source)
+            self._first = self._fetcher.fetch(0)
         except BaseException:
             self._source.close()
             raise
-        self._orientation = Orientation.of_frame(self._fetcher.first)
+        self._orientation = Orientation.of_frame(self._first)
         self.info = self._describe()
 
     def __enter__(self) -> Self:
@@ -146,7 +148,7 @@ class VideoReader:
     def timestamps_seconds(self) -> npt.NDArray[np.float64]:
         """Time of each frame since the first, in seconds.
 
-        In a file whose times are missing or repeat, frames are spaced by the declared rate.
+        In a file whose times are missing or mostly repeat, the declared frame rate spaces them.
         """
         return self._fetcher.index.seconds.copy()
 
@@ -210,7 +212,7 @@ class VideoReader:
     def _stream(
         self, ascending: npt.NDArray[np.int64]
     ) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
-        first = self._fetcher.first
+        first = self._first
         for index in ascending.tolist():
             frame = self._fetcher.fetch(index)
             if (frame.width, frame.height) != (first.width, first.height):
@@ -220,7 +222,7 @@ class VideoReader:
             yield index, np.ascontiguousarray(self._orientation.apply(rgb_array(frame)))
 
     def _describe(self) -> VideoInfo:
-        index, first, video = self._fetcher.index, self._fetcher.first, self._source.video
+        index, first, video = self._fetcher.index, self._first, self._source.video
         width, height = first.width, first.height
         if self._orientation.is_transposed:
             width, height = height, width

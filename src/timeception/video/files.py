@@ -1,7 +1,8 @@
 """What can be said about a video file before a frame is decoded, and how its faults are worded.
 
 FFmpeg reads many damaged files without a word and simply stops early. The containers themselves
-say how long they should be: top-level boxes of MP4, the segment of Matroska, the chunks of RIFF.
+say how long they should be: top-level boxes of MP4, the segment of Matroska, the chunks of RIFF,
+the fixed packets of MPEG-TS.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 HEAD_BYTES = 1024
+UNKNOWN_LENGTH = b"\xff\xff\xff\xff"  # of a RIFF chunk that was written to a pipe
 ADVICE_REPLACE = "Fetch or export the file again."
-ADVICE_DAMAGED = "Fetch the file again, or allow damaged files to use the frames that decode."
+ADVICE_DAMAGED = "Fetch the file again, or allow damage to use the frames that it does not reach."
 ADVICE_NOT_VIDEO = "Give a video file, or leave this one out."
 
 
@@ -188,7 +190,7 @@ def _riff_end(file: BinaryIO, size: int) -> int:
     while position + 8 <= size:
         file.seek(position)
         header = file.read(8)
-        if header[:4] != b"RIFF":
+        if header[:4] != b"RIFF" or header[4:] == UNKNOWN_LENGTH:
             break
         position += 8 + int.from_bytes(header[4:], "little")
     return position

@@ -72,4 +72,5 @@ def rgb_array(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
     rgb = frame.reformat(
         format="rgb24", dst_color_range=ColorRange.JPEG, interpolation=SCALER, threads=1
     )
-    return cast("npt.NDArray[np.uint8]", rgb.to_ndarray())
+    array = cast("npt.NDArray[np.uint8]", rgb.to_ndarray())
+    return array.copy() if rgb is frame else array  # frames stored as RGB are not handed out
