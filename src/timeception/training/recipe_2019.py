@@ -41,14 +41,15 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 _LEFT_OUT = ("NUM_GPUS", "LOG_PERIOD", "DEBUG")
 _SCHEMES = {"tco": "timeception_only", "ete": "end_to_end"}
 
-#: By a pattern in the 2019 name: ours, its endpoint, and its channels.
+#: By a pattern in the 2019 name: our name, its endpoint, and its channels.
 _BACKBONES = (
     (r"i3d", "i3d", "Mixed_5c", 1024),
+    (r"(r3d|3d.?resnet|resnet.?3d).*50", "r3d_50", "res5", 2048),
     (r"r3d|3d.?resnet|resnet.?3d", "r3d_101", "res5", 2048),
-    (r"r2d|resnet", "r2d_152", "layer4", 2048),
+    (r"r2d|resnet", "r2d_152", "features", 2048),
 )
 
-#: By a pattern in the 2019 name: kind of data, and folder of the annotations unless told.
+#: By a pattern in the 2019 name: kind of data.
 _DATA = (
     (r"charades", "charades"),
     (r"breakfast.*(action|unit)", "breakfast_actions"),
@@ -120,11 +121,12 @@ def _data(dataset: str, model: Mapping[str, Any]) -> dict[str, Any]:
     advice = "Known: charades, breakfast, multithumos, kinetics."
     checks.require(bool(kinds), "DATASET_NAME", "name a known data set", dataset, advice)
     task = _choice("MODEL.CLASSIFICATION_TYPE", model, ("ml", "sl"))
+    folder = kinds[0].split("_")[0]
     return {
         "kind": kinds[0],
-        "source": kinds[0].split("_")[0],
-        "bank": f"banks/{kinds[0].split('_')[0]}_{_backbone(model)['name']}",
-        "videos": "videos",
+        "source": folder,
+        "videos": f"{folder}/videos",
+        "bank": f"banks/{folder}_{_backbone(model)['name'].split('_')[0]}",
         "task": "multi-label" if task == "ml" else "single-label",
         "n_classes": model["N_CLASSES"],
         "trains_on_unlabelled": False,
