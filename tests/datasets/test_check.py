@@ -226,4 +226,3 @@ def test_command_synthesizes(tmp_path, capsys):
     assert run("synthesize", out, "--videos-per-class", 2, "--fps", 4, "--side", 64) == 0
     assert "12 synthetic videos of 6 activities (6 test, 6 train)" in capsys.readouterr().out
     assert (out / "videos.csv").exists()
-

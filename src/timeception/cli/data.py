@@ -27,13 +27,13 @@ def register(app: typer.Typer) -> None:
 def synthesize(
     out: Annotated[Path, typer.Argument(help="New folder for the videos and annotations.")],
     videos_per_class: Annotated[
-        int, typer.Option(min=2, help="Videos of each of the 6 activities, 7 to 8 s each.")
-    ] = 20,
+        int, typer.Option(min=2, help="Videos of each of the 6 activities, about 8 s each.")
+    ] = 24,
     test_fraction: Annotated[
         float, typer.Option(min=0, max=1, help="Share of each activity's videos for testing.")
     ] = 0.3,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
-    fps: Annotated[int, typer.Option(min=1, help="Frames per second.")] = 12,
+    fps: Annotated[int, typer.Option(min=1, help="Frames per second.")] = 8,
     side: Annotated[
         int, typer.Option(min=32, help="Height and width of the frames, pixels.")
     ] = 256,

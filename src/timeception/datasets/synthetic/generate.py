@@ -39,11 +39,11 @@ frames={side}x{side} at {fps} per second
 
 def make_synthetic_activities(
     out: str | Path,
-    n_videos_per_class: int = 20,
+    n_videos_per_class: int = 24,
     seed: int = 0,
     *,
     test_fraction: float = 0.3,
-    fps: int = 12,
+    fps: int = 8,
     side: int = 256,
     track: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> VideoDataset:
@@ -54,7 +54,7 @@ def make_synthetic_activities(
 
     Args:
         out: folder; new, empty, or begun by a run with the same settings.
-        n_videos_per_class: videos of each activity, 7 to 8 s each.
+        n_videos_per_class: videos of each activity, about 8 s each.
         seed: of everything random.
         test_fraction: share of each activity's videos, its last ones, in split ``test``; the
             others are in ``train``.

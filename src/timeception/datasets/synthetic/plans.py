@@ -5,10 +5,13 @@ times; only their arrangement in time differs, so that no statistic of single fr
 maximum, a histogram over time) tells them apart:
 
 - order: ``umbrella_then_guitar`` against ``guitar_then_umbrella``, ``barbell_then_broom`` against
-  ``broom_then_barbell``. Between or around them nothing but pauses and, first or last, one filler
-  (``wave`` or ``star_jump``).
+  ``broom_then_barbell``. Three rounds of the two one-actions, one right after the other; before,
+  between or after the rounds one filler (``wave`` or ``star_jump``).
 - extent: ``long_ball_short_reads`` against ``short_balls_long_read``. Both one-actions take equally
-  long in total, one in one bout and the other in three; either may come first.
+  long in total, one in one bout and the other in four; either may come first.
+
+Pauses of varying length separate rounds, fillers and bouts, as many in one activity of a pair as
+in the other.
 
 Across pairs the one-actions differ. An order-blind model can therefore be right in half of the
 cases, and no more than by chance beyond.
@@ -26,12 +29,15 @@ from timeception import checks
 FILLERS = ("wave", "star_jump")
 REST = "rest"
 
-_CORE_SECONDS = (1.6, 3.0)
-_FILLER_SECONDS = (0.8, 1.6)
-_TOTAL_SECONDS = (2.4, 3.2)  # of each one-action in an activity of extent
+_N_ROUNDS = 3
+_ROUND_SECONDS = (0.6, 1.1)  # of each one-action in each round of an activity of order
+_FILLER_SECONDS = (0.6, 1.2)
+_N_SHORT_BOUTS = 4
+_TOTAL_SECONDS = (2.8, 3.6)  # of each one-action in an activity of extent
+_MIN_BOUT_SECONDS = 0.5
 _PAUSE_SECONDS = (0.25, 0.55)
-_N_SHORT_BOUTS = 3
-_MIN_BOUT_SECONDS = 0.6
+
+Group = list[tuple[str, int]]  # one-actions and their frames, without a pause between
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,8 @@ class Activity:
     """A complex activity: two one-actions that matter, and how they are arranged.
 
     Args:
-        kind: ``order``: ``first`` comes before ``second``; ``extent``: ``first`` comes in one long
-            bout and ``second`` in several short ones.
+        kind: ``order``: ``first`` comes right before ``second``, in every round; ``extent``:
+            ``first`` comes in one long bout and ``second`` in several short ones.
         first: a one-action.
         second: another.
     """
@@ -76,7 +82,7 @@ class Bout:
 
 @dataclass(frozen=True)
 class Plan:
-    """The bouts of a video in order; between them the figure rests."""
+    """The bouts of a video in order; where there is none the figure rests."""
 
     bouts: tuple[Bout, ...]
     n_frames: int
@@ -101,27 +107,32 @@ def make_plan(activity: str, fps: int, rng: np.random.Generator) -> Plan:
     parts = ACTIVITIES[activity]
     arrange = _in_order if parts.kind == "order" else _by_extent
     bouts, frame = [], _frames(_PAUSE_SECONDS, fps, rng)
-    for action, n_frames in arrange(parts, fps, rng):
-        bouts.append(Bout(action, frame, frame + n_frames))
-        frame += n_frames + _frames(_PAUSE_SECONDS, fps, rng)
+    for group in arrange(parts, fps, rng):
+        for action, n_frames in group:
+            bouts.append(Bout(action, frame, frame + n_frames))
+            frame += n_frames
+        frame += _frames(_PAUSE_SECONDS, fps, rng)
     return Plan(tuple(bouts), frame)
 
 
-def _in_order(parts: Activity, fps: int, rng: np.random.Generator) -> list[tuple[str, int]]:
-    core = [(name, _frames(_CORE_SECONDS, fps, rng)) for name in (parts.first, parts.second)]
+def _in_order(parts: Activity, fps: int, rng: np.random.Generator) -> list[Group]:
+    names = (parts.first, parts.second)
+    groups = [
+        [(name, _frames(_ROUND_SECONDS, fps, rng)) for name in names] for _ in range(_N_ROUNDS)
+    ]
     filler = (str(rng.choice(FILLERS)), _frames(_FILLER_SECONDS, fps, rng))
-    return [filler, *core] if rng.random() < 0.5 else [*core, filler]
+    groups.insert(int(rng.integers(_N_ROUNDS + 1)), [filler])
+    return groups
 
 
-def _by_extent(parts: Activity, fps: int, rng: np.random.Generator) -> list[tuple[str, int]]:
+def _by_extent(parts: Activity, fps: int, rng: np.random.Generator) -> list[Group]:
     long = [(parts.first, _frames(_TOTAL_SECONDS, fps, rng))]
     total = _frames(_TOTAL_SECONDS, fps, rng)
-    least = min(round(_MIN_BOUT_SECONDS * fps), total // _N_SHORT_BOUTS)
-    shares = rng.dirichlet(np.full(_N_SHORT_BOUTS, 4.0))
-    cuts = np.floor(np.cumsum(shares)[:-1] * (total - _N_SHORT_BOUTS * least)).astype(int)
-    extra = np.diff(cuts, prepend=0, append=total - _N_SHORT_BOUTS * least)
-    short = [(parts.second, least + int(n)) for n in extra]
-    return [*long, *short] if rng.random() < 0.5 else [*short, *long]
+    least = max(1, min(round(_MIN_BOUT_SECONDS * fps), total // _N_SHORT_BOUTS))
+    spare = total - _N_SHORT_BOUTS * least
+    extra = rng.multinomial(max(0, spare), rng.dirichlet(np.full(_N_SHORT_BOUTS, 4.0)))
+    short = [[(parts.second, least + int(n))] for n in extra]
+    return [long, *short] if rng.random() < 0.5 else [*short, long]
 
 
 def _frames(span_seconds: tuple[float, float], fps: int, rng: np.random.Generator) -> int:
