@@ -112,8 +112,9 @@ def average_maps(features: Floats, map_size: tuple[int, int]) -> Floats:
     )
     if (height, width) == tuple(map_size):
         return features
-    rows, columns = _bins(height, map_size[0]), _bins(width, map_size[1])
-    return np.einsum("...hw,ah,bw->...ab", features, rows, columns, optimize=True)
+    cells = np.kron(_bins(height, map_size[0]), _bins(width, map_size[1]))
+    averaged = features.reshape(-1, height * width) @ cells.T
+    return averaged.reshape(*features.shape[:-2], *map_size)
 
 
 @lru_cache
