@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import keras
@@ -115,7 +115,7 @@ class TimeceptionClassifier(_Classifier):
 
     def __init__(
         self,
-        in_channels: int | Sequence[int | None],
+        in_channels: int | Iterable[int | None],
         n_classes: int,
         n_layers: int = 4,
         n_groups: int = 8,
@@ -218,7 +218,7 @@ class PoolingClassifier(_Classifier):
 
     def __init__(
         self,
-        in_channels: int | Sequence[int | None],
+        in_channels: int | Iterable[int | None],
         n_classes: int,
         hidden: int = 512,
         dropout: tuple[float, float] = (0.5, 0.25),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Self
 
 import keras
@@ -48,7 +48,7 @@ class Timeception(HasArrays, keras.layers.Layer):
 
     def __init__(
         self,
-        in_channels: int | Sequence[int | None],
+        in_channels: int | Iterable[int | None],
         n_layers: int = 4,
         n_groups: int = 8,
         is_dilated: bool = True,
@@ -115,14 +115,11 @@ class Timeception(HasArrays, keras.layers.Layer):
         }
 
 
-def channels_of(in_channels: int | Sequence[int | None]) -> int:
+def channels_of(in_channels: int | Iterable[int | None]) -> int:
     """The number of channels, given as such or as the shape of an N, T, H, W, C input."""
-    if isinstance(in_channels, Sequence) and not isinstance(in_channels, str):
-        checks.require(
-            len(in_channels) == 5,
-            "in_channels",
-            "be a number, or the shape of an input of 5 axes, N, T, H, W, C",
-            tuple(in_channels),
-        )
-        return checks.positive_int("in_channels", in_channels[-1])
+    if isinstance(in_channels, Iterable) and not isinstance(in_channels, str):
+        shape = tuple(in_channels)  # TensorFlow's own shapes are no sequences
+        wanted = "be a number, or the shape of an input of 5 axes, N, T, H, W, C"
+        checks.require(len(shape) == 5, "in_channels", wanted, shape)
+        return checks.positive_int("in_channels", shape[-1])
     return checks.positive_int("in_channels", in_channels)

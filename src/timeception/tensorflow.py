@@ -1,0 +1,147 @@
+"""Timeception as a function of a tensor, as in 2019, and as a SavedModel.
+
+The network itself is ``timeception.keras.Timeception``, which is itself callable on tensors; take
+that one to hold the weights yourself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from timeception import checks
+from timeception.keras import Timeception, TimeceptionClassifier
+from timeception.keras.network import channels_of
+from timeception.spec import KERAS_BN_EPS, TimeceptionSpec
+
+#: The networks of ``timeception_layers`` by name, as TensorFlow 1 kept variables by their scope.
+_networks: dict[str, Timeception] = {}
+
+
+def timeception_layers(
+    x: Any,
+    n_layers: int = 4,
+    n_groups: int = 8,
+    is_dilated: bool = True,
+    *,
+    expansion: float = 1.25,
+    pool_lookahead: bool = True,
+    bn_eps: float = KERAS_BN_EPS,
+    bn_momentum: float = 0.01,
+    training: bool | None = None,
+    name: str = "timeception",
+) -> Any:
+    """Apply Timeception layers to a tensor.
+
+    On a Keras tensor every call makes a layer with weights of its own, which the model then
+    holds. On a TensorFlow tensor, eager or inside ``tf.function``, weights are kept by name, as
+    ``tf.compat.v1.variable_scope(name, reuse=tf.compat.v1.AUTO_REUSE)`` kept them: the first call
+    makes them and later ones use them. ``timeception_network(name)`` hands them out.
+
+    Args:
+        x: features of known channels.
+        n_layers: number of layers; each halves the timesteps.
+        n_groups: channel groups; must divide the channels.
+        is_dilated: kernels of 3 with dilations 1, 2, 3; otherwise kernels 3, 5, 7.
+        expansion: output channels over input channels of a layer.
+        pool_lookahead: branch 5 looks one step ahead (Keras 2019), otherwise back (PyTorch 2019).
+        bn_eps: epsilon of every batch normalisation.
+        bn_momentum: weight of the new batch in the moving statistics.
+        training: normalise by the batch; ``None`` leaves it to Keras, which means no.
+        name: of the layer, or of the weights.
+
+    Shape:
+        x: N, T, H, W, C with T >= 2 ** n_layers; result: N, T // 2 ** n_layers, H, W, C'.
+
+    Raises:
+        ValueError: if a number is out of range, the input does not fit, or ``name`` belongs to
+            another network.
+
+    Example:
+        >>> tuple(timeception_layers(tf.zeros((1, 17, 2, 3, 80)), n_layers=2, name="doc").shape)
+        (1, 4, 2, 3, 120)
+
+    Source: the function form of 2019, ``nets.timeception.timeception_layers``.
+    """
+    spec = TimeceptionSpec(
+        channels_of(x.shape),
+        n_layers,
+        n_groups,
+        is_dilated,
+        expansion,
+        pool_lookahead,
+        bn_eps,
+        bn_momentum,
+    )
+    if isinstance(x, keras.KerasTensor):
+        return Timeception.from_spec(spec, name=name)(x, training=training)
+    return _network(name, spec)(x, training=training)
+
+
+def timeception_network(name: str = "timeception") -> Timeception:
+    """The network whose weights ``timeception_layers`` keeps under ``name``.
+
+    Its ``trainable_variables`` are what an optimiser takes; its ``load_arrays`` takes the arrays
+    of ``timeception.weights.read_checkpoint``.
+
+    Raises:
+        ValueError: if no call has made it yet.
+    """
+    return _networks[checks.one_of("name", name, list(_networks))]
+
+
+def save_saved_model(model: Timeception | TimeceptionClassifier, folder: str | Path) -> None:
+    """Write a SavedModel, for plain TensorFlow or TensorFlow Serving.
+
+    ``tf.saved_model.load(folder).serve(x)`` runs it in evaluation, without Keras and without
+    this project; its signature ``serving_default`` is the same. Clips, timesteps and the size of
+    the map stay free, but for a ``map_size``.
+
+    Args:
+        model: the layers, or a classifier.
+        folder: made, or replaced.
+    """
+    _check_backend()
+    model.build_for_spec()
+    if isinstance(model, TimeceptionClassifier):
+        layers, size = model.spec.timeception, model.spec.map_size or (None, None)
+    else:
+        layers, size = model.spec, (None, None)
+    shape = (None, None, *size, layers.in_channels)
+    features = tf.TensorSpec(shape, model.compute_dtype, "features")
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serve", lambda x: model(x, training=False), input_signature=[features])
+    archive.write_out(str(folder), verbose=False)
+
+
+def _network(name: str, spec: TimeceptionSpec) -> Timeception:
+    _check_backend()
+    if name not in _networks:
+        with tf.init_scope():  # weights outlive the function that is being traced
+            network = Timeception.from_spec(spec, name=name)
+            network.build_for_spec()
+        _networks[name] = network
+    known = _networks[name]
+    checks.require(
+        known.spec == spec,
+        "name",
+        "belong to one network only",
+        name,
+        f"It has {known.spec}, and this call asks for {spec}.",
+    )
+    return known
+
+
+def _check_backend() -> None:
+    backend = keras.backend.backend()
+    checks.require(
+        backend == "tensorflow",
+        "KERAS_BACKEND",
+        "be 'tensorflow' for TensorFlow tensors and SavedModels",
+        backend,
+        "Set it before Keras is first imported.",
+    )
