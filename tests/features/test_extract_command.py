@@ -87,7 +87,7 @@ def test_kill_9_and_the_same_command_end_in_the_same_bytes(run, folder, tmp_path
     words = [sys.executable, "-m", "tests.features.run_extract", 0.2, *command]
     words += ["--backbone", "tiny_images"]
     with subprocess.Popen(list(map(str, words)), cwd=ROOT) as killed:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300  # a busy machine takes long to import torch
         while not (list(out.rglob("*.tmp")) and list(out.rglob("*.safetensors"))):
             assert time.monotonic() < deadline
             assert killed.poll() is None, "it ended before it could be killed"
