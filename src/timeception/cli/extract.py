@@ -14,6 +14,9 @@ import typer
 if TYPE_CHECKING:
     from timeception.backbones import Backbone
     from timeception.features.extraction import ExtractionReport
+    from timeception.training.sections import BackboneSection
+
+DEFAULT_BACKBONE = "efficientnet_lite0"
 
 
 def register(app: typer.Typer) -> None:
@@ -30,9 +33,26 @@ def extract(
         ),
     ],
     out: Annotated[Path, typer.Option(help="The bank's folder; made, or continued.")],
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="Take the network, its preprocessing, stride and map size from this recipe; "
+            "options told here go before.",
+            show_default="none",
+        ),
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a field of the recipe. Repeatable."
+        ),
+    ] = None,
     backbone: Annotated[
-        str, typer.Option(help="Network: efficientnet_lite0, timm:NAME, ...")
-    ] = "efficientnet_lite0",
+        str | None,
+        typer.Option(
+            help="Network: efficientnet_lite0, timm:NAME, ...", show_default=DEFAULT_BACKBONE
+        ),
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option(help="Weights file, or 'random'.", show_default="the network's own weights"),
@@ -88,15 +108,26 @@ def extract(
     tried again. A broken video never stops the others: it is named here and in the bank's
     failures.json, and the exit status is 1.
     """
-    from timeception.backbones import create_backbone
+    cells = parse_map_size(map_size) if map_size else None
+    if recipe is None:
+        from timeception.backbones import create_backbone
 
+        if change:
+            raise ValueError("--set changes a recipe: tell --recipe too.")
+        network = create_backbone(backbone or DEFAULT_BACKBONE, weights, endpoint)
+    else:
+        from timeception.training.backbone_file import make_backbone
+
+        section = _section_of(recipe, change or [], backbone, weights, endpoint)
+        network = make_backbone(section)
+        stride, cells = stride or section.stride_frames, cells or section.map_size
     report = extract_with_progress(
         videos,
         out,
-        create_backbone(backbone, weights, endpoint),
+        network,
         is_json=as_json,
         stride=stride,
-        map_size=parse_map_size(map_size) if map_size else None,
+        map_size=cells,
         dtype=dtype,
         is_overwritten=overwrite,
         engine=engine,
@@ -106,6 +137,20 @@ def extract(
     )
     if report.failed:
         raise typer.Exit(1)
+
+
+def _section_of(
+    recipe: str, changes: list[str], name: str | None, weights: str | None, endpoint: str | None
+) -> BackboneSection:
+    """The backbone section of a recipe, with what the command line says instead."""
+    from timeception.training.recipe import load_recipe
+
+    told = {"name": name, "weights": weights, "endpoint": endpoint}
+    words = [f"backbone.{key}={value}" for key, value in told.items() if value is not None]
+    section = load_recipe(recipe, [*changes, *words]).backbone
+    if section is None:
+        raise ValueError(f"recipe {recipe!r} names no backbone: tell --backbone instead.")
+    return section
 
 
 def extract_with_progress(

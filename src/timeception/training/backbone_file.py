@@ -67,13 +67,14 @@ def save_backbone(backbone: Backbone, folder: Path) -> dict[str, Any]:
     return record
 
 
-def load_backbone(folder: Path, record: Mapping[str, Any], options: Mapping[str, Any]) -> Backbone:
+def load_backbone(folder: Path, record: Mapping[str, Any], weights: str | None = None) -> Backbone:
     """Read a backbone that ``save_backbone`` wrote.
 
     Args:
         folder: of the saved model.
         record: the description that ``save_backbone`` returned.
-        options: of ``create_backbone``, as the recipe has them.
+        weights: file that training began with; needed where its tensors alone tell how the
+            network is laid out (some 3D-ResNets).
 
     Raises:
         ValueError: if the file's tensors are not those of the backbone.
@@ -82,16 +83,29 @@ def load_backbone(folder: Path, record: Mapping[str, Any], options: Mapping[str,
 
     from timeception.backbones import WeightsRecord, create_backbone
 
-    backbone = create_backbone(record["name"], "random", record["endpoint"], **dict(options))
-    backbone.transform = Transform.from_dict(record["transform"])
+    backbone = create_backbone(
+        record["name"],
+        weights or "random",
+        record["endpoint"],
+        transform=Transform.from_dict(record["transform"]),
+        **record.get("options", {}),
+    )
     expected, tensors = used(backbone), read_tensors(folder)
-    checks.same_names(str(folder / BACKBONE_FILE), expected, tensors)
+    _require_same(folder / BACKBONE_FILE, expected, tensors)
     with torch.no_grad():
         for name, tensor in expected.items():
             tensor.copy_(torch.from_numpy(tensors[name]))
-    weights = record["weights"]
-    backbone.weights = WeightsRecord(weights["source"], weights["family"], weights["licence"])
+    made = record["weights"]
+    backbone.weights = WeightsRecord(made["source"], made["family"], made["licence"])
     return backbone
+
+
+def _require_same(path: Path, expected: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
+    """Check names and shapes; the error tells what to do about another layout."""
+    checks.same_names(f"{path} (--weights FILE: what training began with)", expected, tensors)
+    wrong = [n for n, tensor in expected.items() if tuple(tensor.shape) != tensors[n].shape]
+    advice = "Tell --weights FILE, what training began with: its tensors tell the layout."
+    checks.require(not wrong, f"{path}", "hold tensors of the backbone's shapes", wrong[:4], advice)
 
 
 def read_tensors(folder: Path) -> dict[str, NDArray[Any]]:

@@ -81,7 +81,7 @@ class SavedModel:
         made = self.features
         record = made.get("backbone") or {}
         if record.get("weights", {}).get("family") == TRAINED:
-            return load_backbone(self.folder, record, made["options"])
+            return load_backbone(self.folder, record, weights)
         return restore_backbone(made, weights)
 
 

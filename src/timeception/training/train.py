@@ -72,7 +72,6 @@ def _train_end_to_end(recipe: Recipe, out: Path, resume: bool, tell: Tell) -> Ru
     arrays = fit_end_to_end(recipe, problem, run, spec, start, backbone)
     features = extraction_settings(backbone, recipe.backbone.stride_frames)
     features["backbone"] = save_backbone(backbone, run.model)
-    features["options"] = dict(recipe.backbone.options)
     write_folder(run.model, spec, arrays, pipeline(recipe, problem, features))
     return run
 
