@@ -1,12 +1,13 @@
 """What every backbone promises, shown on small networks made here."""
 
 import copy
+import pickle
 
 import pytest
 import torch
 from torch import nn
 
-from timeception.backbones import Backbone, FeatureNetwork, WeightsRecord
+from timeception.backbones import Backbone, FeatureNetwork, WeightsRecord, create_backbone
 from timeception.video.transforms import PRESETS
 
 
@@ -123,6 +124,22 @@ def test_description_states_what_decides_the_features():
     assert record["endpoint"] == "conv" and record["out_channels"] == 4
     assert record["weights"]["source"] == "made here"
     assert record["transform"] == PRESETS["imagenet"].to_dict()
+
+
+@pytest.mark.parametrize("name", ["timm:resnet18", "torchvision:s3d"])
+def test_backbones_travel_between_processes(name):
+    backbone = create_backbone(name, weights="random")
+    arrived = pickle.loads(pickle.dumps(backbone))
+    assert arrived.describe() == backbone.describe() and arrived.is_frozen
+    assert backbone.output_shape(16, 64, 64) == arrived.output_shape(16, 64, 64)
+
+
+def test_a_description_makes_the_same_backbone_again():
+    record = create_backbone("i3d", "random", frames_per_segment=16, batch_size=3).describe()
+    assert record["options"] == {"frames_per_segment": 16}
+    again = create_backbone(record["name"], "random", record["endpoint"], **record["options"])
+    assert again.describe() == record
+    assert "options" not in create_backbone("efficientnet_lite0").describe()
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 8, 8), (1, 2, 4, 8, 8)])

@@ -133,3 +133,13 @@ def test_weights_of_another_network_are_told_apart(tmp_path):
     with pytest.raises(ValueError, match=r"(?s)names do not match.*missing.*unexpected.*looks like "
                                          r"2D-ResNet \(torchvision, timm\)"):  # fmt: skip
         create_backbone("efficientnet_lite0", weights=str(file))
+
+
+@pytest.mark.parametrize("name", ["timm:resnet18", "r2d_152"])
+def test_weights_that_cannot_be_fetched_say_what_to_do(name, monkeypatch):
+    def no_network(*args, **options):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("timm.create_model", no_network)
+    with pytest.raises(ValueError, match=r"could not be fetched: no route.*\n.*weights=FILE"):
+        create_backbone(name)

@@ -59,3 +59,12 @@ def test_continuous_segments_are_not_offered():
     backbone = create_backbone("torchvision:r3d_18", weights="random")
     with pytest.raises(ValueError, match=r"backbone must reach a bounded number"):
         plan_chunks(backbone, 100)
+
+
+def test_weights_that_cannot_be_fetched_say_what_to_do(monkeypatch):
+    def no_network(*args, **options):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("torchvision.models.get_model", no_network)
+    with pytest.raises(ValueError, match=r"could not be fetched: no route.*weights=FILE"):
+        create_backbone("torchvision:r3d_18")

@@ -76,10 +76,14 @@ class HuggingFaceNetwork(FeatureNetwork):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self.kind = _KINDS[model.config.model_type]
+        self.model: Any = model
         for part in self.kind.unused:
             setattr(model, part, nn.Identity())
-        self.model: Any = model
+
+    @property
+    def kind(self) -> _Kind:
+        """What the family of the encoder needs."""
+        return _KINDS[self.model.config.model_type]
 
     @property
     def tubelet(self) -> int:

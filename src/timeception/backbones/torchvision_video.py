@@ -65,13 +65,12 @@ class TorchvisionVideoNetwork(FeatureNetwork):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model: Any = model
-        self.kind = _KINDS[type(model).__name__]
 
     def forward(self, frames: Tensor, endpoint: str) -> Tensor:
         """(N, 3, T, H, W) to (N, C, T', H', W')."""
         if endpoint == LOGITS:
             return self.model(frames)[:, :, None, None, None]
-        return self.kind.features(self.model, frames)
+        return _KINDS[type(self.model).__name__].features(self.model, frames)
 
 
 @register("torchvision:")

@@ -67,10 +67,10 @@ def restore_backbone(settings: Mapping[str, Any], weights: str | None = None) ->
     advice = "These features were imported; the network that made them is unknown."
     checks.require(bool(made), "settings", "name a backbone", settings.get("kind"), advice)
     source = made["weights"]["source"]
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = dict(made.get("options", {}))
     if weights is None and made["weights"]["family"] == "random":
         weights, seed = "random", re.search(r"seed (\d+)", source)
-        options = {"seed": int(seed.group(1))} if seed else {}
+        options |= {"seed": int(seed.group(1))} if seed else {}
     transform = Transform.from_dict(made["transform"])
     backbone = create_backbone(
         made["name"], weights, made["endpoint"], transform=transform, **options
