@@ -25,7 +25,7 @@ def train(
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Fields to change: training.epochs=10"),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder. [default: runs/NAME]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder.", show_default="runs/NAME")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint of the run folder.")
     ] = False,
@@ -47,14 +47,16 @@ def train(
 def test(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     draws: Annotated[
-        int | None, typer.Option(min=1, help="Random draws to average. [default: the recipe's, 10]")
+        int | None,
+        typer.Option(min=1, help="Random draws to average.", show_default="the recipe's, 10"),
     ] = None,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     protocol: Annotated[
         list[str] | None,
         typer.Option(
             help="What is measured, by name: charades_official, charades_skip_unlabelled, map, "
-            "accuracy, kinetics, ... Repeatable. [default: the recipe's, or its data set's]"
+            "accuracy, kinetics, ... Repeatable.",
+            show_default="the recipe's, or its data set's",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
