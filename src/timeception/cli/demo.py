@@ -108,7 +108,6 @@ def _train_and_test(head: str, seed: int, source: Source, out: Path) -> Evaluati
     from timeception.training.evaluate import evaluate
     from timeception.training.recipe import load_recipe
     from timeception.training.runs import Run
-    from timeception.training.saved import load_saved
     from timeception.training.train import train
 
     fields = [*source.fields, f"data.bank={out / 'bank'}", f"model.head={head}", f"seed={seed}"]
@@ -116,7 +115,7 @@ def _train_and_test(head: str, seed: int, source: Source, out: Path) -> Evaluati
     run = Run(_run_folder(out, head, seed))
     if not run.is_finished:
         train(recipe, run.root, resume=run.recipe_file.exists())
-    report = evaluate(run, load_saved(run.root).score, n_draws=recipe.testing.draws)
+    report = evaluate(run, n_draws=recipe.testing.draws)
     print(f"seed {seed}: mAP {report.average_of_draws.mean_average_precision:.3f}")
     return report
 
