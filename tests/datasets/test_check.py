@@ -55,7 +55,7 @@ KIND_WRITERS = {
 @pytest.mark.parametrize("key", [kind.key for kind in KINDS])
 def test_kinds_are_recognised(tmp_path, key):
     KIND_WRITERS[key](tmp_path)
-    assert recognise(tmp_path).key == key
+    assert recognise(tmp_path)[0].key == key
     report = check_folder(tmp_path)
     assert report.kind == key
     assert json.loads(json.dumps(report.to_dict()))["is_ok"] == (key in ("csv", "timed", "folder"))
@@ -63,7 +63,16 @@ def test_kinds_are_recognised(tmp_path, key):
 
 def test_json_of_multithumos_is_recognised(tmp_path):
     made.write_json(tmp_path, made.multithumos_entries())
-    assert recognise(tmp_path).key == "multithumos"
+    assert recognise(tmp_path)[0].key == "multithumos"
+
+
+def test_annotations_one_folder_below(tmp_path):
+    made.write_charades(tmp_path / "Charades")
+    touch(tmp_path, "Charades_v1_480/AAAA1.mp4", "Charades_v1_480/AAAA2.mp4")
+    touch(tmp_path, "Charades_v1_480/BBBB1.mp4")
+    report = check_folder(tmp_path)
+    assert (report.kind, report.folder) == ("charades", str(tmp_path / "Charades"))
+    assert list(problems(report)) == ["counts that differ from the known ones"]
 
 
 def test_nothing_known(tmp_path):
@@ -136,7 +145,7 @@ def test_a_complete_copy_is_in_order(tmp_path, monkeypatch):
         "salsa/xyz_000000_000010.mp4",
         "making_tea/uvw_000005_000015.mp4",
     )
-    monkeypatch.setitem(recognise(tmp_path).known, "classes", 2)
+    monkeypatch.setitem(recognise(tmp_path)[0].known, "classes", 2)
     report = check_folder(tmp_path, seconds_of=lambda path: 10.4)
     assert problems(report) == {}
     assert report.is_ok

@@ -80,7 +80,8 @@ def check_folder(
     """Check a data set.
 
     Args:
-        folder: with the annotations; which kind they are is told from the files.
+        folder: with the annotations, or one folder above official ones; which kind they are is
+            told from the files.
         videos: folder with the video files, anywhere below it; ``None`` is ``folder``.
         seconds_of: gives the duration of a video file, or raises ``ValueError`` if it is broken;
             ``None`` does not open the files.
@@ -90,13 +91,13 @@ def check_folder(
     Raises:
         ValueError: if the folder holds no data set of a known kind.
     """
-    kind = recognise(folder)
+    kind, annotations = recognise(folder)
     try:
-        dataset = kind.read(Path(folder))
+        dataset = kind.read(annotations)
         files = find_videos(videos or folder)
     except ValueError as error:
         told = Finding("cannot be read", tuple(str(error).splitlines()))
-        return CheckReport(kind.key, kind.title, str(folder), {}, 0, (told,))
+        return CheckReport(kind.key, kind.title, str(annotations), {}, 0, (told,))
     found = kind.count(dataset)
     names = dict.fromkeys((*found, *kind.known))
     counts = {name: (found.get(name, 0), kind.known.get(name)) for name in names}
@@ -107,7 +108,7 @@ def check_folder(
         lengths = kind.seconds_of(dataset)
         findings += _about_files(dataset, paths, lengths, seconds_of, tolerance_seconds, track)
     findings = sorted((f for f in findings if f.items), key=lambda f: not f.is_problem)
-    return CheckReport(kind.key, kind.title, str(folder), counts, len(files), tuple(findings))
+    return CheckReport(kind.key, kind.title, str(annotations), counts, len(files), tuple(findings))
 
 
 def _about_pairing(pairing: Pairing) -> list[Finding]:

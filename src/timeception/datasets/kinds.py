@@ -108,25 +108,36 @@ def pair(kind: Kind, names: Iterable[str], file_ids: Iterable[str]) -> Pairing:
         if name is not None:
             by_name[name].append(file_id)
     wanted = tuple(names)
+    known = set(wanted)
     return Pairing(
         {name: by_name[name][0] for name in wanted if name in by_name},
         tuple(name for name in wanted if name not in by_name),
-        tuple(i for name in by_name.keys() - set(wanted) for i in by_name[name]),
+        tuple(i for name, ids in by_name.items() if name not in known for i in ids),
         {name: tuple(ids) for name, ids in by_name.items() if len(ids) > 1},
     )
 
 
-def recognise(folder: str | Path) -> Kind:
+def recognise(folder: str | Path) -> tuple[Kind, Path]:
     """Tell which kind of data set a folder holds.
+
+    Official annotation files may also lie in a folder directly below, as archives unpack
+    (``Charades/Charades_v1_train.csv`` beside ``Charades_v1_480/``).
+
+    Returns:
+        The kind, and the folder with the annotation files.
 
     Raises:
         ValueError: if it holds none; the error lists what is looked for.
     """
     folder = Path(folder)
     checks.require(folder.is_dir(), "folder", "be an existing folder", str(folder))
-    for kind in KINDS:
-        if kind.is_in(folder):
-            return kind
+    *by_files, by_folders = KINDS
+    for place in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
+        for kind in by_files:
+            if kind.is_in(place) and (place == folder or kind.known):
+                return kind, place
+    if by_folders.is_in(folder):
+        return by_folders, folder
     raise ValueError(
         checks.problem(
             "folder",
@@ -174,6 +185,7 @@ def _has_class_folders(folder: Path) -> bool:
     return any(path.is_dir() and not path.name.startswith(".") for path in folder.iterdir())
 
 
+#: In the order in which they are looked for; the last needs no annotation files.
 KINDS = (
     Kind(
         "charades",

@@ -1,5 +1,7 @@
 """Kinetics-400: trimmed clips of one action each, from its official CSV files.
 
+The list of test clips that comes without a ``label`` column is of no use here and not read.
+
 Source: Kay et al., "The Kinetics Human Action Video Dataset", 2017.
 """
 

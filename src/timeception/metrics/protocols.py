@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +13,8 @@ from timeception import checks
 from timeception.metrics.classification import confusion_matrix, top_k_accuracy
 from timeception.metrics.inputs import scores_and_classes, scores_and_targets, unique_names
 from timeception.metrics.ranking import Ties, mean_average_precision
+
+Unlabelled = Literal["keep", "minus_infinity", "skip"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def multilabel(
     class_names: Sequence[str] | None = None,
     *,
     ties: Ties = "together",
-    unlabelled: str = "keep",
+    unlabelled: Unlabelled = "keep",
 ) -> ProtocolResult:
     """Mean average precision, plain and weighted by the classes' positives.
 
@@ -153,7 +155,7 @@ def single_label(
     )
 
 
-def _multilabel(name: str, description: str, ties: Ties, unlabelled: str) -> Protocol:
+def _multilabel(name: str, description: str, ties: Ties, unlabelled: Unlabelled) -> Protocol:
     def measure(
         scores: ArrayLike, targets: ArrayLike, class_names: Sequence[str] | None = None
     ) -> ProtocolResult:
