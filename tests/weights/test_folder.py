@@ -92,7 +92,8 @@ def test_a_hub_id_is_fetched(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     assert read_folder("user/model", revision="v2")[0] == spec
     assert (asked["repo_id"], asked["revision"]) == ("user/model", "v2")
-    assert set(asked["allow_patterns"]) == {"config.json", "model.safetensors"}
+    files = {"config.json", "model.safetensors", "backbone.safetensors", "SHA256SUMS"}
+    assert set(asked["allow_patterns"]) == files
 
 
 def test_a_hub_id_out_of_reach(monkeypatch) -> None:

@@ -19,6 +19,7 @@ from timeception import checks
 from timeception.metrics import PROTOCOLS, accuracy, mean_average_precision
 from timeception.metrics import measure as measure_by
 from timeception.training.problem import Subset
+from timeception.training.recipe import Framework
 from timeception.training.runs import Run, write_json, write_text
 from timeception.training.saved import Scorer, load_for_testing
 
@@ -70,6 +71,7 @@ def evaluate(
     n_draws: int,
     split: str = "test",
     protocols: Sequence[str] = (),
+    framework: Framework | None = None,
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> EvaluationReport:
     """Score a split of the run's data, write ``results/SPLIT.json`` and ``SPLIT_scores.csv``.
@@ -80,13 +82,14 @@ def evaluate(
         n_draws: number of random draws whose scores are averaged.
         split: ``test``, ``validation`` or ``train``.
         protocols: names of ``timeception.metrics.PROTOCOLS``; none takes the recipe's.
+        framework: that scores; ``None`` takes the one of training.
         track: wraps the draws, to show progress.
 
     Raises:
         ValueError: if the split is empty, or a protocol is unknown or not for such labels.
     """
     recipe = run.recipe()
-    problem, own_scorer = load_for_testing(run)
+    problem, own_scorer = load_for_testing(run, framework)
     scorer = scorer or own_scorer
     names = protocols or [recipe.protocol(problem.is_multilabel)]
     for name in names:

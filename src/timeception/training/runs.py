@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from timeception.training.recipe import Recipe, load_recipe
+from timeception.weights.folder import CONFIG_FILE, local_folder
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Run:
     @property
     def is_finished(self) -> bool:
         """Whether training ran to its end."""
-        return (self.model / "config.json").is_file()
+        return (self.model / CONFIG_FILE).is_file()
 
     def recipe(self) -> Recipe:
         """The recipe that the run was trained with."""
@@ -104,6 +105,18 @@ def find_run(source: str | Path) -> Run:
     if not run.is_finished:
         raise ValueError(f"the training of {source} did not finish. Resume it: train --resume.")
     return run
+
+
+def model_folder(source: str | Path) -> Path:
+    """Folder of the model at ``source``: a run's, a saved model's own, or a copy from the hub.
+
+    Raises:
+        ValueError: if there is none, or a training did not finish.
+    """
+    is_model = (Path(source) / CONFIG_FILE).is_file()
+    if Run(Path(source)).recipe_file.is_file() and not is_model:
+        return find_run(source).model
+    return local_folder(source)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 from timeception.spec import PoolingSpec
 from timeception.training.backbone_file import TRAINED, load_backbone
 from timeception.training.problem import Problem, build_problem, build_video_problem
-from timeception.training.runs import Run, find_run
-from timeception.weights.folder import local_folder, read_folder
+from timeception.training.runs import Run, model_folder
+from timeception.weights.folder import read_folder
 
 if TYPE_CHECKING:
     from timeception.backbones import Backbone
@@ -25,15 +26,17 @@ Scorer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A trained head and what surrounds it."""
+    """A trained head and what surrounds it; ``framework`` is the head's."""
 
     head: Any
     pipeline: dict[str, Any]
     folder: Path
+    framework: Framework = "torch"
 
     def score(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities (N, n_classes) of features (N, T, C, H, W)."""
-        return scorer(self.head, self.is_multilabel)(features)
+        make = scorer if self.framework == "torch" else keras_scorer
+        return make(self.head, self.is_multilabel)(features)
 
     @property
     def is_multilabel(self) -> bool:
@@ -85,32 +88,36 @@ class SavedModel:
         return restore_backbone(made, weights)
 
 
-def load_saved(source: str | Path) -> SavedModel:
-    """Load a run's model, a saved-model folder or a hub id.
+def load_saved(source: str | Path, framework: Framework = "torch") -> SavedModel:
+    """Load a run's model, a saved-model folder or a hub id, into either framework.
 
     Raises:
         ValueError: if there is none, or it was saved without its pipeline (class names, sampling).
     """
-    from timeception.torch import PoolingClassifier, TimeceptionClassifier
-
-    is_run = Run(Path(source)).recipe_file.is_file() and not (Path(source) / "config.json").exists()
-    folder = find_run(source).model if is_run else local_folder(source)
+    classifiers = import_module(f"timeception.{framework}")
+    folder = model_folder(source)
     spec, arrays, pipeline = read_folder(folder)
     if pipeline is None:
         raise ValueError(
             f"model {source} was saved without its pipeline (class names, sampling, features). "
             "Save it by `timeception train`, or set model.pipeline before save_pretrained."
         )
-    kind = PoolingClassifier if isinstance(spec, PoolingSpec) else TimeceptionClassifier
-    return SavedModel(kind.from_arrays(spec, arrays, pipeline), pipeline, folder)
+    name = "PoolingClassifier" if isinstance(spec, PoolingSpec) else "TimeceptionClassifier"
+    head = getattr(classifiers, name).from_arrays(spec, arrays, pipeline)
+    return SavedModel(head, pipeline, folder, framework)
 
 
-def load_for_testing(run: Run) -> tuple[Problem, Scorer]:
+def load_for_testing(run: Run, framework: Framework | None = None) -> tuple[Problem, Scorer]:
     """The problem of a finished run, its clips not augmented, and what scores these clips.
 
     A run that was trained end to end scores frames through its own backbone; others features.
+    ``framework`` left out is the one of training.
     """
-    saved, recipe = load_saved(run.root), run.recipe()
+    recipe = run.recipe()
+    framework = framework or recipe.framework
+    if recipe.is_end_to_end and framework != "torch":
+        raise ValueError(f"{run.root} was trained with its backbone: test it with PyTorch.")
+    saved = load_saved(run.root, framework)
     if not recipe.is_end_to_end:
         return build_problem(recipe), saved.score
     from timeception.training.end_to_end import VideoClassifier
@@ -134,5 +141,18 @@ def scorer(model: Any, is_multilabel: bool) -> Scorer:
             logits = model(torch.from_numpy(clips).to(device).transpose(1, 2))
             scores = logits.sigmoid() if is_multilabel else logits.softmax(dim=1)
         return np.asarray(scores.float().cpu().numpy())
+
+    return score
+
+
+def keras_scorer(model: Any, is_multilabel: bool) -> Scorer:
+    """As ``scorer``, of a Keras model."""
+    import keras
+
+    activation = keras.ops.sigmoid if is_multilabel else keras.ops.softmax
+
+    def score(clips: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits = model.predict_on_batch(np.moveaxis(clips, 2, -1))
+        return np.asarray(keras.ops.convert_to_numpy(activation(logits)))
 
     return score

@@ -20,9 +20,9 @@ from timeception.spec import ClassifierSpec, PoolingSpec, TimeceptionSpec
 from timeception.training.backbone_file import BACKBONE_PREFIX, file_sha256, read_tensors
 from timeception.training.heads import HeadSpec
 from timeception.training.recipe import Recipe
-from timeception.training.runs import Run, find_run
+from timeception.training.runs import model_folder
 from timeception.weights import read_checkpoint, read_folder
-from timeception.weights.folder import BACKBONE_FILE, WEIGHTS_FILE, local_folder
+from timeception.weights.folder import BACKBONE_FILE, WEIGHTS_FILE
 
 Arrays = dict[str, NDArray[Any]]
 Source = ClassifierSpec | PoolingSpec | TimeceptionSpec
@@ -133,8 +133,7 @@ def _read(source: str) -> _Found:
         if isinstance(checkpoint.spec, TimeceptionSpec):
             arrays = {f"timeception.{name}": array for name, array in arrays.items()}
         return _Found(checkpoint.spec, arrays, None, checkpoint.provenance["sha256"])
-    is_run = Run(path).recipe_file.is_file()
-    folder = find_run(path).model if is_run else local_folder(source)
+    folder = model_folder(source)
     spec, head, pipeline = read_folder(folder)
     arrays = dict(head)
     if (folder / BACKBONE_FILE).is_file():

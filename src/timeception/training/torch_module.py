@@ -15,6 +15,7 @@ from timeception.metrics import accuracy, mean_average_precision
 from timeception.training.backbone_file import BACKBONE_PREFIX
 from timeception.training.problem import Problem
 from timeception.training.recipe import Recipe
+from timeception.training.schedule import learning_rate_factor
 from timeception.training.sections import TrainingSection
 
 
@@ -154,13 +155,3 @@ def backbone_learning_rate(recipe: Recipe) -> float:
     """The learning rate of a backbone: told, or a tenth of the head's."""
     told = recipe.end_to_end.backbone_learning_rate
     return recipe.training.learning_rate / 10 if told is None else told
-
-
-def learning_rate_factor(epoch: int, settings: TrainingSection) -> float:
-    """Factor on the learning rate in an epoch counted from 0: linear warm-up, then the schedule."""
-    if epoch < settings.warmup_epochs:
-        return (epoch + 1) / (settings.warmup_epochs + 1)
-    if settings.schedule == "constant":
-        return 1.0
-    progress = (epoch - settings.warmup_epochs) / max(1, settings.epochs - settings.warmup_epochs)
-    return float(0.5 * (1 + np.cos(np.pi * min(progress, 1.0))))

@@ -8,6 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from timeception.training.heads import head_spec
 from timeception.training.problem import Problem, build_problem, build_video_problem
 from timeception.training.recipe import Recipe
@@ -45,11 +47,19 @@ def train(
     _, channels, height, width = problem.train.draws.shape()
     spec = head_spec(recipe, channels, len(problem.classes), (height, width))
     start = find_start(recipe, spec, problem.classes)
+    fit = _fit_of(recipe.framework)
     run = _begin(recipe, Path(out), resume, start, tell)
-    fit = import_module(f"timeception.training.fit_{recipe.framework}").fit
     arrays = fit(recipe, problem, run, spec, start)
     write_folder(run.model, spec, arrays, pipeline(recipe, problem, problem.features))
     return run
+
+
+def _fit_of(framework: str) -> Callable[..., dict[str, NDArray[Any]]]:
+    """How a framework trains a head; the framework is imported here alone."""
+    try:
+        return import_module(f"timeception.training.fit_{framework}").fit
+    except ModuleNotFoundError as error:
+        raise ValueError(f"framework={framework} needs {error.name}: install it.") from error
 
 
 def _train_end_to_end(recipe: Recipe, out: Path, resume: bool, tell: Tell) -> Run:

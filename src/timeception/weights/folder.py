@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,6 +57,7 @@ def write_folder(
     }
     text = json.dumps(config, indent=2, sort_keys=True, allow_nan=False) + "\n"
     contiguous = {name: np.ascontiguousarray(arrays[name], np.float32) for name in arrays}
+    (folder / HASHES_FILE).unlink(missing_ok=True)
     save_file(contiguous, folder / WEIGHTS_FILE, metadata={"format": "np"})
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
 
@@ -73,9 +75,11 @@ def read_folder(
         the spec, the canonical arrays, and the pipeline that was saved with them.
 
     Raises:
-        ValueError: if the folder holds no model of this project, or arrays that do not fit.
+        ValueError: if the folder holds no model of this project, arrays that do not fit, or files
+            that are not those of its ``SHA256SUMS``.
     """
     folder = local_folder(folder_or_hub_id, **hub_options)
+    check_hashes(folder)
     missing = [name for name in (CONFIG_FILE, WEIGHTS_FILE) if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{folder} is not a saved model: it has no {' and no '.join(missing)}.")
@@ -115,3 +119,47 @@ def local_folder(folder_or_hub_id: str | Path, **hub_options: Any) -> Path:
     except OSError as error:
         error.add_note(f"{text!r} is no folder here, so it was looked up on the Hugging Face hub.")
         raise
+
+
+def write_hashes(folder: str | Path) -> dict[str, str]:
+    """Write ``SHA256SUMS`` of a model's files, in the form of ``sha256sum``; return them by name.
+
+    ``read_folder`` checks the files against it from then on.
+    """
+    names = (CONFIG_FILE, WEIGHTS_FILE, BACKBONE_FILE)
+    present = [Path(folder) / name for name in names if (Path(folder) / name).is_file()]
+    hashes = {path.name: _sha256(path) for path in present}
+    text = "".join(f"{digest}  {name}\n" for name, digest in hashes.items())
+    (Path(folder) / HASHES_FILE).write_text(text, encoding="utf-8")
+    return hashes
+
+
+def check_hashes(folder: str | Path) -> dict[str, str]:
+    """Check a model's files against its ``SHA256SUMS``; a folder without one passes.
+
+    Returns:
+        The hashes by file name.
+
+    Raises:
+        ValueError: for each file that is missing or has another hash.
+    """
+    file = Path(folder) / HASHES_FILE
+    if not file.is_file():
+        return {}
+    lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if line]
+    hashes = {name: digest for digest, name in lines}
+    wrong = []
+    for name, digest in hashes.items():
+        path = Path(folder) / name
+        found = _sha256(path) if path.is_file() else "no such file"
+        if found != digest:
+            wrong.append(f"  {name}: {found} found, {digest} told")
+    if wrong:
+        advice = "Fetch the model again, or remove SHA256SUMS if you changed it yourself."
+        raise ValueError("\n".join([f"{file} does not match its files:", *wrong, advice]))
+    return hashes
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

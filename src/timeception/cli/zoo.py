@@ -1,0 +1,134 @@
+"""``timeception zoo``: the model table, one recipe in full, packing and checking of models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from timeception.zoo import ZooEntry
+
+COLUMNS = ("recipe", "backbone", "layers", "frames", "timesteps", "parameters", "GMACs")
+Runs = Annotated[Path, typer.Option(help="Folder in which trained runs are looked for.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group to the application."""
+    group = typer.Typer(help="Recipes, their costs, published figures and weights.")
+    group.callback(invoke_without_command=True)(zoo)
+    group.command()(show)
+    group.command()(pack)
+    group.command()(check)
+    app.add_typer(group, name="zoo")
+
+
+def zoo(
+    context: typer.Context,
+    runs: Runs = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with commands.")] = False,
+) -> None:
+    """Every packaged recipe: backbone, layers, frames, parameters, MACs, and who has weights.
+
+    Parameters and MACs are those of one clip through the Timeception layers (and the classifier,
+    where the classes are known), without the backbone. Published figures are those of 2019 and
+    later papers: targets, not results of this project.
+    """
+    if context.invoked_subcommand:
+        return
+    from timeception.zoo import zoo_entries
+
+    entries = zoo_entries(runs)
+    if as_json:
+        print(json.dumps([entry.to_dict() for entry in entries], indent=2))
+        return
+    from timeception.cli.tables import show as print_table
+    from timeception.cli.tables import table
+
+    titles = (*COLUMNS, "published", "weights")
+    print_table(table(f"{len(entries)} recipes", titles, [_row(entry) for entry in entries]))
+    print("published: the paper of 2019 and later ones, no results of this project; the weights behind")
+    print("these figures were never released.")
+    print("How to make the weights of a recipe: timeception zoo show RECIPE")
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="A packaged recipe's name.")],
+    runs: Runs = Path("runs"),
+) -> None:
+    """One recipe in full, with the commands that make its weights."""
+    from timeception.zoo import zoo_entries
+
+    (entry,) = zoo_entries(runs, [name])
+    fields = entry.to_dict()
+    published, commands = fields.pop("published"), fields.pop("commands")
+    for field, value in fields.items():
+        print(f"{field.removeprefix('n_').replace('_', ' '):20} {_plain(value)}")
+    if published:
+        print(f"{'published':20} {published['metric']} {published['percent']} %")
+        print(f"{'':20} {published['source']}; not a result of this project")
+    print("\nThe weights are here." if entry.weights else "\nNo weights here. To make them:")
+    for command in commands:
+        print(f"  {command}")
+
+
+def pack(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    out: Annotated[Path, typer.Argument(help="New folder for the packed model.")],
+    licence: Annotated[
+        str, typer.Option(help="Of the weights, as the Hugging Face hub spells it.")
+    ] = "gpl-3.0",
+) -> None:
+    """Pack a run's model: safetensors, config, recipe, model card and SHA256SUMS."""
+    from timeception.training.packing import pack as pack_model
+
+    made = pack_model(run, out, licence=licence)
+    print(f"{made}: {', '.join(sorted(path.name for path in made.iterdir()))}")
+    print(f"To upload it: hf upload USER/NAME {made}")
+
+
+def check(
+    model: Annotated[str, typer.Argument(help="A packed model's folder, or a hub id.")],
+    sha256: Annotated[
+        str | None,
+        typer.Option(help="What model.safetensors must have.", show_default="not checked"),
+    ] = None,
+) -> None:
+    """Check a packed model's files against their hashes, and that they load."""
+    from timeception.training.runs import model_folder
+    from timeception.training.saved import load_saved
+    from timeception.weights.folder import WEIGHTS_FILE, check_hashes
+
+    folder = model_folder(model)
+    hashes = check_hashes(folder)
+    if not hashes:
+        raise ValueError(f"{folder} has no SHA256SUMS: pack it by `timeception zoo pack`.")
+    if sha256 not in (None, hashes[WEIGHTS_FILE]):
+        raise ValueError(f"{WEIGHTS_FILE} has sha256 {hashes[WEIGHTS_FILE]}, not {sha256}.")
+    saved = load_saved(folder)
+    for name, digest in hashes.items():
+        print(f"{digest}  {name}")
+    print(f"in order: {len(saved.classes)} classes, {saved.n_timesteps} timesteps")
+
+
+def _row(entry: ZooEntry) -> tuple[str, ...]:
+    published = entry.published
+    return (
+        entry.name,
+        entry.backbone,
+        str(entry.n_layers),
+        str(entry.n_frames),
+        str(entry.n_timesteps),
+        f"{entry.n_parameters or entry.n_layer_parameters:,}",
+        f"{entry.n_macs / 1e9:.2f}",
+        f"{published['metric']} {published['percent']}" if published else "",
+        entry.weights or "none yet",
+    )
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, tuple):
+        return " x ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else str(value if value is not None else "-")

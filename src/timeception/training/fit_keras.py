@@ -1,0 +1,105 @@
+"""Training in Keras, on the backend that ``KERAS_BACKEND`` names.
+
+The bank, the draws, their order, the losses and the schedule are those of PyTorch's training, and
+so are the distributions of the initial values; the numbers drawn from them, and dropout's, are
+Keras' own. Two constants differ by Keras' definition: ``training.epsilon`` is the "epsilon hat" of
+Adam's authors, and the moving variances are biased ones.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from timeception.keras import PoolingClassifier, TimeceptionClassifier
+from timeception.spec import PoolingSpec
+from timeception.training.heads import HeadSpec
+from timeception.training.keras_callbacks import make_callbacks
+from timeception.training.keras_data import DrawBatches
+from timeception.training.problem import Problem
+from timeception.training.recipe import Recipe
+from timeception.training.runs import Run
+from timeception.training.sections import TrainingSection
+from timeception.training.start import Start
+
+
+def fit(
+    recipe: Recipe, problem: Problem, run: Run, spec: HeadSpec, start: Start
+) -> dict[str, NDArray[np.float32]]:
+    """Train a head to the end, resuming from the run's last checkpoint where there is one.
+
+    Returns:
+        The head's canonical arrays: those of the best validation mAP, or the last ones where the
+        recipe has no validation videos.
+    """
+    keras.utils.set_random_seed(recipe.seed)
+    kind = PoolingClassifier if isinstance(spec, PoolingSpec) else TimeceptionClassifier
+    model: Any = kind.from_spec(spec)
+    model.load_arrays(model.to_arrays() | start.arrays)
+    freeze(model, start.frozen)
+    settings = recipe.training
+    optimizer = make_optimizer(model, settings)
+    model.compile(optimizer, make_loss(problem.is_multilabel, settings.label_smoothing))
+    optimizer.build(model.trainable_variables)
+
+    batches = DrawBatches(problem.train, recipe)
+    best, last = (run.checkpoints / f"{name}.weights.h5" for name in ("best", "last"))
+    run.checkpoints.mkdir(exist_ok=True)
+    if last.exists():
+        model.load_weights(last)
+    n_done = int(optimizer.iterations) // len(batches)
+    batches.set_epoch(n_done)
+    model.fit(
+        batches,
+        epochs=settings.epochs,
+        initial_epoch=n_done,
+        callbacks=make_callbacks(recipe, problem, run, batches, best, last),
+        shuffle=False,  # the epoch has its own order
+        verbose=1 if sys.stdout.isatty() else 0,
+    )
+    if problem.validation is not None:
+        model.load_weights(best)
+    return model.to_arrays()
+
+
+def make_loss(is_multilabel: bool, label_smoothing: float) -> keras.losses.Loss:
+    """Binary cross-entropy (multi-label) or cross-entropy (single-label) of logits."""
+    if is_multilabel:
+        return keras.losses.BinaryCrossentropy(from_logits=True, name="loss")
+    return keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=label_smoothing, name="loss"
+    )
+
+
+def make_optimizer(model: keras.Model, settings: TrainingSection) -> keras.optimizers.Optimizer:
+    """The optimiser that a recipe names.
+
+    Weight decay means what it means in PyTorch: with Adam and SGD half its product with the
+    squared weights is added to the loss, and so shows in the logged loss.
+    """
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.optimizer == "adamw":
+        return keras.optimizers.AdamW(rate, weight_decay=decay, epsilon=settings.epsilon)
+    if decay:
+        for variable in model.trainable_variables:
+            variable.regularizer = keras.regularizers.L2(decay / 2)
+    if settings.optimizer == "adam":
+        return keras.optimizers.Adam(rate, epsilon=settings.epsilon)
+    return keras.optimizers.SGD(rate, settings.momentum, settings.nesterov)
+
+
+def freeze(model: Any, frozen: tuple[str, ...]) -> None:
+    """Keep variables as they are; batch norms whose variables are all frozen infer."""
+    for name, variable in model.canonical_variables().items():
+        if name in frozen:
+            variable.trainable = False
+    layers = model.timeception.layers if isinstance(model, TimeceptionClassifier) else []
+    norms = {f"timeception.layers.{index}.norm": layer.norm for index, layer in enumerate(layers)}
+    for name, norm in {"norm": model.norm, **norms}.items():
+        arrays = [f"{name}.{each}" for each in ("weight", "bias", "running_mean", "running_var")]
+        if set(arrays) <= set(frozen):
+            norm.trainable = False

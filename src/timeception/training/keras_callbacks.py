@@ -1,0 +1,143 @@
+"""What Keras does around each epoch: draws, dropout, learning rate, validation, logs, checkpoints."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from tensorboard.summary import Writer
+
+from timeception.metrics import accuracy, mean_average_precision
+from timeception.training.keras_data import DrawBatches, EquidistantBatches, to_numpy
+from timeception.training.problem import Problem
+from timeception.training.recipe import Recipe
+from timeception.training.runs import Run
+from timeception.training.schedule import learning_rate_factor
+
+_SEED_STATE = "seed_generator_state"
+
+
+class EpochSeeds(keras.callbacks.Callback):
+    """Chooses the epoch's draws, and seeds dropout: a resumed training equals an unstopped one."""
+
+    def __init__(self, batches: DrawBatches, seed: int) -> None:
+        super().__init__()
+        self.batches, self.seed = batches, seed
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Before the first clip of the epoch is drawn."""
+        self.batches.set_epoch(epoch)
+        states = [v for v in self.model.variables if v.path.endswith(_SEED_STATE)]
+        numbers = np.random.SeedSequence([self.seed, epoch]).generate_state(2 * len(states))
+        for state, pair in zip(states, numbers.reshape(-1, 2) >> 1, strict=True):
+            state.assign(pair)
+
+
+class Metrics(keras.callbacks.Callback):
+    """Names the loss of an epoch, and adds what the validation videos give, to its logs.
+
+    Metrics are computed once, over the whole set.
+    """
+
+    def __init__(self, problem: Problem, batch_size: int) -> None:
+        super().__init__()
+        self.problem, self.batch_size = problem, batch_size
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Before the callbacks that read the logs."""
+        if logs is None:
+            return
+        logs["train_loss"] = logs.pop("loss")
+        subset = self.problem.validation
+        if subset is None:
+            return
+        batches = EquidistantBatches(subset, self.batch_size)
+        scores = self.model.predict(batches, verbose=0)
+        logs["validation_loss"] = float(to_numpy(self.model.loss(subset.targets, scores)))
+        result = mean_average_precision(scores, subset.targets, self.problem.classes)
+        logs["validation_map"] = result.mean
+        if not self.problem.is_multilabel:
+            logs["validation_accuracy"] = accuracy(scores, subset.targets)
+
+
+class TensorBoardScalars(keras.callbacks.Callback):
+    """Writes the epoch's logs for TensorBoard, on every backend.
+
+    Keras' own callback writes by TensorFlow, whatever the backend.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.writer = Writer(str(folder))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """One scalar a number."""
+        for name, value in (logs or {}).items():
+            self.writer.add_scalar(name, float(value), epoch)
+        self.writer.flush()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Close the file."""
+        self.writer.close()
+
+
+class LastCheckpoint(keras.callbacks.Callback):
+    """Keeps the weights and the optimiser's state of every N-th epoch, whole or not at all."""
+
+    def __init__(self, path: Path, every: int) -> None:
+        super().__init__()
+        self.path, self.every = path, every
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Save where an N-th epoch is done."""
+        if (epoch + 1) % self.every == 0:
+            partial = self.path.with_name(f"partial.{self.path.name}")
+            self.model.save_weights(partial)
+            partial.replace(self.path)
+
+
+def make_callbacks(
+    recipe: Recipe, problem: Problem, run: Run, batches: DrawBatches, best: Path, last: Path
+) -> list[keras.callbacks.Callback]:
+    """The callbacks of a training, in the order in which they act.
+
+    Each start of a training logs into its own ``logs/part_N``; a checkpoint is only better than
+    the best validation mAP of all parts.
+    """
+    settings = recipe.training
+    part = run.logs / f"part_{len(list(run.logs.glob('part_*'))) + 1}"
+    checkpoints: list[keras.callbacks.Callback] = [LastCheckpoint(last, settings.checkpoint_every)]
+    if problem.validation is not None:
+        keep_best = keras.callbacks.ModelCheckpoint(
+            best,
+            monitor="validation_map",
+            mode="max",
+            save_best_only=True,
+            save_weights_only=True,
+            initial_value_threshold=best_before(run.logs),
+        )
+        checkpoints.insert(0, keep_best)
+    part.mkdir(parents=True)
+    return [
+        EpochSeeds(batches, recipe.seed),
+        keras.callbacks.LearningRateScheduler(
+            lambda epoch: settings.learning_rate * learning_rate_factor(epoch, settings)
+        ),
+        Metrics(problem, settings.batch_size),
+        *checkpoints,
+        keras.callbacks.CSVLogger(part / "metrics.csv"),
+        TensorBoardScalars(part),
+    ]
+
+
+def best_before(logs: Path) -> float | None:
+    """The best validation mAP that earlier parts of the training logged, if any."""
+    found = [
+        float(row["validation_map"])
+        for path in logs.glob("part_*/metrics.csv")
+        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+    ]
+    return max(found, default=None)

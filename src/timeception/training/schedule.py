@@ -1,0 +1,23 @@
+"""The learning rate over the epochs: the same in every framework."""
+
+from __future__ import annotations
+
+from math import cos, pi
+
+from timeception.training.sections import TrainingSection
+
+
+def learning_rate_factor(epoch: int, settings: TrainingSection) -> float:
+    """Factor on the learning rate in an epoch counted from 0: linear warm-up, then the schedule.
+
+    Example:
+        >>> settings = TrainingSection(epochs=5, warmup_epochs=1, schedule="cosine")
+        >>> [round(learning_rate_factor(epoch, settings), 3) for epoch in range(5)]
+        [0.5, 1.0, 0.854, 0.5, 0.146]
+    """
+    if epoch < settings.warmup_epochs:
+        return (epoch + 1) / (settings.warmup_epochs + 1)
+    if settings.schedule == "constant":
+        return 1.0
+    progress = (epoch - settings.warmup_epochs) / max(1, settings.epochs - settings.warmup_epochs)
+    return 0.5 * (1 + cos(pi * min(progress, 1.0)))
