@@ -20,13 +20,17 @@ def build(spec: TimeceptionSpec, arrays: Arrays) -> Timeception:
 class TorchAdapter:
     """Runs the plain PyTorch modules."""
 
+    def build(self, spec: TimeceptionSpec, arrays: Arrays) -> Timeception:
+        """A hook: the stack of layers with the arrays in it."""
+        return build(spec, arrays)
+
     def prepare(self, network: torch.nn.Module) -> torch.nn.Module:
         """A hook: what is done to a network before it runs in evaluation."""
         return network.eval()
 
     def features(self, spec: TimeceptionSpec, arrays: Arrays, x: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return self.prepare(build(spec, arrays))(torch.from_numpy(x)).numpy()
+            return self.prepare(self.build(spec, arrays))(torch.from_numpy(x)).numpy()
 
     def logits(self, spec: ClassifierSpec, arrays: Arrays, x: np.ndarray) -> np.ndarray:
         model = TimeceptionClassifier.from_arrays(spec, arrays)
@@ -40,7 +44,7 @@ class TorchAdapter:
     def train(
         self, spec: TimeceptionSpec, arrays: Arrays, x: np.ndarray, cotangent: np.ndarray
     ) -> tuple[np.ndarray, Arrays, Arrays]:
-        network = build(spec, arrays).train()
+        network = self.build(spec, arrays).train()
         clips = torch.tensor(x, requires_grad=True)
         y = network(clips)
         (y * torch.from_numpy(cotangent)).sum().backward()

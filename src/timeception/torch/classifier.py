@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from timeception import checks
 from timeception.spec import (
     KERAS_BN_EPS,
     LEAKY_SLOPE,
@@ -18,9 +18,11 @@ from timeception.spec import (
     TimeceptionSpec,
     check_input,
 )
+from timeception.torch.fused import FusedClassifier, fold_linear
 from timeception.torch.hub import Pretrained
 from timeception.torch.layers import Norm
 from timeception.torch.network import Timeception, channels_of
+from timeception.torch.readout import readout
 
 
 class _Classifier(Pretrained):
@@ -128,17 +130,27 @@ class TimeceptionClassifier(_Classifier):
 
     def readout(self, features: Tensor) -> Tensor:
         """Reduce features N, C, T, H, W to the vector that the linear layers take."""
-        if self.spec.map_size is None:
-            return features.amax((2, 3, 4))
-        size = tuple(features.shape[3:])
-        checks.require(
-            size == self.spec.map_size,
-            "input",
-            f"have maps of {self.spec.map_size} (H, W), as map_size says",
-            size,
-            "Resize the maps, or build the classifier with map_size=None.",
+        return readout(features, self.spec.map_size)
+
+    @property
+    def implementation(self) -> str:
+        """What runs the layers: ``"torch"`` or ``"native"``."""
+        return self.timeception.implementation
+
+    def use_implementation(self, implementation: str = "auto") -> Self:
+        """Choose what runs the layers; see ``Timeception.use_implementation``."""
+        self.timeception.use_implementation(implementation)
+        return self
+
+    def fuse(self, implementation: str = "auto") -> FusedClassifier:
+        """A copy for evaluation alone, its batch norms folded; see ``Timeception.fuse``."""
+        return FusedClassifier(
+            self.timeception.fuse(implementation),
+            self.spec,
+            fold_linear(self.hidden, self.norm),
+            deepcopy(self.output),
+            self.pipeline,
         )
-        return features.amax(2).flatten(1)
 
 
 class PoolingClassifier(_Classifier):

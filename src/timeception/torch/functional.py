@@ -1,4 +1,4 @@
-"""The operations of a Timeception layer on tensors, with all groups and branches at once.
+"""The operations of a Timeception layer on tensors, with all groups at once.
 
 Activations inside a layer are laid out N, G, B, C_b, T, S: clip, group, branch, channel of the
 branch, timestep, and the H * W positions of the map as one axis.
@@ -15,13 +15,13 @@ from torch import Tensor
 from timeception.spec import N_BRANCHES, LayerSpec
 
 
-def grouped_pointwise(x: Tensor, weight: Tensor, bias: Tensor, spec: LayerSpec) -> Tensor:
+def grouped_pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, spec: LayerSpec) -> Tensor:
     """The pointwise convolutions of all groups and branches as one batched matrix product.
 
     Args:
         x: the layer's input.
         weight: kernels, rows ordered (group, branch, channel).
-        bias: one a row.
+        bias: one a row, or none.
         spec: the layer.
 
     Shape:
@@ -31,8 +31,11 @@ def grouped_pointwise(x: Tensor, weight: Tensor, bias: Tensor, spec: LayerSpec) 
     rows = N_BRANCHES * spec.branch_channels
     columns = x.reshape(n_clips * spec.n_groups, spec.group_channels, timesteps * height * width)
     kernels = weight.view(spec.n_groups, rows, spec.group_channels).repeat(n_clips, 1, 1)
-    biases = bias.view(spec.n_groups, rows, 1).repeat(n_clips, 1, 1)
-    y = torch.baddbmm(biases, kernels, columns)
+    if bias is None:
+        y = torch.bmm(kernels, columns)
+    else:
+        biases = bias.view(spec.n_groups, rows, 1).repeat(n_clips, 1, 1)
+        y = torch.baddbmm(biases, kernels, columns)
     return y.view(
         n_clips, spec.n_groups, N_BRANCHES, spec.branch_channels, timesteps, height * width
     )
@@ -62,6 +65,21 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, taps: Sequence[int]) 
     return out
 
 
+def temporal_conv_in_place(x: Tensor, weight: Tensor, bias: Tensor, taps: Sequence[int]) -> Tensor:
+    """``temporal_conv`` without the padded copy, for when nothing is differentiated."""
+    timesteps = x.shape[3]
+    by_channel = (1, *x.shape[1:3], 1, 1)
+    center = weight[:, taps.index(0)].to(x.dtype).view(by_channel)
+    out = torch.addcmul(bias.to(x.dtype).view(by_channel), x, center)
+    for tap, offset in enumerate(taps):
+        common = timesteps - abs(offset)
+        if offset and common > 0:
+            kernel = weight[:, tap].to(x.dtype).view(by_channel)
+            source = x.narrow(3, max(offset, 0), common)
+            out.narrow(3, max(-offset, 0), common).addcmul_(source, kernel)
+    return out
+
+
 def temporal_maximum(x: Tensor, lookahead: bool) -> Tensor:
     """Branch 5: the maximum of each step and its neighbour.
 
@@ -80,27 +98,17 @@ def temporal_maximum(x: Tensor, lookahead: bool) -> Tensor:
     return torch.cat([pairs.narrow(3, 0, 1), pairs], dim=3)
 
 
-def temporal_branches(
-    y: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], spec: LayerSpec
-) -> Tensor:
-    """The five branches after their pointwise convolutions.
+def pool(x: Tensor) -> Tensor:
+    """The maximum of each pair of timesteps, axis 3; an odd last step is dropped."""
+    halved = x.shape[3] // 2
+    pairs = x.narrow(3, 0, 2 * halved).unflatten(3, (halved, 2))
+    return torch.maximum(pairs.select(4, 0), pairs.select(4, 1))
+
+
+def join_shuffled(branches: Sequence[Tensor]) -> Tensor:
+    """Concatenate the branches within a group, and shuffle the channels across groups.
 
     Shape:
-        y, result: N, G, B, C_b, T, S.
+        branches: N, G, C_b, T, S each; result: N, C, T, S.
     """
-    first, *middle, last = y.unbind(2)
-    convolved = map(temporal_conv, middle, weights, biases, spec.taps)
-    return torch.stack([first, *convolved, temporal_maximum(last, spec.pool_lookahead)], dim=2)
-
-
-def shuffle_and_pool(y: Tensor) -> Tensor:
-    """Channel shuffle, then a temporal maximum of width 2, stride 2; an odd last step is dropped.
-
-    Shape:
-        y: N, G, C / G, T, S; result: N, C, T // 2, S.
-    """
-    n_clips, n_groups, per_group, timesteps, positions = y.shape
-    halved = timesteps // 2
-    pairs = y.narrow(3, 0, 2 * halved).unflatten(3, (halved, 2))
-    pooled = torch.maximum(pairs.select(4, 0), pairs.select(4, 1))
-    return pooled.transpose(1, 2).reshape(n_clips, per_group * n_groups, halved, positions)
+    return torch.stack([branch.transpose(1, 2) for branch in branches], dim=1).flatten(1, 3)

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from timeception.spec import DEPTHWISE_BIAS_INIT, LayerSpec
 from timeception.torch import functional
+from timeception.torch.mixing import Mixing, Statistics, mix_plain
+from timeception.torch.mixing import mix as mix_recomputed
+from timeception.torch.native import operators
 
 
 class Kernels(nn.Module):
@@ -64,6 +67,23 @@ class Norm(nn.Module):
             nn.init.ones_(ones)
             nn.init.zeros_(zeros)
 
+    @property
+    def statistics(self) -> Statistics:
+        """The moving statistics."""
+        return Statistics(self.running_mean, self.running_var)
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """Scale and shift in evaluation, in double precision, for folding."""
+        mean, variance = self.running_mean.double(), self.running_var.double()
+        scale = self.weight.double() / torch.sqrt(variance + self.eps)
+        return scale, self.bias.double() - mean * scale
+
+    @torch.no_grad()
+    def update(self, batch: Statistics) -> None:
+        """Move the statistics towards those of a batch (its variance unbiased)."""
+        self.running_mean.lerp_(batch.mean.to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_(batch.variance.to(self.running_var.dtype), self.momentum)
+
     def forward(self, x: Tensor) -> Tensor:
         """Normalise by the batch in training, by the moving statistics in evaluation."""
         return F.batch_norm(
@@ -108,6 +128,7 @@ class TimeceptionLayer(nn.Module):
     def __init__(self, spec: LayerSpec, bn_eps: float, bn_momentum: float) -> None:
         super().__init__()
         self.spec = spec
+        self.implementation = "torch"
         self.pointwise = Kernels((spec.out_channels, spec.group_channels), spec.pointwise_bound)
         self.temporal = nn.ModuleList(
             Kernels(
@@ -121,13 +142,42 @@ class TimeceptionLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer."""
-        spec, height, width = self.spec, x.shape[3], x.shape[4]
-        y = functional.grouped_pointwise(x, self.pointwise.weight, self.pointwise.bias, spec)
-        weights, biases = zip(*((conv.weight, conv.bias) for conv in self.temporal), strict=True)
-        y = functional.temporal_branches(y, weights, biases, spec)
-        y = self.norm(y.flatten(1, 3))
-        y = functional.shuffle_and_pool(y.relu().unflatten(1, (spec.n_groups, -1)))
-        return y.unflatten(3, (height, width))
+        n_clips, _, timesteps, height, width = x.shape
+        run = self._native if self.implementation == "native" else self._torch
+        y, used = run(x)
+        if self.training:
+            self.norm.update(used)
+        return y.view(n_clips, self.spec.out_channels, timesteps // 2, height, width)
+
+    def temporal_kernels(self) -> list[tuple[Tensor, Tensor]]:
+        """Weight and bias of branches 2 to 4."""
+        return [(conv.weight, conv.bias) for conv in self.temporal]  # type: ignore[misc]
+
+    def _torch(self, x: Tensor) -> tuple[Tensor, Statistics]:
+        norm, kernels = self.norm, self.temporal_kernels()
+        y = functional.grouped_pointwise(x, self.pointwise.weight, self.pointwise.bias, self.spec)
+        mix = mix_plain if torch.compiler.is_compiling() else mix_recomputed
+        mixing = Mixing(self.spec, norm.eps, self.training)
+        return mix(y, kernels, (norm.weight, norm.bias), norm.statistics, mixing)
+
+    def _native(self, x: Tensor) -> tuple[Tensor, Statistics]:
+        norm, spec = self.norm, self.spec
+        y = functional.grouped_pointwise(x, self.pointwise.weight, None, spec).flatten(1, 3)
+        out, mean, variance = operators.mix(
+            y,
+            self.pointwise.bias,
+            *map(list, zip(*self.temporal_kernels(), strict=True)),
+            norm.weight,
+            norm.bias,
+            *norm.statistics,
+            norm.eps,
+            self.training,
+            spec.n_groups,
+            [offset for taps in spec.taps for offset in taps],
+            spec.pool_offset,
+        )
+        n_values = y.numel() // y.shape[1]
+        return out, Statistics(mean, variance * (n_values / (n_values - 1)))
 
     def extra_repr(self) -> str:
         """The layer's arithmetic."""

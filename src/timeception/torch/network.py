@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from timeception import checks
 from timeception.spec import KERAS_BN_EPS, TimeceptionSpec
+from timeception.torch import native
+from timeception.torch.fused import FusedTimeception
 from timeception.torch.layers import TimeceptionLayer
 
 
@@ -72,6 +74,35 @@ class Timeception(nn.Module):
     def from_spec(cls, spec: TimeceptionSpec) -> Self:
         """Build the network that ``spec`` describes."""
         return cls(**spec.to_dict())
+
+    @property
+    def implementation(self) -> str:
+        """What runs the layers: ``"torch"`` or ``"native"``."""
+        return self.layers[0].implementation  # type: ignore[return-value]
+
+    def use_implementation(self, implementation: str = "auto") -> Self:
+        """Choose what runs the layers, in training and evaluation; new networks run ``"torch"``.
+
+        Args:
+            implementation: ``"torch"`` (PyTorch's own operations), ``"native"`` (C++ kernels:
+                float32 on the CPU) or ``"auto"`` (native where it can be built). What was
+                chosen is logged, and stands in ``implementation``.
+
+        Raises:
+            NativeUnavailableError: if native is asked for and cannot be built.
+        """
+        chosen = native.choose(implementation)
+        for layer in self.layers:
+            layer.implementation = chosen  # type: ignore[assignment]
+        return self
+
+    def fuse(self, implementation: str = "auto") -> FusedTimeception:
+        """A copy for evaluation alone, its batch norm folded: the fastest way to run it.
+
+        Args:
+            implementation: as in ``use_implementation``.
+        """
+        return FusedTimeception(self.layers, self.spec, implementation)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply all layers."""

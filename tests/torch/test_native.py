@@ -1,0 +1,218 @@
+"""The fused and the native networks, held to the same contract as the plain one."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import oracle
+from tests.contracts import EvaluationContract, FrameworkContract, assert_close, draw_input
+from tests.torch.adapter import TorchAdapter, build
+from timeception.spec import ClassifierSpec, TimeceptionSpec
+from timeception.torch import Timeception, TimeceptionClassifier, native
+from timeception.torch.native import build as building
+
+needs_compiler = pytest.mark.skipif(
+    bool(native.why_unavailable()), reason=f"no native kernels: {native.why_unavailable()}"
+)
+
+
+class FusedAdapter(TorchAdapter):
+    def prepare(self, network: torch.nn.Module) -> torch.nn.Module:
+        return network.eval().fuse("torch")
+
+
+class NativeFusedAdapter(TorchAdapter):
+    def prepare(self, network: torch.nn.Module) -> torch.nn.Module:
+        return network.eval().fuse("native")
+
+
+class NativeAdapter(TorchAdapter):
+    def build(self, spec: TimeceptionSpec, arrays: dict[str, np.ndarray]) -> Timeception:
+        return super().build(spec, arrays).use_implementation("native")
+
+
+class TestFused(EvaluationContract):
+    adapter = FusedAdapter()
+
+
+@needs_compiler
+class TestNativeFused(EvaluationContract):
+    adapter = NativeFusedAdapter()
+
+
+@needs_compiler
+class TestNative(FrameworkContract):
+    adapter = NativeAdapter()
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> tuple[TimeceptionSpec, tuple[int, ...]]:
+    n_groups = draw(st.integers(1, 4))
+    spec = TimeceptionSpec(
+        n_groups * draw(st.integers(4, 20)),
+        1,
+        n_groups,
+        is_dilated=draw(st.booleans()),
+        pool_lookahead=draw(st.booleans()),
+        expansion=draw(st.sampled_from([1.25, 2.0])),
+    )
+    clips, timesteps = draw(st.integers(1, 3)), draw(st.integers(2, 40))
+    return spec, (
+        clips,
+        spec.in_channels,
+        timesteps,
+        draw(st.integers(1, 5)),
+        draw(st.integers(1, 5)),
+    )
+
+
+@needs_compiler
+@settings(deadline=None, max_examples=60)
+@given(networks(), st.integers(0, 99))
+def test_all_evaluations_agree(case: tuple, seed: int) -> None:
+    spec, shape = case
+    network = build(spec, oracle.random_arrays(spec.parameter_shapes(), seed)).eval()
+    x = torch.from_numpy(draw_input(shape, seed))
+    with torch.inference_mode():
+        expected = network(x).numpy()
+        assert_close(network.fuse("torch")(x).numpy(), expected, 1e-4)
+        assert_close(network.fuse("native")(x).numpy(), expected, 1e-4)
+
+
+@needs_compiler
+@settings(deadline=None, max_examples=40)
+@given(networks(), st.booleans(), st.integers(0, 99))
+def test_all_gradients_agree(case: tuple, training: bool, seed: int) -> None:
+    spec, shape = case
+    results = []
+    for implementation in ("torch", "native"):
+        network = build(spec, oracle.random_arrays(spec.parameter_shapes(), seed))
+        network.use_implementation(implementation).train(training)
+        x = torch.from_numpy(draw_input(shape, seed)).requires_grad_()
+        y = network(x)
+        cotangent = torch.from_numpy(draw_input(tuple(y.shape), seed + 1))
+        (y * cotangent).sum().backward()
+        gradients = {name: p.grad for name, p in network.named_parameters()}
+        results.append({"y": y.detach(), "x": x.grad, **dict(network.named_buffers()), **gradients})
+    largest = max(float(g.abs().max()) for g in results[0].values())
+    for name, expected in results[0].items():
+        difference = float((results[1][name] - expected).abs().max())
+        assert difference <= 1e-4 * float(expected.abs().max()) + 1e-5 * largest, name
+
+
+@needs_compiler
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_threads_do_not_change_a_bit(n_threads: int) -> None:
+    spec = TimeceptionSpec(60, 2, 3)
+    network = build(spec, oracle.random_arrays(spec.parameter_shapes()))
+    x = torch.from_numpy(draw_input((2, 60, 21, 3, 3)))
+    before = torch.get_num_threads()
+    try:
+        results = []
+        for threads in (1, n_threads):
+            torch.set_num_threads(threads)
+            results.append(network.eval().fuse("native")(x))
+        assert torch.equal(*results)
+    finally:
+        torch.set_num_threads(before)
+
+
+@needs_compiler
+@pytest.mark.parametrize("implementation", ["torch", "native"])
+def test_not_a_number_is_passed_on(implementation: str) -> None:
+    spec = TimeceptionSpec(20, 1, 2)
+    network = build(spec, oracle.random_arrays(spec.parameter_shapes())).eval()
+    x = torch.from_numpy(draw_input((1, 20, 8, 3, 3)))
+    x[0, 3, 4, 1, 1] = float("nan")
+    plain = torch.isnan(network(x))
+    assert plain.any()
+    assert torch.equal(torch.isnan(network.fuse(implementation)(x)), plain)
+    network.use_implementation(implementation)
+    assert torch.equal(torch.isnan(network(x)), plain)
+
+
+@needs_compiler
+def test_other_types_are_refused() -> None:
+    network = Timeception(40, 1, 4).use_implementation("native").double()
+    with pytest.raises(ValueError, match=r"float32 on the CPU, got torch\.float64"):
+        network(torch.zeros(1, 40, 4, 1, 1, dtype=torch.float64))
+
+
+@needs_compiler
+def test_fused_in_half_precision() -> None:
+    network = build(
+        spec := TimeceptionSpec(40, 2, 4), oracle.random_arrays(spec.parameter_shapes())
+    )
+    x = torch.from_numpy(draw_input((2, 40, 12, 2, 2)))
+    expected = network.eval()(x).detach().numpy()
+    y = network.bfloat16().fuse("torch")(x.bfloat16())
+    assert y.dtype == torch.bfloat16
+    assert_close(y.float().numpy(), expected, 0.2)
+
+
+def test_a_network_says_what_runs_it(caplog) -> None:
+    model = TimeceptionClassifier(40, 3, 1, 4, hidden=8)
+    assert model.implementation == model.timeception.implementation == "torch"
+    with caplog.at_level(logging.INFO, logger="timeception"):
+        fused = model.fuse("auto")
+    expected = "torch" if native.why_unavailable() else "native"
+    assert fused.implementation == expected
+    assert f"implementation: {expected}" in caplog.text
+    assert model.implementation == "torch"
+    assert model.use_implementation().implementation == expected
+
+
+def test_unknown_implementation() -> None:
+    with pytest.raises(ValueError, match="Did you mean 'native'"):
+        Timeception(40, 1, 4).use_implementation("nativ")
+
+
+@pytest.fixture
+def no_compiler(monkeypatch, tmp_path: Path):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("TIMECEPTION_CACHE", str(tmp_path))
+    building.load.cache_clear()
+    yield
+    building.load.cache_clear()
+
+
+def test_without_a_compiler(no_compiler, caplog) -> None:
+    network = Timeception(40, 1, 4)
+    with pytest.raises(native.NativeUnavailableError, match="looked for no-such-compiler"):
+        network.use_implementation("native")
+    assert network.fuse().implementation == "torch"
+    assert "PyTorch's own operations run, since no C++ compiler was found" in caplog.text
+
+
+def test_a_failing_compiler(no_compiler, monkeypatch, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\necho out of registers >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    assert "out of registers" in native.why_unavailable()
+    assert not list(tmp_path.glob("*.so"))
+
+
+@needs_compiler
+def test_saved_after_training_natively(tmp_path: Path) -> None:
+    model = TimeceptionClassifier(40, 3, 1, 4, hidden=8).use_implementation("native")
+    model.save_pretrained(tmp_path)
+    again = TimeceptionClassifier.from_pretrained(tmp_path)
+    assert again.implementation == "torch"
+    x = torch.from_numpy(draw_input((2, 40, 5, 2, 2)))
+    assert_close(again(x).detach().numpy(), model.eval()(x).detach().numpy(), 1e-5)
+
+
+def test_fused_classifier_keeps_spec_and_pipeline() -> None:
+    model = TimeceptionClassifier(40, 3, 1, 4, hidden=8, pipeline={"classes": ["a", "b", "c"]})
+    fused = model.fuse("torch")
+    assert isinstance(fused.spec, ClassifierSpec)
+    assert (fused.spec, fused.pipeline) == (model.spec, model.pipeline)
+    assert not any(p.requires_grad for p in fused.parameters())
