@@ -51,10 +51,25 @@ def print_evaluation(report: EvaluationReport, run: Run) -> None:
     if even.accuracy is not None and drawn.accuracy is not None:
         rows.append(("accuracy", _score(even.accuracy), _score(drawn.accuracy)))
     show(table(f"{report.run}: {report.n_records} {report.split} records", titles, rows))
+    _print_protocols(report)
     if report.classes_without_positives:
         names = ", ".join(report.classes_without_positives)
         print(f"classes without positives, not in the mean: {names}")
     print(f"written: {run.results / report.split}.json, {run.results / report.split}_scores.csv")
+
+
+def _print_protocols(report: EvaluationReport) -> None:
+    """Print what each named protocol measured, and of how many records."""
+    titles = ("protocol", "measure", "equidistant", f"average of {report.n_draws} draws", "records")
+    rows = []
+    for name, found in report.protocols.items():
+        even, drawn = found["equidistant"], found["average_of_draws"]
+        measures = [key for key, value in drawn.items() if isinstance(value, float)]
+        n_records = f"{drawn['n_items']} of {drawn['n_items'] + drawn['n_left_out']}"
+        for key in measures:
+            measure = key.replace("_", " ")
+            rows.append((name, measure, _score(even[key]), _score(drawn[key]), n_records))
+    show(table("by protocol", titles, rows))
 
 
 def print_predictions(predictions: Sequence[Prediction], top: int) -> None:

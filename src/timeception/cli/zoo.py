@@ -49,8 +49,8 @@ def zoo(
 
     titles = (*COLUMNS, "published", "weights")
     print_table(table(f"{len(entries)} recipes", titles, [_row(entry) for entry in entries]))
-    print("published: the paper of 2019 and later ones, no results of this project; the weights behind")
-    print("these figures were never released.")
+    print("published: by the paper of 2019 and later ones; no results of this project, and the")
+    print("weights behind them were never released.")
     print("How to make the weights of a recipe: timeception zoo show RECIPE")
 
 
