@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 OUT ?= demo
 PYTEST ?= -q
 
-.PHONY: help demo test check format clean
+.PHONY: help demo picture test check format clean
 
 help:
 	@echo "make demo    synthetic videos -> features -> training -> test -> prediction (OUT=$(OUT))"
 	@echo "make test    every test"
+	@echo "make picture the README's picture, of the demo's folder"
 	@echo "make check   format, lint, types, import directions"
 
 $(VENV)/.base: pyproject.toml
@@ -28,8 +29,15 @@ $(VENV)/.dev: $(VENV)/.base
 demo: $(VENV)/.base
 	$(BIN)/timeception demo --out $(OUT)
 
+# KERAS_BACKEND is one per process: everything runs on TensorFlow, then the Keras tests on the others.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(PYTEST)
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PYTEST)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PYTEST) tests/keras
+	KERAS_BACKEND=torch $(BIN)/python -m pytest $(PYTEST) tests/keras
+
+picture: $(VENV)/.base
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python examples/demo_picture.py $(OUT) docs/assets/demo.png
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
