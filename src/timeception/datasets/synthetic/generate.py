@@ -28,8 +28,8 @@ videos.csv       path,labels,split: one activity a video
 annotations.csv  video,label,start,end,split: the one-actions, in seconds
 
 {activities} activities in pairs. The two of a pair hold the same one-actions for the same times and
-differ in their order or in how their extents are split, so pooling over time cannot tell them
-apart: about half is as far as it gets.
+differ in their order or in how their extents are split, so that no pooling over time can tell them
+apart: a model blind to order is right in about half of the cases.
 
 seed={seed}
 videos per activity={n_videos}, of these test={n_test}
