@@ -7,7 +7,6 @@ from timeception.backbones import create_backbone, plan_chunks
 @pytest.mark.parametrize(
     ("name", "shape", "stride"),
     [
-        ("r3d_18", (512, 2, 7, 7), 8),
         ("mc3_18", (512, 16, 7, 7), 1),
         ("s3d", (1024, 2, 7, 7), 8),
         ("swin3d_t", (768, 8, 7, 7), 2),

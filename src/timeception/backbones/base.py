@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,9 +46,9 @@ class FeatureNetwork(nn.Module):
     endpoints: tuple[str, ...]
     default_endpoint: str
 
-    @abstractmethod
     def forward(self, frames: Tensor, endpoint: str) -> Tensor:
         """Run as far as ``endpoint`` and return its map."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ by names that no other family has. Extensions are never looked at.
 
 from __future__ import annotations
 
-import logging
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,11 +18,9 @@ from torch import Tensor, nn
 
 from timeception import checks
 
-logger = logging.getLogger(__name__)
-
 State = dict[str, Tensor]
 
-#: Keys under which training scripts keep the network's tensors, innermost last.
+#: Keys under which training scripts keep the network's tensors, the likelier first.
 _WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model", "blobs")
 _PREFIXES = ("module.", "model.", "_orig_mod.")
 _BATCH_COUNTER = "num_batches_tracked"
@@ -167,9 +164,7 @@ def read_given(backbone: str, weights: str, example: str) -> StateFile:
 
 def _not_read(path: Path, why: str, advice: str = "") -> str:
     need = "be a PyTorch, safetensors or Caffe2 pickle file of weights"
-    return checks.problem(
-        "weights", need, str(path), " ".join(filter(None, [f"It {why}.", advice]))
-    )
+    return checks.problem("weights", need, str(path), f"It {why}. {advice}".rstrip())
 
 
 def _read_torch(path: Path) -> Any:
@@ -200,12 +195,10 @@ def _read_safetensors(path: Path) -> Any:
 def _tensors(content: Any, path: Path) -> State:
     """Take off the wrappers and prefixes of training scripts; keep tensors only."""
     while isinstance(content, Mapping):
-        inner = next(
-            (content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), 0
-        )
-        if not inner:
+        wrappers = [key for key in _WRAPPERS if isinstance(content.get(key), Mapping)]
+        if not wrappers:
             break
-        content = inner
+        content = content[wrappers[0]]
     if not isinstance(content, Mapping):
         raise ValueError(_not_read(path, f"holds a {type(content).__name__}, not named tensors"))
     state = {

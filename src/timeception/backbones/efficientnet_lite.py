@@ -43,7 +43,8 @@ def efficientnet_lite_names(state: checkpoints.State, depths: list[int]) -> chec
             continue
         number, part, leaf = rest.split(".", 2)
         table = _FIRST_BLOCK if number == "0" else _BLOCK
-        renamed[f"{places.get(number, number)}.{table.get(part, part)}.{leaf}"] = tensor
+        place = places.get(number, f"blocks.{number}")
+        renamed[f"{place}.{table.get(part, part)}.{leaf}"] = tensor
     return renamed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from timeception import checks
@@ -41,7 +42,10 @@ def backbone_names() -> tuple[str, ...]:
 
 
 def create_backbone(
-    name: str, weights: str | None = None, endpoint: str | None = None, **options: Any
+    name: str,
+    weights: str | Path | None = None,
+    endpoint: str | None = None,
+    **options: Any,
 ) -> Backbone:
     """Make a frozen backbone.
 
@@ -65,11 +69,12 @@ def create_backbone(
     key = family + colon
     checks.one_of("backbone", key if key in _BUILDERS else name, backbone_names())
     checks.require(not colon or bool(member), "backbone", f"name a network after {key!r}", name)
-    parameters = inspect.signature(_BUILDERS[key]).parameters.values()
+    builder = _BUILDERS[key]
+    parameters = inspect.signature(builder).parameters.values()
     if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
         known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
         for option in options:
             checks.one_of(f"option of backbone {name!r}", option, known)
-    backbone = _BUILDERS[key](name, weights or "default", endpoint, **options)
+    backbone = builder(name, "default" if weights is None else str(weights), endpoint, **options)
     backbone.options = {k: v for k, v in options.items() if k not in _NOT_DESCRIBED}
     return backbone
