@@ -1,6 +1,7 @@
 from tests.contracts import FrameworkContract
+from tests.goldens import GoldenContract
 from tests.keras.adapter import KerasAdapter
 
 
-class TestKeras(FrameworkContract):
+class TestKeras(FrameworkContract, GoldenContract):
     adapter = KerasAdapter()
