@@ -8,6 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no failure: properties are tested without regard to the clock.
+settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("project")
 
 # Where this module exists, TensorBoard does not import TensorFlow, which it would only do if that
 # happens to be installed, for nothing that is used here.
