@@ -23,6 +23,13 @@ from timeception.training.saved import load_saved  # noqa: E402
 from timeception.training.sections import TrainingSection  # noqa: E402
 from timeception.training.train import train  # noqa: E402
 
+pytestmark = [
+    # Keras calls deprecated parts of numpy, Lightning and TensorBoard those of other packages.
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:lightning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorboard"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:torch"),
+]
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed")
 
 
@@ -119,9 +126,7 @@ def test_training_draws_what_pytorch_draws(
     for framework in ("torch", "keras"):
         seen = drawn.setdefault(framework, set())
 
-        def spy(
-            self: FeatureDraws, index: int, number: int | None, seen: set = seen
-        ) -> np.ndarray:
+        def spy(self: FeatureDraws, index: int, number: int | None, seen: set = seen) -> np.ndarray:
             seen.add((index, number))
             return draw(self, index, number)
 

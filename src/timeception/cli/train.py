@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -59,6 +59,10 @@ def test(
             show_default="the recipe's, or its data set's",
         ),
     ] = None,
+    framework: Annotated[
+        Literal["torch", "keras"] | None,
+        typer.Option(help="That scores; the model is the same.", show_default="that of training"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Test a run: mAP over the whole set (and accuracy), equidistant and averaged over draws."""
@@ -76,6 +80,7 @@ def test(
         n_draws=draws or found.recipe().testing.draws,
         split=split,
         protocols=protocol or (),
+        framework=framework,
         track=show,
     )
     if as_json:

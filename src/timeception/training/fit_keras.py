@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from timeception.keras import PoolingClassifier, TimeceptionClassifier
 from timeception.spec import PoolingSpec
 from timeception.training.heads import HeadSpec
-from timeception.training.keras_callbacks import make_callbacks
+from timeception.training.keras_callbacks import close_logs, make_callbacks
 from timeception.training.keras_data import DrawBatches
 from timeception.training.problem import Problem
 from timeception.training.recipe import Recipe
@@ -53,14 +53,18 @@ def fit(
         model.load_weights(last)
     n_done = int(optimizer.iterations) // len(batches)
     batches.set_epoch(n_done)
-    model.fit(
-        batches,
-        epochs=settings.epochs,
-        initial_epoch=n_done,
-        callbacks=make_callbacks(recipe, problem, run, batches, best, last),
-        shuffle=False,  # the epoch has its own order
-        verbose=1 if sys.stdout.isatty() else 0,
-    )
+    callbacks = make_callbacks(recipe, problem, run, batches, best, last)
+    try:
+        model.fit(
+            batches,
+            epochs=settings.epochs,
+            initial_epoch=n_done,
+            callbacks=callbacks,
+            shuffle=False,  # the epoch has its own order
+            verbose=1 if sys.stdout.isatty() else 0,
+        )
+    finally:
+        close_logs(callbacks)
     if problem.validation is not None:
         model.load_weights(best)
     return model.to_arrays()

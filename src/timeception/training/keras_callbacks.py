@@ -1,8 +1,9 @@
-"""What Keras does around each epoch: draws, dropout, learning rate, validation, logs, checkpoints."""
+"""What Keras does around each epoch: seeds, learning rate, validation, checkpoints, logs."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,13 @@ def make_callbacks(
         keras.callbacks.CSVLogger(part / "metrics.csv"),
         TensorBoardScalars(part),
     ]
+
+
+def close_logs(callbacks: Iterable[keras.callbacks.Callback]) -> None:
+    """Close the files of logs, which Keras leaves open where a training is cut short."""
+    for callback in callbacks:
+        if isinstance(callback, keras.callbacks.CSVLogger | TensorBoardScalars):
+            callback.on_train_end()
 
 
 def best_before(logs: Path) -> float | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from timeception.spec import PoolingSpec
 from timeception.training.backbone_file import TRAINED, load_backbone
 from timeception.training.problem import Problem, build_problem, build_video_problem
+from timeception.training.recipe import Framework
 from timeception.training.runs import Run, model_folder
 from timeception.weights.folder import read_folder
 
