@@ -3,5 +3,13 @@
 from timeception.torch.classifier import PoolingClassifier, TimeceptionClassifier
 from timeception.torch.layers import TimeceptionLayer
 from timeception.torch.network import Timeception
+from timeception.torch.streaming import Evidence, StreamingClassifier
 
-__all__ = ["Timeception", "TimeceptionClassifier", "TimeceptionLayer", "PoolingClassifier"]
+__all__ = [
+    "Timeception",
+    "TimeceptionClassifier",
+    "TimeceptionLayer",
+    "PoolingClassifier",
+    "StreamingClassifier",
+    "Evidence",
+]

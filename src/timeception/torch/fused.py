@@ -49,18 +49,18 @@ class FusedLayer(nn.Module):
             taps = [offset for taps in spec.taps for offset in taps]
             arrays = self.kernels, self.bias, weights, biases, self.pool_sign, self.pool_shift
             return operators.evaluate(x, *arrays, taps, spec.pool_offset)
-        return self._torch(x)
+        return self.mix(self.pointwise(x)).unflatten(3, x.shape[3:])
 
-    def _temporal(self) -> list[tuple[Tensor, Tensor]]:
-        names = ((f"temporal_weight_{i}", f"temporal_bias_{i}") for i in range(3))
-        return [(getattr(self, weight), getattr(self, bias)) for weight, bias in names]
+    def pointwise(self, x: Tensor) -> Tensor:
+        """The pointwise convolutions, by PyTorch: N, C, T, H, W to N, G, B, C_b, T, H * W."""
+        return functional.grouped_pointwise(x, self.kernels, self.bias, self.spec)
 
-    def _torch(self, x: Tensor) -> Tensor:
-        spec, height, width = self.spec, x.shape[3], x.shape[4]
+    def mix(self, y: Tensor) -> Tensor:
+        """What follows them, by PyTorch: N, G, B, C_b, T, S to N, C_out, T // 2, S."""
+        spec = self.spec
         # a compiler fuses the padded sum of products; without one, sums in place are faster
         is_compiling = torch.compiler.is_compiling()
         convolve = functional.temporal_conv if is_compiling else functional.temporal_conv_in_place
-        y = functional.grouped_pointwise(x, self.kernels, self.bias, spec)
         first, *middle, last = y.unbind(2)
         branches = [functional.pool(first).relu()]
         for part, (weight, bias), taps in zip(middle, self._temporal(), spec.taps, strict=True):
@@ -69,7 +69,11 @@ class FusedLayer(nn.Module):
         last = functional.temporal_maximum(last, spec.pool_lookahead)
         last = functional.pool(last * self.pool_sign.view(by_channel))
         branches.append((last + self.pool_shift.view(by_channel)).relu())
-        return functional.join_shuffled(branches).unflatten(3, (height, width))
+        return functional.join_shuffled(branches)
+
+    def _temporal(self) -> list[tuple[Tensor, Tensor]]:
+        names = ((f"temporal_weight_{i}", f"temporal_bias_{i}") for i in range(3))
+        return [(getattr(self, weight), getattr(self, bias)) for weight, bias in names]
 
 
 class FusedTimeception(nn.Module):
