@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= demo
-PYTEST ?= -q
+PYTEST ?= -q -n 2
 
 .PHONY: help demo picture test check format clean
 
@@ -31,9 +31,9 @@ demo: $(VENV)/.base
 
 # KERAS_BACKEND is one per process: everything runs on TensorFlow, then the Keras tests on the others.
 test: $(VENV)/.dev
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PYTEST)
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PYTEST) tests/keras
-	KERAS_BACKEND=torch $(BIN)/python -m pytest $(PYTEST) tests/keras
+	OMP_NUM_THREADS=1 KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PYTEST)
+	OMP_NUM_THREADS=1 KERAS_BACKEND=jax $(BIN)/python -m pytest $(PYTEST) tests/keras
+	OMP_NUM_THREADS=1 KERAS_BACKEND=torch $(BIN)/python -m pytest $(PYTEST) tests/keras
 
 picture: $(VENV)/.base
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

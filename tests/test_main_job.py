@@ -36,6 +36,7 @@ def run(work: Path) -> Path:
     fields = [
         f"data.source={work / 'videos' / 'videos.csv'}",
         f"data.bank={work / 'bank'}",
+        "backbone=null",  # the bank is told, not made by the recipe
         "sampling.n_timesteps=8",
         "training.epochs=2",
         "training.batch_size=4",

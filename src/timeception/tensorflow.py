@@ -62,7 +62,7 @@ def timeception_layers(
 
     Example:
         >>> tuple(timeception_layers(tf.zeros((1, 17, 2, 3, 80)), n_layers=2, name="doc").shape)
-        (1, 4, 2, 3, 120)
+        (1, 4, 2, 3, 80)
 
     Source: the function form of 2019, ``nets.timeception.timeception_layers``.
     """

@@ -45,15 +45,11 @@ def load_arrays(path: str | Path) -> Any:
 
 
 def loads_arrays(data: bytes, source: str = "the pickle") -> Any:
-    r"""Read a pickle from memory, as ``load_arrays``; errors call it ``source``.
+    """Read a pickle from memory, as ``load_arrays``; errors call it ``source``.
 
     Example:
         >>> loads_arrays(pickle.dumps({"a": np.arange(3)}))["a"]
         array([0, 1, 2])
-        >>> loads_arrays(b"cposix\nsystem\n.")
-        Traceback (most recent call last):
-            ...
-        ValueError: the pickle asks for 'posix.system', which is no numpy array ...
     """
     try:
         return _ArrayUnpickler(io.BytesIO(data), source).load()
