@@ -92,7 +92,7 @@ class Norm(nn.Module):
             self.running_var,
             self.weight,
             self.bias,
-            self.training,
+            norm.training,
             self.momentum,
             self.eps,
         )
@@ -145,7 +145,7 @@ class TimeceptionLayer(nn.Module):
         n_clips, _, timesteps, height, width = x.shape
         run = self._native if self.implementation == "native" else self._torch
         y, used = run(x)
-        if self.training:
+        if self.norm.training:
             self.norm.update(used)
         return y.view(n_clips, self.spec.out_channels, timesteps // 2, height, width)
 
@@ -157,7 +157,7 @@ class TimeceptionLayer(nn.Module):
         norm, kernels = self.norm, self.temporal_kernels()
         y = functional.grouped_pointwise(x, self.pointwise.weight, self.pointwise.bias, self.spec)
         mix = mix_plain if torch.compiler.is_compiling() else mix_recomputed
-        mixing = Mixing(self.spec, norm.eps, self.training)
+        mixing = Mixing(self.spec, norm.eps, norm.training)
         return mix(y, kernels, (norm.weight, norm.bias), norm.statistics, mixing)
 
     def _native(self, x: Tensor) -> tuple[Tensor, Statistics]:
@@ -171,7 +171,7 @@ class TimeceptionLayer(nn.Module):
             norm.bias,
             *norm.statistics,
             norm.eps,
-            self.training,
+            norm.training,
             spec.n_groups,
             [offset for taps in spec.taps for offset in taps],
             spec.pool_offset,
