@@ -92,7 +92,7 @@ class Norm(nn.Module):
             self.running_var,
             self.weight,
             self.bias,
-            norm.training,
+            self.training,
             self.momentum,
             self.eps,
         )
