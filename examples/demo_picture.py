@@ -16,7 +16,7 @@ from timeception.datasets.timed import read_timed
 from timeception.video import VideoReader
 
 matplotlib.use("agg")
-from matplotlib import pyplot as plt  # noqa: E402 - after the choice of the backend
+from matplotlib import pyplot as plt
 
 PAIR = ("umbrella_then_guitar", "guitar_then_umbrella")
 N_FRAMES = 9

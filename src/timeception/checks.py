@@ -51,7 +51,9 @@ def one_of(argument: str, value: Any, allowed: Sequence[Any], advice: str = "") 
     if value not in allowed:
         names = ", ".join(repr(choice) for choice in allowed)
         hint = did_you_mean(str(value), [str(choice) for choice in allowed])
-        require(False, argument, f"be one of {names}", value, " ".join(filter(None, [hint, advice])))
+        require(
+            False, argument, f"be one of {names}", value, " ".join(filter(None, [hint, advice]))
+        )
     return value
 
 
