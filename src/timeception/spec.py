@@ -421,7 +421,7 @@ def _check_head(spec: ClassifierSpec | PoolingSpec) -> None:
 def _head_shapes(readout: int, hidden: int, n_classes: int) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {"hidden.weight": (hidden, readout)}
     norm = [f"norm.{leaf}" for leaf in ("weight", "bias", "running_mean", "running_var")]
-    shapes |= {name: (hidden,) for name in ("hidden.bias", *norm)}
+    shapes |= dict.fromkeys(("hidden.bias", *norm), (hidden,))
     return shapes | {"output.weight": (n_classes, hidden), "output.bias": (n_classes,)}
 
 
