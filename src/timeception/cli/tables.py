@@ -36,7 +36,10 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 def show(made: Table) -> None:
     """Print a table; where the output is no terminal it may be as wide as it needs."""
     console = Console()
-    (console if console.is_terminal else Console(width=160)).print(made)
+    console = console if console.is_terminal else Console(width=160)
+    title, made.title = made.title, None  # rich would wrap it to the width of the table
+    console.print(title, soft_wrap=True, highlight=False)
+    console.print(made)
 
 
 def print_evaluation(report: EvaluationReport, run: Run) -> None:
