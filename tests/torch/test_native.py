@@ -145,16 +145,26 @@ def test_other_types_are_refused() -> None:
         network(torch.zeros(1, 40, 4, 1, 1, dtype=torch.float64))
 
 
-@needs_compiler
-def test_fused_in_half_precision() -> None:
-    network = build(
-        spec := TimeceptionSpec(40, 2, 4), oracle.random_arrays(spec.parameter_shapes())
-    )
-    x = torch.from_numpy(draw_input((2, 40, 12, 2, 2)))
-    expected = network.eval()(x).detach().numpy()
-    y = network.bfloat16().fuse("torch")(x.bfloat16())
+@pytest.mark.parametrize("implementation", ["torch", pytest.param("native", marks=needs_compiler)])
+def test_fused_in_half_precision(implementation: str) -> None:
+    spec = TimeceptionSpec(40, 2, 4)
+    network = build(spec, oracle.random_arrays(spec.parameter_shapes())).eval()
+    x = torch.from_numpy(draw_input((2, 40, 13, 3, 3)))
+    expected = network(x).detach().numpy()
+    y = network.bfloat16().fuse(implementation)(x.bfloat16())
     assert y.dtype == torch.bfloat16
     assert_close(y.float().numpy(), expected, 0.2)
+
+
+@needs_compiler
+def test_half_precision_rounds_only_between_layers() -> None:
+    spec = TimeceptionSpec(40, 1, 4)
+    network = build(spec, oracle.random_arrays(spec.parameter_shapes())).eval()
+    x = torch.from_numpy(draw_input((2, 40, 13, 3, 3))).bfloat16()
+    fused = network.fuse("native")
+    assert torch.equal(fused(x), fused(x.float()).bfloat16())
+    x[0, 0, 0, 0, 0] = float("nan")
+    assert torch.equal(fused(x).isnan(), fused(x.float()).isnan())
 
 
 def test_a_network_says_what_runs_it(caplog) -> None:

@@ -39,8 +39,11 @@ class FusedLayer(nn.Module):
         super().__init__()
         self.spec: LayerSpec = layer.spec
         self.implementation = implementation
+        # the kernels take bfloat16 inputs, but sum in float32 with float32 arrays
+        is_native = implementation == "native"
+        dtype = torch.float32 if is_native else layer.pointwise.weight.dtype
         for name, array in _folded(layer).items():
-            self.register_buffer(name, array.to(layer.pointwise.weight.dtype).contiguous())
+            self.register_buffer(name, array.to(dtype).contiguous())
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer."""

@@ -21,7 +21,12 @@ logger = logging.getLogger(__name__)
 SOURCES = ("evaluate.cpp", "train.cpp")
 HEADERS = ("common.hpp",)
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-shared")
-_ENTRIES = ("timeception_evaluate", "timeception_mix", "timeception_mix_backward")
+_ENTRIES = (
+    "timeception_evaluate",
+    "timeception_evaluate_bfloat16",
+    "timeception_mix",
+    "timeception_mix_backward",
+)
 
 
 class NativeUnavailableError(RuntimeError):

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 
@@ -28,6 +29,30 @@ typedef float loose_vec __attribute__((vector_size(VW * sizeof(float)), aligned(
 
 inline vec load(const float *from) { return *reinterpret_cast<const loose_vec *>(from); }
 inline void store(float *to, vec value) { *reinterpret_cast<loose_vec *>(to) = value; }
+
+// bfloat16: the upper half of a float's bits.
+struct bfloat16 {
+  uint16_t bits;
+};
+typedef uint32_t bits_vec __attribute__((vector_size(VW * sizeof(float))));
+typedef uint16_t half_vec __attribute__((vector_size(VW * sizeof(uint16_t))));
+
+inline float widen(float value) { return value; }
+inline float widen(bfloat16 value) {
+  const uint32_t bits = uint32_t(value.bits) << 16;
+  float result;
+  memcpy(&result, &bits, sizeof(result));
+  return result;
+}
+
+// Round to the nearest bfloat16, ties to even; a NaN stays one.
+inline void store(bfloat16 *to, vec value) {
+  const bits_vec bits = (bits_vec)value;
+  const bits_vec rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  const bits_vec chosen = value != value ? (bits >> 16) | 0x40 : rounded;
+  const half_vec halves = __builtin_convertvector(chosen, half_vec);
+  memcpy(to, &halves, sizeof(halves));
+}
 
 // Both pass a NaN on, as PyTorch does.
 inline vec maximum(vec a, vec b) { return (a > b) | (a != a) ? a : b; }

@@ -26,15 +26,18 @@ void pack_rows(const float *kernels, int rows, int depth, float *packed) {
 }
 
 // Columns of the input, NR at a time; those beyond n_columns are zero.
-void pack_columns(const float *x, size_t stride, int depth, int n_columns, float *packed) {
+template <typename Number>
+void pack_columns(const Number *x, size_t stride, int depth, int n_columns, float *packed) {
   const int whole = n_columns / NR * NR;
   for (int k = 0; k < depth; k++) {
-    const float *row = x + size_t(k) * stride;
-    for (int j = 0; j < whole; j += NR)
-      memcpy(packed + size_t(j) * depth + size_t(k) * NR, row + j, NR * sizeof(float));
+    const Number *row = x + size_t(k) * stride;
+    for (int j = 0; j < whole; j += NR) {
+      float *__restrict to = packed + size_t(j) * depth + size_t(k) * NR;
+      for (int i = 0; i < NR; i++) to[i] = widen(row[j + i]);
+    }
     if (whole < n_columns) {
       float *last = packed + size_t(whole) * depth + size_t(k) * NR;
-      for (int j = 0; j < NR; j++) last[j] = whole + j < n_columns ? row[whole + j] : 0;
+      for (int j = 0; j < NR; j++) last[j] = whole + j < n_columns ? widen(row[whole + j]) : 0;
     }
   }
 }
@@ -65,8 +68,9 @@ inline void tile(const float *rows, const float *columns, int depth, const float
   }
 }
 
+template <typename Number>
 void product(const float *packed_rows, const float *bias, int n_rows, int depth,
-                    const float *x, size_t x_stride, int n_columns, float *packed_columns,
+             const Number *x, size_t x_stride, int n_columns, float *packed_columns,
                     float *out, size_t out_stride) {
   for (int first = 0; first < n_columns; first += CHUNK) {
     const int width = min(CHUNK, n_columns - first);
@@ -90,12 +94,12 @@ inline const float *step(const float *row, int t, int positions) {
 
 // Write `value(s)` for every position s of a map, in whole vectors; the last one overlaps.
 // Reading a vector beyond a small map is harmless in the ring, writing is not.
-template <typename Value>
-inline void for_positions(int positions, float *out, Value value) {
+template <typename Number, typename Value>
+inline void for_positions(int positions, Number *out, Value value) {
   if (positions < VW) {
-    float row[VW];
+    Number row[VW];
     store(row, value(0));
-    memcpy(out, row, positions * sizeof(float));
+    memcpy(out, row, positions * sizeof(Number));
     return;
   }
   for (int at = 0; at < positions; at += VW) {
@@ -105,9 +109,9 @@ inline void for_positions(int positions, float *out, Value value) {
 }
 
 // relu of the pair's maximum of a temporal convolution
-template <int N>
+template <int N, typename Number>
 inline void convolve_pair(const float *row, int t, int positions, const Temporal &conv, int channel,
-                          float *out) {
+                          Number *out) {
   const float *first[N], *second[N], *weights = conv.weights + size_t(channel) * N;
   for (int j = 0; j < N; j++) {
     first[j] = step(row, t + conv.taps[j], positions);
@@ -125,7 +129,9 @@ inline void convolve_pair(const float *row, int t, int positions, const Temporal
 }
 
 // What a channel of the ring gives for the pair of steps t, t + 1.
-void finish_pair(const Layer &layer, int branch, int channel, const float *row, int t, float *out) {
+template <typename Number>
+void finish_pair(const Layer &layer, int branch, int channel, const float *row, int t,
+                 Number *out) {
   const int positions = layer.positions;
   if (branch >= 1 && branch <= 3) {
     const Temporal &conv = layer.temporal[branch - 1];
@@ -168,12 +174,12 @@ void repeat_for_maximum(const Layer &layer, float *ring, int t, int repeated) {
 }
 
 // Write the pairs from `done` up to `ready`; returns how many are written then.
-int finish(const Layer &layer, int group, const float *ring, int done, int ready,
-                  float *out) {
+template <typename Number>
+int finish(const Layer &layer, int group, const float *ring, int done, int ready, Number *out) {
   const int width = layer.branch_channels, positions = layer.positions;
   const int halved = layer.timesteps / 2;
   for (int row = 0; row < 5 * width; row++) {
-    float *target = out + size_t(row * layer.n_groups + group) * halved * positions;
+    Number *target = out + size_t(row * layer.n_groups + group) * halved * positions;
     for (int pair = done; pair < ready; pair++)
       finish_pair(layer, row / width, group * width + row % width,
                   ring + size_t(row) * RING * positions, 2 * pair,
@@ -182,7 +188,8 @@ int finish(const Layer &layer, int group, const float *ring, int done, int ready
   return max(done, ready);
 }
 
-void one_group(const Layer &layer, const float *x, float *out, int group, float *scratch) {
+template <typename Number>
+void one_group(const Layer &layer, const Number *x, Number *out, int group, float *scratch) {
   const int rows = 5 * layer.branch_channels, depth = layer.group_channels;
   const int positions = layer.positions, timesteps = layer.timesteps, margin = layer.margin;
   const size_t x_stride = size_t(timesteps) * positions;
@@ -205,12 +212,8 @@ void one_group(const Layer &layer, const float *x, float *out, int group, float 
   finish(layer, group, ring, done, timesteps / 2, out);
 }
 
-}  // namespace
-
-// x: N, C, T, S; out: N, C_out, T / 2, S, shuffled. Returns 0 if memory ran out.
-EXPORT int timeception_evaluate(const Layer *description, const float *x, float *out, int n_clips,
-                                int n_threads) {
-  const Layer &layer = *description;
+template <typename Number>
+bool all_groups(const Layer &layer, const Number *x, Number *out, int n_clips, int n_threads) {
   const size_t in_group = size_t(layer.group_channels) * layer.timesteps * layer.positions;
   const size_t out_clip = size_t(5) * layer.branch_channels * layer.n_groups *
                           (layer.timesteps / 2) * layer.positions;
@@ -220,15 +223,29 @@ EXPORT int timeception_evaluate(const Layer *description, const float *x, float 
   bool failed = false;
 #pragma omp parallel num_threads(n_threads) reduction(|| : failed)
   {
-    float *scratch = static_cast<float *>(aligned_alloc(64, round_up(floats * sizeof(float), 64)));
-    failed = scratch == nullptr;
+    void *memory = aligned_alloc(64, round_up(floats * sizeof(float), 64));
+    failed = memory == nullptr;
 #pragma omp for schedule(dynamic)
     for (int task = 0; task < n_clips * layer.n_groups; task++)
-      if (scratch) {
+      if (memory) {
         const int clip = task / layer.n_groups, group = task % layer.n_groups;
-        one_group(layer, x + task * in_group, out + clip * out_clip, group, scratch);
+        one_group(layer, x + task * in_group, out + clip * out_clip, group,
+                  static_cast<float *>(memory));
       }
-    free(scratch);
+    free(memory);
   }
   return !failed;
+}
+
+}  // namespace
+
+// x: N, C, T, S; out: N, C_out, T / 2, S, shuffled. Return 0 if memory ran out.
+EXPORT int timeception_evaluate(const Layer *layer, const float *x, float *out, int n_clips,
+                                int n_threads) {
+  return all_groups(*layer, x, out, n_clips, n_threads);
+}
+
+EXPORT int timeception_evaluate_bfloat16(const Layer *layer, const bfloat16 *x, bfloat16 *out,
+                                         int n_clips, int n_threads) {
+  return all_groups(*layer, x, out, n_clips, n_threads);
 }

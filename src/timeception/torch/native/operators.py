@@ -1,4 +1,4 @@
-"""The C++ kernels as PyTorch operators: contiguous float32 tensors on the CPU.
+"""The C++ kernels as PyTorch operators, for float32 on the CPU (``evaluate``: bfloat16 too).
 
 ``evaluate`` is a whole layer with its batch norm folded in; ``mix`` is what follows the pointwise
 convolutions in training, with its gradient.
@@ -130,7 +130,7 @@ def evaluate(
     """A layer whose batch norm has been folded into its arrays (``torch/fused.py``).
 
     Args:
-        x: the input.
+        x: the input, float32 or bfloat16; sums are taken in float32.
         kernels: pointwise kernels.
         bias: pointwise biases.
         weights: kernels of the three temporal convolutions.
@@ -144,7 +144,9 @@ def evaluate(
         x: N, C, T, H, W; kernels: G, 5 * C_b, C / G; bias: G, 5 * C_b; weights: G * C_b, k;
         biases, pool_sign, pool_shift: G * C_b; result: N, 5 * G * C_b, T // 2, H, W.
     """
-    x, kernels, bias, pool_sign, pool_shift = _contiguous(x, kernels, bias, pool_sign, pool_shift)
+    is_half = x.dtype == torch.bfloat16
+    x = x.contiguous() if is_half else _contiguous(x)[0]
+    kernels, bias, pool_sign, pool_shift = _contiguous(kernels, bias, pool_sign, pool_shift)
     weights, biases = _contiguous(*weights), _contiguous(*biases)
     n_clips, _, timesteps, height, width = x.shape
     n_groups, rows, depth = kernels.shape
@@ -155,7 +157,8 @@ def evaluate(
     layer.pool_shift = pool_shift.data_ptr()
     out = x.new_empty(n_clips, n_groups * rows, timesteps // 2, height, width)
     addresses = _Address(x.data_ptr()), _Address(out.data_ptr())
-    _call("timeception_evaluate", ctypes.byref(layer), *addresses, n_clips)
+    entry = "timeception_evaluate_bfloat16" if is_half else "timeception_evaluate"
+    _call(entry, ctypes.byref(layer), *addresses, n_clips)
     return out
 
 

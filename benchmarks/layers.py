@@ -1,0 +1,326 @@
+"""The speed and memory of Timeception's layers, against what else would do the same.
+
+    python -m benchmarks.layers --out results/
+
+writes ``layers.json``, ``layers.md`` and ``layers.png``. It takes about half an hour on two cores;
+``--tiny`` runs the same code on tiny networks in a minute, to see that it works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks import peers
+from benchmarks.measure import as_json, interleaved, machine, peak_memory_mb
+from timeception.spec import ClassifierSpec, TimeceptionSpec
+from timeception.torch import StreamingClassifier, Timeception, TimeceptionClassifier, native
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of a run.
+
+    Args:
+        spec: the layers.
+        timesteps: of the main comparison.
+        lengths: timesteps of the linear-growth section.
+        side: height and width of the maps.
+        repeats: rounds of timing.
+        compiles: also time ``torch.compile``.
+        stream_minute: timesteps of a minute of video (8 frames a segment, 24 frames a second).
+    """
+
+    spec: TimeceptionSpec
+    timesteps: int
+    lengths: tuple[int, ...]
+    side: int
+    repeats: int
+    compiles: bool
+    stream_minute: int
+
+    def clips(self, n_clips: int = 1, timesteps: int | None = None) -> torch.Tensor:
+        """An input."""
+        generator = torch.Generator().manual_seed(0)
+        shape = (n_clips, self.spec.in_channels, timesteps or self.timesteps, self.side, self.side)
+        return torch.rand(shape, generator=generator)
+
+
+FULL = Plan(TimeceptionSpec(1024), 128, (32, 128, 512, 2048, 8192), 7, 15, True, 180)
+TINY = Plan(TimeceptionSpec(40, 2, 4), 16, (16, 64), 2, 2, False, 30)
+
+
+def networks(spec: TimeceptionSpec) -> tuple[Timeception, peers.LoopTimeception]:
+    """The network and the loop network with the same weights."""
+    torch.manual_seed(0)
+    network, loop = Timeception.from_spec(spec), peers.LoopTimeception(spec)
+    loop.load_canonical(network.state_dict())
+    return network.eval(), loop.eval()
+
+
+def products(plan: Plan, n_clips: int = 1) -> Callable[[], None]:
+    """The bound: the pointwise matrix products of all layers alone, their buffers at hand."""
+    calls = []
+    for index, layer in enumerate(plan.spec.layers):
+        columns = (plan.timesteps >> index) * plan.side**2
+        n = n_clips * plan.spec.n_groups
+        kernels = torch.rand(n, layer.out_channels // plan.spec.n_groups, layer.group_channels)
+        inputs = torch.rand(n, layer.group_channels, columns)
+        calls.append((kernels, inputs, torch.empty(n, kernels.shape[1], columns)))
+
+    def run() -> None:
+        for kernels, inputs, out in calls:
+            torch.bmm(kernels, inputs, out=out)
+
+    return run
+
+
+def evaluate(plan: Plan) -> Rows:
+    """Evaluation of one clip, by every way to run it."""
+    network, loop = networks(plan.spec)
+    x, half = plan.clips(), plan.clips().bfloat16()
+    fused = network.fuse("torch")
+    halved = networks(plan.spec)[0].bfloat16().fuse("torch")
+    calls: dict[str, Callable[[], Any]] = {
+        "loop network": lambda: loop(x),
+        "timeception": lambda: network(x),
+        "fused, torch": lambda: fused(x),
+        "fused, torch, bf16": lambda: halved(half),
+        "products alone": products(plan),
+    }
+    if not native.why_unavailable():
+        natively = network.fuse("native")
+        calls["fused, native"] = lambda: natively(x)
+        calls["fused, native, bf16"] = lambda: natively(half)
+    if plan.compiles:
+        compiled, compiled_half = torch.compile(fused), torch.compile(halved)
+        calls["fused, torch, compiled"] = lambda: compiled(x)
+        calls["fused, torch, compiled, bf16"] = lambda: compiled_half(half)
+    with torch.inference_mode():
+        times = interleaved(calls, plan.repeats)
+    base, bound = times["loop network"].median, times["products alone"].median
+    return [
+        {"network": k, "ms": t, "speed-up": base / t.median, "of the bound": t.median / bound}
+        for k, t in times.items()
+    ]
+
+
+def training_step(kind: str, plan: Plan) -> Callable[[], None]:
+    """A forward and a backward pass at batch 2."""
+    network, loop = networks(plan.spec)
+    if kind == "native":
+        network.use_implementation("native")
+    module: nn.Module = (loop if kind == "loop" else network).train()
+    x = plan.clips(2)
+
+    def run() -> None:
+        module.zero_grad(set_to_none=True)
+        module(x).sum().backward()
+
+    return run
+
+
+def train(plan: Plan) -> Rows:
+    """A training step, its time and its peak memory."""
+    kinds = ["loop", "torch"] + ([] if native.why_unavailable() else ["native"])
+    times = interleaved({k: training_step(k, plan) for k in kinds}, max(2, plan.repeats // 3))
+    memory = {kind: peak_memory_mb(training_step, kind, plan) for kind in kinds}
+    return [
+        {
+            "network": {"loop": "loop network"}.get(kind, f"timeception, {kind}"),
+            "ms": times[kind],
+            "speed-up": times["loop"].median / times[kind].median,
+            "peak MB": memory[kind],
+            "of the loop's memory": memory[kind] / memory["loop"],
+        }
+        for kind in kinds
+    ]
+
+
+def length(plan: Plan) -> Rows:
+    """Evaluation of ever longer clips: the time of a timestep should not change."""
+    network, _ = networks(plan.spec)
+    fused = network.fuse("auto")
+    rows: Rows = []
+    for timesteps in plan.lengths:
+        x = plan.clips(timesteps=timesteps)
+        with torch.inference_mode():
+            repeats = max(3, min(plan.repeats, 8192 // timesteps))
+            times = interleaved({"fused": lambda x=x: fused(x)}, repeats)["fused"]
+        rows.append(
+            {"timesteps": timesteps, "ms": times, "us a timestep": 1000 * times.median / timesteps}
+        )
+    base = rows[len(rows) // 2]["us a timestep"]
+    return [row | {"of the middle row": row["us a timestep"] / base} for row in rows]
+
+
+def peer(name: str, plan: Plan) -> nn.Module:
+    """A network by name."""
+    torch.manual_seed(0)
+    channels, n_layers = plan.spec.in_channels, plan.spec.n_layers
+    builders: dict[str, Callable[[], nn.Module]] = {
+        "timeception": lambda: Timeception.from_spec(plan.spec).fuse("auto"),
+        "separable temporal convolution": lambda: peers.SeparableTime(channels, n_layers),
+        "bidirectional LSTM, pooled": lambda: peers.BidirectionalLSTM(channels),
+        "transformer, pooled": lambda: peers.TransformerEncoder(channels, n_layers, True),
+        "transformer, all positions": lambda: peers.TransformerEncoder(channels, n_layers, False),
+        "non-local block": lambda: peers.NonLocalBlock(channels),
+        "dense 3D convolution": lambda: peers.DenseConv(channels),
+    }
+    return builders[name]().eval()
+
+
+PEERS = (
+    "timeception",
+    "separable temporal convolution",
+    "bidirectional LSTM, pooled",
+    "transformer, pooled",
+    "transformer, all positions",
+    "non-local block",
+    "dense 3D convolution",
+)
+
+
+def peer_call(name: str, plan: Plan) -> Callable[[], None]:
+    """One evaluation of a peer."""
+    module, x = peer(name, plan), plan.clips()
+
+    def run() -> None:
+        with torch.inference_mode():
+            module(x)
+
+    return run
+
+
+def compare_peers(plan: Plan) -> Rows:
+    """Other networks on the same features: four layers where they have layers, else one block."""
+    times = interleaved({name: peer_call(name, plan) for name in PEERS}, max(2, plan.repeats // 5))
+    rows: Rows = []
+    for name in PEERS:
+        module = peer(name, plan)
+        count = getattr(module, "n_macs", plan.spec.n_macs)
+        n_parameters = sum(p.numel() for p in module.parameters())
+        rows.append(
+            {
+                "network": name,
+                "ms": times[name],
+                "peak MB": peak_memory_mb(peer_call, name, plan),
+                "parameters": n_parameters or plan.spec.n_trainable_parameters,
+                "GMACs": count(plan.timesteps, plan.side, plan.side) / 1e9,
+            }
+        )
+    return rows
+
+
+def streamed(minutes: int, plan: Plan) -> Callable[[], None]:
+    """A stream of so many minutes, one segment at a time."""
+    spec = ClassifierSpec(plan.spec, 157)
+    torch.manual_seed(0)
+    stream = StreamingClassifier(TimeceptionClassifier.from_spec(spec))
+    segment = plan.clips(timesteps=1)
+
+    def run() -> None:
+        for _ in range(minutes * plan.stream_minute):
+            stream.push(segment)
+        stream.finish()
+
+    return run
+
+
+def stream(plan: Plan) -> Rows:
+    """A minute and an hour of segments through the streaming classifier."""
+    rows: Rows = []
+    for minutes in (1, 60):
+        call = streamed(minutes, plan)
+        start = time.perf_counter()
+        call()
+        seconds = time.perf_counter() - start
+        segments = minutes * plan.stream_minute
+        peak = peak_memory_mb(streamed, minutes, plan)
+        rows.append(
+            {
+                "minutes": minutes,
+                "segments": segments,
+                "ms a segment": 1000 * seconds / segments,
+                "peak MB": peak,
+            }
+        )
+    return [row | {"of a minute's memory": row["peak MB"] / rows[0]["peak MB"]} for row in rows]
+
+
+SECTIONS: dict[str, Callable[[Plan], Rows]] = {
+    "evaluate": evaluate,
+    "train": train,
+    "length": length,
+    "peers": compare_peers,
+    "stream": stream,
+}
+
+
+def table(rows: Rows) -> str:
+    """Rows as Markdown."""
+
+    def cell(value: Any) -> str:
+        if isinstance(value, float):
+            return f"{value:.2f}" if value < 100 else f"{value:.0f}"
+        return f"{value:,}" if isinstance(value, int) else str(value)
+
+    head = list(rows[0])
+    lines = [head, ["---"] * len(head), *([cell(row[name]) for name in head] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def plot(results: dict[str, Rows], path: Path) -> None:
+    """Bars of the evaluation, and the growth with length."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    bars, growth = figure.subplots(1, 2)
+    rows = sorted(results.get("evaluate", []), key=lambda row: -row["ms"].median)
+    bars.barh([row["network"] for row in rows], [row["ms"].median for row in rows])
+    bars.set_xlabel("ms for one clip in evaluation")
+    rows = results.get("length", [])
+    growth.plot([row["timesteps"] for row in rows], [row["ms"].median for row in rows], "o-")
+    growth.set(xscale="log", yscale="log", xlabel="timesteps", ylabel="ms")
+    figure.savefig(path, dpi=150)
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Rows]:
+    """Run the sections that were asked for, and write what they found."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--tiny", action="store_true", help="tiny networks, to see that it works")
+    parser.add_argument("--no-plot", action="store_true", help="do without matplotlib")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    plan = TINY if options.tiny else FULL
+    described, results = machine(), {}
+    for section in options.sections:
+        results[section] = SECTIONS[section](plan)
+        print(f"\n{SECTIONS[section].__doc__}\n\n{table(results[section])}", flush=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    content = {"machine": described, "tiny": options.tiny, "sections": results}
+    (options.out / "layers.json").write_text(json.dumps(content, indent=2, default=as_json))
+    parts = [f"{SECTIONS[name].__doc__}\n\n{table(rows)}\n" for name, rows in results.items()]
+    told = ", ".join(f"{name} {value}" for name, value in described.items())
+    text = f"Median (quartiles) of repeated calls; {told}.\n\n" + "\n".join(parts)
+    (options.out / "layers.md").write_text(text)
+    if not options.no_plot:
+        plot(results, options.out / "layers.png")
+    return results
+
+
+if __name__ == "__main__":
+    main()
