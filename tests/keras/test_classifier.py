@@ -90,7 +90,7 @@ def test_a_model_of_ones_own(tmp_path: Path) -> None:
 def test_files_of_keras_are_checkpoints(tmp_path: Path) -> None:
     spec = SPECS["timeception"]
     model = TimeceptionClassifier.from_spec(spec, PIPELINE)
-    model.compile("adam", "mse")
+    model.compile("adam", "mse", jit_compile=False)
     model.fit(clips(4, 24, 9, 2, 1), np.zeros((4, 3), np.float32), verbose=0)
     model.save(tmp_path / "model.keras")  # holds an optimiser and random states too
     checkpoint, arrays = read_checkpoint(tmp_path / "model.keras"), model.to_arrays()
