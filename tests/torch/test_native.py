@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests import oracle
 from tests.contracts import EvaluationContract, FrameworkContract, assert_close, draw_input
+from tests.goldens import GoldenContract
 from tests.torch.adapter import TorchAdapter, build
 from timeception.spec import ClassifierSpec, TimeceptionSpec
 from timeception.torch import Timeception, TimeceptionClassifier, native
@@ -38,17 +39,17 @@ class NativeAdapter(TorchAdapter):
         return super().build(spec, arrays).use_implementation("native")
 
 
-class TestFused(EvaluationContract):
+class TestFused(EvaluationContract, GoldenContract):
     adapter = FusedAdapter()
 
 
 @needs_compiler
-class TestNativeFused(EvaluationContract):
+class TestNativeFused(EvaluationContract, GoldenContract):
     adapter = NativeFusedAdapter()
 
 
 @needs_compiler
-class TestNative(FrameworkContract):
+class TestNative(FrameworkContract, GoldenContract):
     adapter = NativeAdapter()
 
 

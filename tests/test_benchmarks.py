@@ -1,0 +1,77 @@
+"""The benchmark measures what it says, and runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import layers, measure, peers
+from tests import oracle
+from tests.contracts import CASES, assert_close, draw_input
+from tests.torch.adapter import build
+
+
+@pytest.mark.parametrize("case", ["dilated", "kernels", "one_group"])
+def test_the_loop_network_is_the_same_function(case: str) -> None:
+    spec, shape = CASES[case]
+    network = build(spec, oracle.random_arrays(spec.parameter_shapes())).eval()
+    loop = peers.LoopTimeception(spec).eval()
+    loop.load_canonical(network.state_dict())
+    x = torch.from_numpy(draw_input(shape))
+    with torch.inference_mode():
+        assert_close(loop(x).numpy(), network(x).numpy(), 1e-4)
+
+
+def test_the_bound_multiplies_what_the_layers_multiply(monkeypatch) -> None:
+    plan, counted = layers.TINY, []
+    run = layers.products(plan)
+    multiply = torch.bmm
+
+    def count(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        counted.append(a.numel() * b.shape[2])
+        return multiply(a, b, out=out)
+
+    monkeypatch.setattr(torch, "bmm", count)
+    run()
+    assert counted == [
+        layer.out_channels * layer.group_channels * (plan.timesteps >> index) * plan.side**2
+        for index, layer in enumerate(plan.spec.layers)
+    ]
+
+
+@pytest.mark.parametrize("name", layers.PEERS)
+def test_peers_take_the_same_features(name: str) -> None:
+    layers.peer_call(name, layers.TINY)()
+    module = layers.peer(name, layers.TINY)
+    count = getattr(module, "n_macs", layers.TINY.spec.n_macs)
+    assert count(32, 2, 2) > count(16, 2, 2) > 0
+
+
+def test_the_command(tmp_path: Path) -> None:
+    arguments = ["--tiny", "--no-plot", "--out", str(tmp_path), "--threads", "1"]
+    results = layers.main([*arguments, "--sections", "evaluate", "length"])
+    by_name = {row["network"]: row for row in results["evaluate"]}
+    assert by_name["loop network"]["speed-up"] == 1
+    assert by_name["products alone"]["of the bound"] == 1
+    written = json.loads((tmp_path / "layers.json").read_text())
+    assert [row["timesteps"] for row in written["sections"]["length"]] == [16, 64]
+    assert "| loop network |" in (tmp_path / "layers.md").read_text()
+
+
+def allocate(megabytes: int):
+    """A call that needs so much at its height."""
+    return lambda: torch.ones(megabytes, 2**18).sum()
+
+
+@pytest.mark.slow
+def test_peak_memory_is_that_of_the_call() -> None:
+    assert 180 < measure.peak_memory_mb(allocate, 200) < 260
+
+
+def test_quartiles() -> None:
+    times = measure.summarise([1.0, 2.0, 3.0, 4.0, 100.0])
+    assert (times.lower, times.median, times.upper, times.n) == (2.0, 3.0, 4.0, 5)
+    assert str(times) == "3.0 (2.0 to 4.0)"
