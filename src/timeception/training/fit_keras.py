@@ -9,6 +9,7 @@ Adam's authors, and the moving variances are biased ones.
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from typing import Any
 
 import keras
@@ -18,7 +19,12 @@ from numpy.typing import NDArray
 from timeception.keras import PoolingClassifier, TimeceptionClassifier
 from timeception.spec import PoolingSpec
 from timeception.training.heads import HeadSpec
-from timeception.training.keras_callbacks import close_logs, make_callbacks
+from timeception.training.keras_callbacks import (
+    EpochLogs,
+    make_callbacks,
+    next_part,
+    weights_file,
+)
 from timeception.training.keras_data import DrawBatches
 from timeception.training.problem import Problem
 from timeception.training.recipe import Recipe
@@ -47,26 +53,23 @@ def fit(
     optimizer.build(model.trainable_variables)
 
     batches = DrawBatches(problem.train, recipe)
-    best, last = (run.checkpoints / f"{name}.weights.h5" for name in ("best", "last"))
     run.checkpoints.mkdir(exist_ok=True)
+    last = weights_file(run, "last")
     if last.exists():
         model.load_weights(last)
     n_done = int(optimizer.iterations) // len(batches)
     batches.set_epoch(n_done)
-    callbacks = make_callbacks(recipe, problem, run, batches, best, last)
-    try:
+    with closing(EpochLogs(next_part(run.logs))) as logs:
         model.fit(
             batches,
             epochs=settings.epochs,
             initial_epoch=n_done,
-            callbacks=callbacks,
+            callbacks=make_callbacks(recipe, problem, run, batches, logs),
             shuffle=False,  # the epoch has its own order
             verbose=1 if sys.stdout.isatty() else 0,
         )
-    finally:
-        close_logs(callbacks)
     if problem.validation is not None:
-        model.load_weights(best)
+        model.load_weights(weights_file(run, "best"))
     return model.to_arrays()
 
 

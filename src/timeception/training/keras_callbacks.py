@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -64,24 +63,32 @@ class Metrics(keras.callbacks.Callback):
             logs["validation_accuracy"] = accuracy(scores, subset.targets)
 
 
-class TensorBoardScalars(keras.callbacks.Callback):
-    """Writes the epoch's logs for TensorBoard, on every backend.
+class EpochLogs(keras.callbacks.Callback):
+    """Writes each epoch's logs as a row of ``metrics.csv`` and as scalars for TensorBoard.
 
-    Keras' own callback writes by TensorFlow, whatever the backend.
+    Keras' own callbacks do not serve: the one for TensorBoard writes by TensorFlow, whatever the
+    backend, and the one for CSV adds an empty column of validation for every name.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.writer = Writer(str(folder))
+        self.table, self.writer = folder / "metrics.csv", Writer(str(folder))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """One scalar a number."""
+        """One row; one scalar a number."""
+        row = {"epoch": epoch, **dict(sorted((logs or {}).items()))}
+        is_new = not self.table.exists()
+        with self.table.open("a", encoding="utf-8", newline="") as file:
+            table = csv.DictWriter(file, list(row))
+            if is_new:
+                table.writeheader()
+            table.writerow(row)
         for name, value in (logs or {}).items():
             self.writer.add_scalar(name, float(value), epoch)
         self.writer.flush()
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Close the file."""
+    def close(self) -> None:
+        """Close the file, also where training is cut short: then Keras ends no callback."""
         self.writer.close()
 
 
@@ -101,44 +108,42 @@ class LastCheckpoint(keras.callbacks.Callback):
 
 
 def make_callbacks(
-    recipe: Recipe, problem: Problem, run: Run, batches: DrawBatches, best: Path, last: Path
+    recipe: Recipe, problem: Problem, run: Run, batches: DrawBatches, logs: EpochLogs
 ) -> list[keras.callbacks.Callback]:
     """The callbacks of a training, in the order in which they act.
 
-    Each start of a training logs into its own ``logs/part_N``; a checkpoint is only better than
-    the best validation mAP of all parts.
+    A checkpoint is only better than the best validation mAP of all parts of the training.
     """
     settings = recipe.training
-    part = run.logs / f"part_{len(list(run.logs.glob('part_*'))) + 1}"
-    checkpoints: list[keras.callbacks.Callback] = [LastCheckpoint(last, settings.checkpoint_every)]
+    schedule = keras.callbacks.LearningRateScheduler(
+        lambda epoch: settings.learning_rate * learning_rate_factor(epoch, settings)
+    )
+    metrics = Metrics(problem, settings.batch_size)
+    callbacks = [EpochSeeds(batches, recipe.seed), schedule, metrics]
     if problem.validation is not None:
-        keep_best = keras.callbacks.ModelCheckpoint(
-            best,
+        best = keras.callbacks.ModelCheckpoint(
+            weights_file(run, "best"),
             monitor="validation_map",
             mode="max",
             save_best_only=True,
             save_weights_only=True,
             initial_value_threshold=best_before(run.logs),
         )
-        checkpoints.insert(0, keep_best)
+        callbacks.append(best)
+    last = LastCheckpoint(weights_file(run, "last"), settings.checkpoint_every)
+    return [*callbacks, last, logs]
+
+
+def weights_file(run: Run, name: str) -> Path:
+    """Where the checkpoint ``best`` or ``last`` is."""
+    return run.checkpoints / f"{name}.weights.h5"
+
+
+def next_part(logs: Path) -> Path:
+    """A new folder: each start of a training logs into its own ``logs/part_N``."""
+    part = logs / f"part_{len(list(logs.glob('part_*'))) + 1}"
     part.mkdir(parents=True)
-    return [
-        EpochSeeds(batches, recipe.seed),
-        keras.callbacks.LearningRateScheduler(
-            lambda epoch: settings.learning_rate * learning_rate_factor(epoch, settings)
-        ),
-        Metrics(problem, settings.batch_size),
-        *checkpoints,
-        keras.callbacks.CSVLogger(part / "metrics.csv"),
-        TensorBoardScalars(part),
-    ]
-
-
-def close_logs(callbacks: Iterable[keras.callbacks.Callback]) -> None:
-    """Close the files of logs, which Keras leaves open where a training is cut short."""
-    for callback in callbacks:
-        if isinstance(callback, keras.callbacks.CSVLogger | TensorBoardScalars):
-            callback.on_train_end()
+    return part
 
 
 def best_before(logs: Path) -> float | None:
