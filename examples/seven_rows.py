@@ -74,7 +74,7 @@ def run_row(name: str, out: Path) -> None:
     data, bank = out / "charades", out / load_recipe(name).data.bank.name
     videos = str(data / "videos")
     small = [f"backbone.resize={SIDE_PIXELS}", f"backbone.crop={SIDE_PIXELS}"]
-    small += ["backbone.map_size=[2,2]", "backbone.weights=random"]
+    small += ["backbone.map_size=[2,2]", "backbone.stride_frames=8", "backbone.weights=random"]
     changes = [word for change in small for word in ("--set", change)]
     run("extract", videos, "--out", str(bank), "--recipe", name, *changes)
     places = [f"data.source={data}", f"data.videos={videos}", f"data.bank={bank}"]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
+MAX_NAMED = 8  # names listed in a line; the JSON has all
+
 
 def track(items: Iterable[Item], description: str) -> Iterable[Item]:
     """Iterate with a progress bar and an estimate on the error stream, if that is a terminal."""
@@ -56,8 +58,9 @@ def print_evaluation(report: EvaluationReport, run: Run) -> None:
     show(table(f"{report.run}: {report.n_records} {report.split} records", titles, rows))
     _print_protocols(report)
     if report.classes_without_positives:
-        names = ", ".join(report.classes_without_positives)
-        print(f"classes without positives, not in the mean: {names}")
+        without = report.classes_without_positives
+        names = ", ".join(without[:MAX_NAMED]) + (", ..." if len(without) > MAX_NAMED else "")
+        print(f"{len(without)} class(es) without positives, not in the mean: {names}")
     print(f"written: {run.results / report.split}.json, {run.results / report.split}_scores.csv")
 
 
