@@ -140,6 +140,35 @@ def test_not_a_number_is_passed_on(implementation: str) -> None:
 
 
 @needs_compiler
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf"
+)  # opcheck's
+def test_operators_keep_their_promises_to_compilers() -> None:
+    spec = TimeceptionSpec(20, 1, 2)
+    arrays = {k: torch.tensor(v) for k, v in oracle.random_arrays(spec.parameter_shapes()).items()}
+    layer = spec.layers[0]
+    taps = [offset for taps in layer.taps for offset in taps]
+    y = torch.randn(2, spec.out_channels, 7, 4, requires_grad=True)
+    weights = [arrays[f"layers.0.temporal.{i}.weight"] for i in range(3)]
+    biases = [arrays[f"layers.0.temporal.{i}.bias"] for i in range(3)]
+    norm = [arrays[f"layers.0.norm.{n}"] for n in ("weight", "bias", "running_mean", "running_var")]
+    arguments = (arrays["layers.0.pointwise.bias"], weights, biases, *norm)
+    constants = (1e-3, True, spec.n_groups, taps, layer.pool_offset)
+    torch.library.opcheck(torch.ops.timeception.mix.default, (y, *arguments, *constants))
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_native_networks_are_captured_as_one_graph() -> None:
+    spec = TimeceptionSpec(40, 1, 4)
+    network = build(spec, oracle.random_arrays(spec.parameter_shapes())).eval()
+    fused, x = network.fuse("native"), torch.from_numpy(draw_input((2, 40, 9, 2, 2)))
+    compiled = torch.compile(fused, fullgraph=True, backend="aot_eager")
+    with torch.inference_mode():
+        assert torch.equal(compiled(x), fused(x))
+
+
+@needs_compiler
 def test_other_types_are_refused() -> None:
     network = Timeception(40, 1, 4).use_implementation("native").double()
     with pytest.raises(ValueError, match=r"float32 on the CPU, got torch\.float64"):

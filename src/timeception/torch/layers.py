@@ -162,11 +162,13 @@ class TimeceptionLayer(nn.Module):
 
     def _native(self, x: Tensor) -> tuple[Tensor, Statistics]:
         norm, spec = self.norm, self.spec
+        weights, biases = map(list, zip(*self.temporal_kernels(), strict=True))
         y = functional.grouped_pointwise(x, self.pointwise.weight, None, spec).flatten(1, 3)
         out, mean, variance = operators.mix(
             y,
             self.pointwise.bias,
-            *map(list, zip(*self.temporal_kernels(), strict=True)),
+            weights,
+            biases,
             norm.weight,
             norm.bias,
             *norm.statistics,

@@ -1,7 +1,8 @@
 """The C++ kernels as PyTorch operators, for float32 on the CPU (``evaluate``: bfloat16 too).
 
 ``evaluate`` is a whole layer with its batch norm folded in; ``mix`` is what follows the pointwise
-convolutions in training, with its gradient.
+convolutions in training, with its gradient. They are registered by ``define`` and ``impl``, since
+``custom_op`` would import the compiler's machinery at the first call.
 """
 
 from __future__ import annotations
@@ -13,109 +14,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from timeception.spec import N_BRANCHES
+from timeception import checks
 from timeception.torch.native import build
+from timeception.torch.native.structures import Address, Gradients, Norm, describe_layer
 
-_Address = ctypes.c_void_p
+_ARRAYS = "Tensor bias, Tensor[] weights, Tensor[] biases, Tensor norm_weight, Tensor norm_bias"
+_CONSTANTS = "float eps, bool by_batch, int n_groups, int[] taps, int pool_offset"
 
-
-class _Temporal(ctypes.Structure):
-    _fields_ = (
-        ("n_taps", ctypes.c_int),
-        ("taps", _Address),
-        ("weights", _Address),
-        ("bias", _Address),
-    )
-
-
-class _Layer(ctypes.Structure):
-    offsets: ctypes.Array[ctypes.c_int]  # what the taps point to, kept alive with the structure
-
-    _fields_ = (
-        ("n_groups", ctypes.c_int),
-        ("group_channels", ctypes.c_int),
-        ("branch_channels", ctypes.c_int),
-        ("timesteps", ctypes.c_int),
-        ("positions", ctypes.c_int),
-        ("margin", ctypes.c_int),
-        ("pool_offset", ctypes.c_int),
-        ("kernels", _Address),
-        ("bias", _Address),
-        ("temporal", _Temporal * 3),
-        ("pool_sign", _Address),
-        ("pool_shift", _Address),
-    )
+torch.library.define(
+    "timeception::evaluate",
+    "(Tensor x, Tensor kernels, Tensor bias, Tensor[] weights, Tensor[] biases, "
+    "Tensor pool_sign, Tensor pool_shift, int[] taps, int pool_offset) -> Tensor",
+)
+torch.library.define(
+    "timeception::mix",
+    f"(Tensor y, {_ARRAYS}, Tensor running_mean, Tensor running_var, {_CONSTANTS}) "
+    "-> (Tensor, Tensor, Tensor)",
+)
+torch.library.define(
+    "timeception::mix_backward",
+    f"(Tensor grad_out, Tensor y, {_ARRAYS}, Tensor mean, Tensor variance, {_CONSTANTS}) "
+    "-> Tensor[]",
+)
 
 
-class _Norm(ctypes.Structure):
-    _fields_ = (
-        ("weight", _Address),
-        ("bias", _Address),
-        ("mean", _Address),
-        ("variance", _Address),
-        ("eps", ctypes.c_float),
-        ("by_batch", ctypes.c_int),
-    )
-
-
-class _Gradients(ctypes.Structure):
-    _fields_ = (
-        ("y", _Address),
-        ("bias", _Address),
-        ("temporal_weights", _Address * 3),
-        ("temporal_bias", _Address * 3),
-        ("norm_weight", _Address),
-        ("norm_bias", _Address),
-    )
-
-
-def _describe(
-    rows: int,
-    n_groups: int,
-    group_channels: int,
-    timesteps: int,
-    positions: int,
-    bias: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    taps: Sequence[int],
-    pool_offset: int,
-) -> _Layer:
-    """The description of a layer; the tensors must outlive it."""
-    layer = _Layer(
-        n_groups=n_groups,
-        group_channels=group_channels,
-        branch_channels=rows // N_BRANCHES,
-        timesteps=timesteps,
-        positions=positions,
-        margin=max(taps),
-        pool_offset=pool_offset,
-        bias=bias.data_ptr(),
-    )
-    offsets = (ctypes.c_int * len(taps))(*taps)
-    layer.offsets = offsets
-    first = 0
-    for branch, (weight, own_bias) in enumerate(zip(weights, biases, strict=True)):
-        n_taps = weight.shape[1]
-        address = ctypes.addressof(offsets) + first * ctypes.sizeof(ctypes.c_int)
-        layer.temporal[branch] = _Temporal(n_taps, address, weight.data_ptr(), own_bias.data_ptr())
-        first += n_taps
-    return layer
-
-
-def _call(entry: str, *arguments: Any) -> None:
-    if not getattr(build.load(), entry)(*arguments, torch.get_num_threads()):
-        raise MemoryError(f"{entry} ran out of memory")
-
-
-def _contiguous(*tensors: Tensor) -> list[Tensor]:
-    for tensor in tensors:
-        if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
-            raise ValueError(f"the kernels take float32 on the CPU, got {tensor.dtype}")
-    return [tensor.contiguous() for tensor in tensors]
-
-
-@torch.library.custom_op("timeception::evaluate", mutates_args=(), device_types="cpu")
 def evaluate(
     x: Tensor,
     kernels: Tensor,
@@ -143,33 +65,14 @@ def evaluate(
     Shape:
         x: N, C, T, H, W; kernels: G, 5 * C_b, C / G; bias: G, 5 * C_b; weights: G * C_b, k;
         biases, pool_sign, pool_shift: G * C_b; result: N, 5 * G * C_b, T // 2, H, W.
+
+    Raises:
+        ValueError: if a tensor is of another type or not on the CPU, or x does not fit.
     """
-    is_half = x.dtype == torch.bfloat16
-    x = x.contiguous() if is_half else _contiguous(x)[0]
-    kernels, bias, pool_sign, pool_shift = _contiguous(kernels, bias, pool_sign, pool_shift)
-    weights, biases = _contiguous(*weights), _contiguous(*biases)
-    n_clips, _, timesteps, height, width = x.shape
-    n_groups, rows, depth = kernels.shape
-    layer = _describe(
-        rows, n_groups, depth, timesteps, height * width, bias, weights, biases, taps, pool_offset
-    )
-    layer.kernels, layer.pool_sign = kernels.data_ptr(), pool_sign.data_ptr()
-    layer.pool_shift = pool_shift.data_ptr()
-    out = x.new_empty(n_clips, n_groups * rows, timesteps // 2, height, width)
-    addresses = _Address(x.data_ptr()), _Address(out.data_ptr())
-    entry = "timeception_evaluate_bfloat16" if is_half else "timeception_evaluate"
-    _call(entry, ctypes.byref(layer), *addresses, n_clips)
-    return out
+    arrays = kernels, bias, weights, biases, pool_sign, pool_shift
+    return torch.ops.timeception.evaluate(x, *arrays, taps, pool_offset)
 
 
-@evaluate.register_fake
-def _evaluate_shape(x: Tensor, kernels: Tensor, *_rest: Any) -> Tensor:
-    n_clips, _, timesteps, height, width = x.shape
-    channels = kernels.shape[0] * kernels.shape[1]
-    return x.new_empty(n_clips, channels, timesteps // 2, height, width)
-
-
-@torch.library.custom_op("timeception::mix", mutates_args=(), device_types="cpu")
 def mix(
     y: Tensor,
     bias: Tensor,
@@ -205,31 +108,108 @@ def mix(
     Shape:
         y: N, C_out, T, S; weights: G * C_b, k; result: N, C_out, T // 2, S, and the mean and
         the (biased) variance that were used, C_out each.
+
+    Raises:
+        ValueError: if a tensor is of another type or not on the CPU.
     """
-    y, bias, norm_weight, norm_bias = _contiguous(y, bias, norm_weight, norm_bias)
-    weights, biases = _contiguous(*weights), _contiguous(*biases)
-    mean, variance = running_mean.float().clone(), running_var.float().clone()
+    arrays = bias, weights, biases, norm_weight, norm_bias, running_mean, running_var
+    constants = eps, by_batch, n_groups, taps, pool_offset
+    return torch.ops.timeception.mix(y, *arrays, *constants)
+
+
+def _call(entry: str, *arguments: Any) -> None:
+    if not getattr(build.load(), entry)(*arguments, torch.get_num_threads()):
+        raise MemoryError(f"{entry} ran out of memory")
+
+
+def _ready(*tensors: Tensor) -> list[Tensor]:
+    """The tensors as the kernels read them: contiguous float32 on the CPU."""
+    for tensor in tensors:
+        if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
+            raise ValueError(
+                f"the native kernels take float32 on the CPU, got {tensor.dtype} on "
+                f"{tensor.device.type}; use_implementation('torch') takes any"
+            )
+    return [tensor.contiguous() for tensor in tensors]
+
+
+@torch.library.impl("timeception::evaluate", "cpu")
+def _evaluate(
+    x: Tensor,
+    kernels: Tensor,
+    bias: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    pool_sign: Tensor,
+    pool_shift: Tensor,
+    taps: Sequence[int],
+    pool_offset: int,
+) -> Tensor:
+    is_half = x.dtype == torch.bfloat16
+    x = x.contiguous() if is_half else _ready(x)[0]
+    kernels, bias, pool_sign, pool_shift = _ready(kernels, bias, pool_sign, pool_shift)
+    weights, biases = _ready(*weights), _ready(*biases)
+    n_clips, channels, timesteps, height, width = x.shape
+    n_groups, rows, depth = kernels.shape
+    checks.require(channels == n_groups * depth, "x", f"have {n_groups * depth} channels", channels)
+    checks.require(timesteps >= 2, "x", "have at least 2 timesteps", timesteps)
+    positions = height * width
+    layer = describe_layer(
+        rows, n_groups, depth, timesteps, positions, bias, weights, biases, taps, pool_offset
+    )
+    layer.kernels, layer.pool_sign = kernels.data_ptr(), pool_sign.data_ptr()
+    layer.pool_shift = pool_shift.data_ptr()
+    out = x.new_empty(n_clips, n_groups * rows, timesteps // 2, height, width)
+    entry = "timeception_evaluate_bfloat16" if is_half else "timeception_evaluate"
+    _call(entry, ctypes.byref(layer), Address(x.data_ptr()), Address(out.data_ptr()), n_clips)
+    return out
+
+
+def _evaluate_shape(x: Tensor, kernels: Tensor, *_rest: Any) -> Tensor:
+    n_clips, _, timesteps, height, width = x.shape
+    channels = kernels.shape[0] * kernels.shape[1]
+    return x.new_empty(n_clips, channels, timesteps // 2, height, width)
+
+
+@torch.library.impl("timeception::mix", "cpu")
+def _mix(
+    y: Tensor,
+    bias: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    eps: float,
+    by_batch: bool,
+    n_groups: int,
+    taps: Sequence[int],
+    pool_offset: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    y, bias, norm_weight, norm_bias = _ready(y, bias, norm_weight, norm_bias)
+    weights, biases = _ready(*weights), _ready(*biases)
+    mean, variance = (tensor.clone() for tensor in _ready(running_mean, running_var))
     n_clips, channels, timesteps, positions = y.shape
-    layer = _describe(
-        channels // n_groups, n_groups, 0, timesteps, positions, bias, weights, biases, taps,
-        pool_offset,
-    )  # fmt: skip
-    norm = _norm(norm_weight, norm_bias, mean, variance, eps, by_batch)
+    rows = channels // n_groups
+    layer = describe_layer(
+        rows, n_groups, 0, timesteps, positions, bias, weights, biases, taps, pool_offset
+    )
+    norm = Norm.of(norm_weight, norm_bias, mean, variance, eps, by_batch)
     out = y.new_empty(n_clips, channels, timesteps // 2, positions)
-    addresses = _Address(y.data_ptr()), _Address(out.data_ptr())
+    addresses = Address(y.data_ptr()), Address(out.data_ptr())
     _call("timeception_mix", ctypes.byref(layer), ctypes.byref(norm), *addresses, n_clips)
     return out, mean, variance
 
 
-@mix.register_fake
-def _mix_shape(y: Tensor, bias: Tensor, *_rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _mix_shape(y: Tensor, *_rest: Any) -> tuple[Tensor, Tensor, Tensor]:
     n_clips, channels, timesteps, positions = y.shape
     out = y.new_empty(n_clips, channels, timesteps // 2, positions)
     return out, y.new_empty(channels), y.new_empty(channels)
 
 
-@torch.library.custom_op("timeception::mix_backward", mutates_args=(), device_types="cpu")
-def mix_backward(
+@torch.library.impl("timeception::mix_backward", "cpu")
+def _mix_backward(
     grad_out: Tensor,
     y: Tensor,
     bias: Tensor,
@@ -246,39 +226,28 @@ def mix_backward(
     pool_offset: int,
 ) -> list[Tensor]:
     """The gradients of y, bias, weights, biases, norm_weight and norm_bias, in this order."""
-    grad_out, y, bias, norm_weight, norm_bias = _contiguous(
-        grad_out, y, bias, norm_weight, norm_bias
-    )
-    weights, biases = _contiguous(*weights), _contiguous(*biases)
+    grad_out, y, bias, norm_weight, norm_bias = _ready(grad_out, y, bias, norm_weight, norm_bias)
+    weights, biases = _ready(*weights), _ready(*biases)
     n_clips, channels, timesteps, positions = y.shape
-    layer = _describe(
-        channels // n_groups, n_groups, 0, timesteps, positions, bias, weights, biases, taps,
-        pool_offset,
-    )  # fmt: skip
-    norm = _norm(norm_weight, norm_bias, mean, variance, eps, by_batch)
-    results = [torch.empty_like(t) for t in (y, bias, *weights, *biases, norm_weight, norm_bias)]
-    addresses = [tensor.data_ptr() for tensor in results]
-    gradients = _Gradients(
-        y=addresses[0],
-        bias=addresses[1],
-        temporal_weights=(_Address * 3)(*addresses[2:5]),
-        temporal_bias=(_Address * 3)(*addresses[5:8]),
-        norm_weight=addresses[8],
-        norm_bias=addresses[9],
+    rows = channels // n_groups
+    layer = describe_layer(
+        rows, n_groups, 0, timesteps, positions, bias, weights, biases, taps, pool_offset
     )
+    norm = Norm.of(norm_weight, norm_bias, mean, variance, eps, by_batch)
+    results = [torch.empty_like(t) for t in (y, bias, *weights, *biases, norm_weight, norm_bias)]
+    gradients = Gradients.into(results)
     _call(
         "timeception_mix_backward",
         ctypes.byref(layer),
         ctypes.byref(norm),
-        _Address(y.data_ptr()),
-        _Address(grad_out.data_ptr()),
+        Address(y.data_ptr()),
+        Address(grad_out.data_ptr()),
         ctypes.byref(gradients),
         n_clips,
     )
     return results
 
 
-@mix_backward.register_fake
 def _mix_backward_shape(
     grad_out: Tensor,
     y: Tensor,
@@ -293,13 +262,6 @@ def _mix_backward_shape(
     return [torch.empty_like(tensor) for tensor in taken]
 
 
-def _norm(
-    weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, eps: float, by_batch: bool
-) -> _Norm:
-    tensors = (weight, bias, mean, variance)
-    return _Norm(*(tensor.data_ptr() for tensor in tensors), eps, by_batch)
-
-
 def _keep(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
     y, bias, weights, biases, norm_weight, norm_bias, _, _, *constants = inputs
     _, mean, variance = output
@@ -310,9 +272,12 @@ def _keep(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> Non
 
 def _backward(ctx: Any, grad_out: Tensor, *_: Any) -> tuple:
     y, bias, *convs, norm_weight, norm_bias, mean, variance = ctx.saved_tensors
-    taken = y, bias, convs[:3], convs[3:], norm_weight, norm_bias, mean, variance
-    d = mix_backward(grad_out, *taken, *ctx.constants)
+    arrays = bias, convs[:3], convs[3:], norm_weight, norm_bias, mean, variance
+    d = torch.ops.timeception.mix_backward(grad_out, y, *arrays, *ctx.constants)
     return d[0], d[1], d[2:5], d[5:8], d[8], d[9], *([None] * 7)
 
 
-mix.register_autograd(_backward, setup_context=_keep)
+torch.library.register_fake("timeception::evaluate", _evaluate_shape)
+torch.library.register_fake("timeception::mix", _mix_shape)
+torch.library.register_fake("timeception::mix_backward", _mix_backward_shape)
+torch.library.register_autograd("timeception::mix", _backward, setup_context=_keep)
