@@ -87,6 +87,16 @@ def test_all_evaluations_agree(case: tuple, seed: int) -> None:
         assert_close(network.fuse("native")(x).numpy(), expected, 1e-4)
 
 
+@pytest.mark.parametrize("implementation", ["torch", pytest.param("native", marks=needs_compiler)])
+@pytest.mark.parametrize("timesteps", [257, 400, 513])
+def test_long_videos_are_taken_in_parts(implementation: str, timesteps: int) -> None:
+    spec = TimeceptionSpec(24, 3, 2, is_dilated=timesteps % 2 == 0, pool_lookahead=timesteps > 400)
+    network = build(spec, oracle.random_arrays(spec.parameter_shapes())).eval()
+    x = torch.from_numpy(draw_input((2, 24, timesteps, 2, 1)))
+    with torch.inference_mode():
+        assert_close(network.fuse(implementation)(x).numpy(), network(x).numpy(), 1e-5)
+
+
 @needs_compiler
 @settings(deadline=None, max_examples=40)
 @given(networks(), st.booleans(), st.integers(0, 99))

@@ -7,7 +7,8 @@ pointwise kernels, while its sign and the shift are applied after the maximum.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,10 @@ from timeception.torch import functional, native
 from timeception.torch.layers import TimeceptionLayer
 from timeception.torch.native import operators
 from timeception.torch.readout import readout
+from timeception.torch.steps import NativeSteps, NetworkSteps, Steps, TorchSteps
+
+# A long video is taken in parts, whose intermediates stay in cache.
+LONG_TIMESTEPS, PART_TIMESTEPS = 256, 128
 
 
 class FusedLayer(nn.Module):
@@ -48,11 +53,14 @@ class FusedLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer."""
         if self.implementation == "native":
-            spec, (weights, biases) = self.spec, zip(*self._temporal(), strict=True)
-            taps = [offset for taps in spec.taps for offset in taps]
-            arrays = self.kernels, self.bias, weights, biases, self.pool_sign, self.pool_shift
-            return operators.evaluate(x, *arrays, taps, spec.pool_offset)
+            return operators.evaluate(x, *self._native_arrays())
         return self.mix(self.pointwise(x)).unflatten(3, x.shape[3:])
+
+    def steps(self) -> Steps:
+        """The layer for a video that comes part by part."""
+        if self.implementation == "native":
+            return NativeSteps(self.spec, self._native_arrays())
+        return TorchSteps(self.spec, self.pointwise, self.mix)
 
     def pointwise(self, x: Tensor) -> Tensor:
         """The pointwise convolutions, by PyTorch: N, C, T, H, W to N, G, B, C_b, T, H * W."""
@@ -73,6 +81,12 @@ class FusedLayer(nn.Module):
         last = functional.pool(last * self.pool_sign.view(by_channel))
         branches.append((last + self.pool_shift.view(by_channel)).relu())
         return functional.join_shuffled(branches)
+
+    def _native_arrays(self) -> tuple[Any, ...]:
+        weights, biases = map(list, zip(*self._temporal(), strict=True))
+        taps = [offset for taps in self.spec.taps for offset in taps]
+        arrays = self.kernels, self.bias, weights, biases, self.pool_sign, self.pool_shift
+        return *arrays, taps, self.spec.pool_offset
 
     def _temporal(self) -> list[tuple[Tensor, Tensor]]:
         names = ((f"temporal_weight_{i}", f"temporal_bias_{i}") for i in range(3))
@@ -98,9 +112,21 @@ class FusedTimeception(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply all layers."""
         self.spec.check_input(x.shape)
+        if x.shape[2] > LONG_TIMESTEPS and not torch.compiler.is_compiling():
+            return self._in_parts(x)
         for layer in self.layers:
             x = layer(x)
         return x
+
+    def steps(self) -> NetworkSteps:
+        """The layers for a video that comes part by part."""
+        layers = cast("Iterable[FusedLayer]", self.layers)
+        return NetworkSteps([layer.steps() for layer in layers])
+
+    def _in_parts(self, x: Tensor) -> Tensor:
+        steps, parts = self.steps(), x.split(PART_TIMESTEPS, dim=2)
+        last = len(parts) - 1
+        return torch.cat([steps.advance(p, i == last) for i, p in enumerate(parts)], dim=2)
 
 
 class FusedClassifier(nn.Module):

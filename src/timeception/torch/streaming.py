@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
 
 from timeception import checks
 from timeception.torch.classifier import TimeceptionClassifier
-from timeception.torch.fused import FusedLayer
 
 PIECE_TIMESTEPS = 64  # a longer push is taken in pieces, so that its intermediates stay small
 
@@ -42,7 +39,8 @@ class StreamingClassifier:
     of the whole video at once, to rounding.
 
     Args:
-        model: the classifier; a copy runs, in evaluation, on PyTorch's own operations.
+        model: the classifier; a fused copy of it runs.
+        implementation: ``"torch"``, ``"native"`` or ``"auto"``, as in ``model.fuse``.
 
     Example:
         >>> model = TimeceptionClassifier(64, n_classes=10, n_layers=2, n_groups=4)
@@ -55,16 +53,21 @@ class StreamingClassifier:
     Source: this project's own.
     """
 
-    def __init__(self, model: TimeceptionClassifier) -> None:
+    def __init__(self, model: TimeceptionClassifier, implementation: str = "auto") -> None:
         self.spec = model.spec
-        self._model = model.fuse("torch")
+        self._model = model.fuse(implementation)
         self.reset()
+
+    @property
+    def implementation(self) -> str:
+        """What runs the layers: ``"torch"`` or ``"native"``."""
+        return self._model.implementation
 
     def reset(self) -> None:
         """Begin a new video."""
         self.n_timesteps = 0
         self.n_outputs = 0
-        self._states = [_LayerState() for _ in self._model.timeception.layers]
+        self._steps = self._model.timeception.steps()
         self._maximum: Tensor | None = None  # of the features over time: N, C, 1, H, W
         self._like: Tensor | None = None  # no timesteps, of the shape and type that is pushed
         self._is_finished = False
@@ -88,7 +91,7 @@ class StreamingClassifier:
         self._check(x)
         first, pieces = self.n_outputs, []
         for piece in x.split(PIECE_TIMESTEPS, dim=2):
-            self._states, features = self._run(piece, ended=False)
+            features = self._steps.advance(piece, is_last=False)
             self._maximum = self._maximum_with(features)
             self.n_timesteps += piece.shape[2]
             self.n_outputs += features.shape[2]
@@ -123,20 +126,12 @@ class StreamingClassifier:
         self._is_finished = True
         return logits, self._evidence(self.n_outputs, features)
 
-    def _run(self, x: Tensor, ended: bool) -> tuple[list[_LayerState], Tensor]:
-        states = []
-        layers = cast("Iterable[FusedLayer]", self._model.timeception.layers)
-        for layer, state in zip(layers, self._states, strict=True):
-            state, x = _advance(layer, state, x, ended)
-            states.append(state)
-        return states, x
-
     def _end(self) -> tuple[Tensor, Tensor]:
         """The logits at an end here, and the output steps that it sets free."""
         self.spec.timeception.output_timesteps(self.n_timesteps)
         if self._is_finished or self._like is None:
             raise ValueError("the video was finished; call reset() to begin a new one")
-        _, features = self._run(self._like, ended=True)
+        features = self._steps.fork().advance(self._like, is_last=True)
         maximum = self._maximum_with(features)
         assert maximum is not None  # there is at least one output step
         return self._model.classify(self._model.readout(maximum)), features
@@ -162,42 +157,3 @@ class StreamingClassifier:
             checks.require(
                 given == expected, "input", f"have N, C, H, W as before, {expected}", given
             )
-
-
-@dataclass(frozen=True)
-class _LayerState:
-    """What a layer remembers.
-
-    Args:
-        kept: the pointwise convolutions of the last timesteps, N, G, B, C_b, t, S.
-        first: index of the first of them; even.
-        n_pairs: output steps given so far.
-    """
-
-    kept: Tensor | None = None
-    first: int = 0
-    n_pairs: int = 0
-
-
-def _advance(
-    layer: FusedLayer, state: _LayerState, x: Tensor, ended: bool
-) -> tuple[_LayerState, Tensor]:
-    """Give a layer its next timesteps, and take the output steps that they make known.
-
-    A window of timesteps goes through the temporal branches as if it were the whole video; the
-    output steps near an inner end, which saw its padding, are left out.
-    """
-    margin, height, width = layer.spec.margin, x.shape[3], x.shape[4]
-    y = layer.pointwise(x)
-    window = y if state.kept is None else torch.cat([state.kept, y], dim=4)
-    known = state.first + window.shape[4]
-    ready = max(state.n_pairs, (known if ended else known - margin) // 2)
-    if ready > state.n_pairs:
-        out = layer.mix(window)
-        offset = state.first // 2
-        out = out.narrow(2, state.n_pairs - offset, ready - state.n_pairs)
-    else:
-        out = x.new_empty(x.shape[0], layer.spec.out_channels, 0, height * width)
-    first = max(state.first, (2 * ready - margin) // 2 * 2)
-    kept = window.narrow(4, first - state.first, known - first).clone()
-    return _LayerState(kept, first, ready), out.unflatten(3, (height, width))

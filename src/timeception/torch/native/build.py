@@ -22,6 +22,8 @@ SOURCES = ("evaluate.cpp", "train.cpp")
 HEADERS = ("common.hpp",)
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-shared")
 _ENTRIES = (
+    "timeception_ring",
+    "timeception_vector",
     "timeception_evaluate",
     "timeception_evaluate_bfloat16",
     "timeception_mix",

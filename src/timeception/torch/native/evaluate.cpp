@@ -3,7 +3,8 @@
  * For a clip and a group, blocks of timesteps are taken in turn: their pointwise convolutions (a
  * matrix product on packed panels) go to a ring of recent timesteps that stays in cache; from it
  * come the temporal branches, ReLU, the pooling of pairs and the shuffle, written once.
- * Batch normalisation has been folded into the arrays by the caller.
+ * Batch normalisation has been folded into the arrays by the caller. A caller that keeps the ring
+ * may hand over a video part by part.
  */
 
 #include "common.hpp"
@@ -68,18 +69,35 @@ inline void tile(const float *rows, const float *columns, int depth, const float
   }
 }
 
+// Ask for the input of the next chunk: its rows lie far apart, which no hardware foresees.
 template <typename Number>
-void product(const float *packed_rows, const float *bias, int n_rows, int depth,
-             const Number *x, size_t x_stride, int n_columns, float *packed_columns,
-                    float *out, size_t out_stride) {
+inline void prefetch_rows(const Number *x, size_t stride, int n_rows, int n_columns) {
+  for (int k = 0; k < n_rows; k++)
+    for (int j = 0; j < n_columns; j += 64 / int(sizeof(Number)))
+      __builtin_prefetch(x + size_t(k) * stride + j, 0, 2);
+}
+
+// The pointwise convolutions of n_columns; the input goes on to n_columns_left.
+template <typename Number>
+void product(const float *packed_rows, const float *bias, int n_rows, int depth, const Number *x,
+             size_t x_stride, int n_columns, int n_columns_left, float *packed_columns, float *out,
+             size_t out_stride) {
   for (int first = 0; first < n_columns; first += CHUNK) {
     const int width = min(CHUNK, n_columns - first);
+    const int next_width = min(CHUNK, n_columns_left - first - width);
+    const int n_tiles = (width + NR - 1) / NR * ((n_rows + MR - 1) / MR);
+    const int rows_a_tile = (depth + n_tiles - 1) / n_tiles;
     pack_columns(x + first, x_stride, depth, width, packed_columns);
+    int asked = 0;  // rows of the next chunk
     for (int j = 0; j < width; j += NR)
-      for (int i = 0; i < n_rows; i += MR)
+      for (int i = 0; i < n_rows; i += MR) {
+        const int rows_now = min(rows_a_tile, depth - asked);
+        prefetch_rows(x + asked * x_stride + first + width, x_stride, rows_now, next_width);
+        asked += rows_now;
         tile(packed_rows + size_t(i) * depth, packed_columns + size_t(j) * depth, depth, bias + i,
              min(MR, n_rows - i), min(NR, width - j), out + i * out_stride + first + j,
              out_stride);
+      }
   }
 }
 
@@ -158,79 +176,110 @@ void finish_pair(const Layer &layer, int branch, int channel, const float *row, 
   });
 }
 
+// What one call takes of a video, and gives.
+struct Part {
+  int first, n_steps, is_last;           // timesteps: how many came before, how many come now
+  int n_before, n_pairs;                 // output steps: given before, given now
+  size_t clip_stride, channel_stride;    // of x
+  float *rings;                          // N, G, 5 * C_b, RING, S, kept by the caller; or null
+};
+
+// The rows that one task works on: some of a group's output channels, for one clip.
+struct Rows {
+  int group, first, n;
+  float *ring;  // n, RING, S
+};
+
 // A step beyond an end, as the temporal convolutions read it.
-void fill_with_zeros(const Layer &layer, float *ring, int t) {
+void fill_with_zeros(const Layer &layer, const Rows &rows, int t) {
   const int width = layer.branch_channels, positions = layer.positions;
-  for (int row = width; row < 4 * width; row++)
-    memset(slot(ring, row, t, positions), 0, positions * sizeof(float));
+  for (int i = 0; i < rows.n; i++)
+    if (rows.first + i >= width && rows.first + i < 4 * width)
+      memset(slot(rows.ring, i, t, positions), 0, positions * sizeof(float));
 }
 
 // A step beyond an end, as branch 5 reads it: a copy of another step.
-void repeat_for_maximum(const Layer &layer, float *ring, int t, int repeated) {
+void repeat_for_maximum(const Layer &layer, const Rows &rows, int t, int repeated) {
   const int width = layer.branch_channels, positions = layer.positions;
-  for (int row = 4 * width; row < 5 * width; row++)
-    memcpy(slot(ring, row, t, positions), slot(ring, row, repeated, positions),
-           positions * sizeof(float));
+  for (int i = 0; i < rows.n; i++)
+    if (rows.first + i >= 4 * width)
+      memcpy(slot(rows.ring, i, t, positions), slot(rows.ring, i, repeated, positions),
+             positions * sizeof(float));
 }
 
 // Write the pairs from `done` up to `ready`; returns how many are written then.
 template <typename Number>
-int finish(const Layer &layer, int group, const float *ring, int done, int ready, Number *out) {
+int finish(const Layer &layer, const Part &part, const Rows &rows, int done, int ready,
+           Number *out) {
   const int width = layer.branch_channels, positions = layer.positions;
-  const int halved = layer.timesteps / 2;
-  for (int row = 0; row < 5 * width; row++) {
-    Number *target = out + size_t(row * layer.n_groups + group) * halved * positions;
+  for (int i = 0; i < rows.n; i++) {
+    const int row = rows.first + i, channel = rows.group * width + row % width;
+    Number *target = out + size_t(row * layer.n_groups + rows.group) * part.n_pairs * positions;
     for (int pair = done; pair < ready; pair++)
-      finish_pair(layer, row / width, group * width + row % width,
-                  ring + size_t(row) * RING * positions, 2 * pair,
-                  target + size_t(pair) * positions);
+      finish_pair(layer, row / width, channel, rows.ring + size_t(i) * RING * positions, 2 * pair,
+                  target + size_t(pair - part.n_before) * positions);
   }
   return max(done, ready);
 }
 
+// x and out: of the task's clip; x: of its group.
 template <typename Number>
-void one_group(const Layer &layer, const Number *x, Number *out, int group, float *scratch) {
-  const int rows = 5 * layer.branch_channels, depth = layer.group_channels;
-  const int positions = layer.positions, timesteps = layer.timesteps, margin = layer.margin;
-  const size_t x_stride = size_t(timesteps) * positions;
-  float *packed_rows = scratch, *packed_columns = packed_rows + round_up(rows, MR) * depth;
-  float *ring = packed_columns + size_t(CHUNK) * depth;
+void run(const Layer &layer, const Part &part, const Rows &rows, const Number *x, Number *out,
+         float *scratch) {
+  const int depth = layer.group_channels, positions = layer.positions, margin = layer.margin;
+  const size_t first_row = size_t(rows.group) * 5 * layer.branch_channels + rows.first;
+  float *packed_rows = scratch, *packed_columns = scratch + round_up(rows.n, MR) * depth;
+  pack_rows(layer.kernels + first_row * depth, rows.n, depth, packed_rows);
 
-  pack_rows(layer.kernels + size_t(group) * rows * depth, rows, depth, packed_rows);
-  for (int t = -margin; t < 0; t++) fill_with_zeros(layer, ring, t);
-  int done = 0;
-  for (int t0 = 0; t0 < timesteps; t0 += BLOCK) {
-    const int known = min(t0 + BLOCK, timesteps);
-    product(packed_rows, layer.bias + size_t(group) * rows, rows, depth,
-            x + size_t(t0) * positions, x_stride, (known - t0) * positions, packed_columns,
-            ring + size_t(t0 % RING) * positions, size_t(RING) * positions);
-    if (t0 == 0 && layer.pool_offset < 0) repeat_for_maximum(layer, ring, -1, 1);
-    done = finish(layer, group, ring, done, (known - margin) / 2, out);
+  const int end = part.first + part.n_steps;
+  int done = part.n_before;
+  if (part.first == 0)
+    for (int t = -margin; t < 0; t++) fill_with_zeros(layer, rows, t);
+  for (int t = part.first, known; t < end; t = known) {
+    known = min((t / BLOCK + 1) * BLOCK, end);  // a block never wraps around the ring
+    product(packed_rows, layer.bias + first_row, rows.n, depth,
+            x + size_t(t - part.first) * positions, part.channel_stride, (known - t) * positions,
+            (end - t) * positions, packed_columns, slot(rows.ring, 0, t % RING, positions),
+            size_t(RING) * positions);
+    if (t <= 1 && known > 1 && layer.pool_offset < 0) repeat_for_maximum(layer, rows, -1, 1);
+    done = finish(layer, part, rows, done, (known - margin) / 2, out);
   }
-  for (int t = timesteps; t < timesteps + margin; t++) fill_with_zeros(layer, ring, t);
-  if (layer.pool_offset > 0) repeat_for_maximum(layer, ring, timesteps, timesteps - 1);
-  finish(layer, group, ring, done, timesteps / 2, out);
+  if (part.is_last) {
+    for (int t = end; t < end + margin; t++) fill_with_zeros(layer, rows, t);
+    if (layer.pool_offset > 0) repeat_for_maximum(layer, rows, end, end - 1);
+    finish(layer, part, rows, done, end / 2, out);
+  }
 }
 
 template <typename Number>
-bool all_groups(const Layer &layer, const Number *x, Number *out, int n_clips, int n_threads) {
-  const size_t in_group = size_t(layer.group_channels) * layer.timesteps * layer.positions;
-  const size_t out_clip = size_t(5) * layer.branch_channels * layer.n_groups *
-                          (layer.timesteps / 2) * layer.positions;
-  const size_t rows = round_up(5 * layer.branch_channels, MR);
-  const size_t floats = rows * layer.group_channels + size_t(CHUNK) * layer.group_channels +
-                        rows * RING * layer.positions + VW;
+bool run_all(const Layer &layer, const Part &part, const Number *x, Number *out, int n_clips,
+             int n_threads) {
+  const int rows = 5 * layer.branch_channels, depth = layer.group_channels;
+  const int groups = n_clips * layer.n_groups;
+  const int wanted = (n_threads + groups - 1) / groups;  // tasks a group, for every thread's sake
+  const int rows_a_task = int(round_up((rows + wanted - 1) / wanted, MR));
+  const int tasks_a_group = (rows + rows_a_task - 1) / rows_a_task;
+  const size_t row_ring = size_t(RING) * layer.positions;
+  const size_t out_clip = size_t(rows) * layer.n_groups * part.n_pairs * layer.positions;
+  const size_t packed = size_t(rows_a_task + CHUNK) * depth;
+  const size_t floats = packed + (part.rings ? 0 : rows_a_task * row_ring + VW);
   bool failed = false;
 #pragma omp parallel num_threads(n_threads) reduction(|| : failed)
   {
     void *memory = aligned_alloc(64, round_up(floats * sizeof(float), 64));
+    float *scratch = static_cast<float *>(memory);
     failed = memory == nullptr;
 #pragma omp for schedule(dynamic)
-    for (int task = 0; task < n_clips * layer.n_groups; task++)
+    for (int task = 0; task < groups * tasks_a_group; task++)
       if (memory) {
-        const int clip = task / layer.n_groups, group = task % layer.n_groups;
-        one_group(layer, x + task * in_group, out + clip * out_clip, group,
-                  static_cast<float *>(memory));
+        const int of_all = task / tasks_a_group, first = task % tasks_a_group * rows_a_task;
+        const int clip = of_all / layer.n_groups, group = of_all % layer.n_groups;
+        float *ring = part.rings ? part.rings + (size_t(of_all) * rows + first) * row_ring
+                                 : scratch + packed;
+        const Rows own{group, first, min(rows_a_task, rows - first), ring};
+        const size_t in_clip = size_t(group) * depth * part.channel_stride;
+        run(layer, part, own, x + clip * part.clip_stride + in_clip, out + clip * out_clip,
+            scratch);
       }
     free(memory);
   }
@@ -239,13 +288,18 @@ bool all_groups(const Layer &layer, const Number *x, Number *out, int n_clips, i
 
 }  // namespace
 
-// x: N, C, T, S; out: N, C_out, T / 2, S, shuffled. Return 0 if memory ran out.
-EXPORT int timeception_evaluate(const Layer *layer, const float *x, float *out, int n_clips,
-                                int n_threads) {
-  return all_groups(*layer, x, out, n_clips, n_threads);
+// How many timesteps a ring holds; after the last row of rings, a vector's length is read too.
+EXPORT int timeception_ring() { return RING; }
+EXPORT int timeception_vector() { return VW; }
+
+// x: N, C, n_steps, S, by its strides; out: N, C_out, n_pairs, S, shuffled. Return 0 if memory
+// ran out.
+EXPORT int timeception_evaluate(const Layer *layer, const Part *part, const float *x, float *out,
+                                int n_clips, int n_threads) {
+  return run_all(*layer, *part, x, out, n_clips, n_threads);
 }
 
-EXPORT int timeception_evaluate_bfloat16(const Layer *layer, const bfloat16 *x, bfloat16 *out,
-                                         int n_clips, int n_threads) {
-  return all_groups(*layer, x, out, n_clips, n_threads);
+EXPORT int timeception_evaluate_bfloat16(const Layer *layer, const Part *part, const bfloat16 *x,
+                                         bfloat16 *out, int n_clips, int n_threads) {
+  return run_all(*layer, *part, x, out, n_clips, n_threads);
 }

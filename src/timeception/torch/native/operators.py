@@ -16,7 +16,13 @@ from torch import Tensor
 
 from timeception import checks
 from timeception.torch.native import build
-from timeception.torch.native.structures import Address, Gradients, Norm, describe_layer
+from timeception.torch.native.structures import (
+    Address,
+    Gradients,
+    Norm,
+    Part,
+    describe_layer,
+)
 
 _ARRAYS = "Tensor bias, Tensor[] weights, Tensor[] biases, Tensor norm_weight, Tensor norm_bias"
 _CONSTANTS = "float eps, bool by_batch, int n_groups, int[] taps, int pool_offset"
@@ -125,16 +131,26 @@ def _call(entry: str, *arguments: Any) -> None:
 def _ready(*tensors: Tensor) -> list[Tensor]:
     """The tensors as the kernels read them: contiguous float32 on the CPU."""
     for tensor in tensors:
-        if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
-            raise ValueError(
-                f"the native kernels take float32 on the CPU, got {tensor.dtype} on "
-                f"{tensor.device.type}; use_implementation('torch') takes any"
-            )
+        _check_kind(tensor)
     return [tensor.contiguous() for tensor in tensors]
 
 
+def _check_kind(tensor: Tensor) -> None:
+    if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
+        raise ValueError(
+            f"the native kernels take float32 on the CPU, got {tensor.dtype} on "
+            f"{tensor.device.type}; use_implementation('torch') takes any"
+        )
+
+
 @torch.library.impl("timeception::evaluate", "cpu")
-def _evaluate(
+def _evaluate(x: Tensor, *arrays: Any) -> Tensor:
+    timesteps = x.shape[2]
+    checks.require(timesteps >= 2, "x", "have at least 2 timesteps", timesteps)
+    return evaluate_part(x, *arrays, None, 0, True, 0, timesteps // 2)
+
+
+def evaluate_part(
     x: Tensor,
     kernels: Tensor,
     bias: Tensor,
@@ -144,25 +160,73 @@ def _evaluate(
     pool_shift: Tensor,
     taps: Sequence[int],
     pool_offset: int,
+    rings: Tensor | None,
+    n_before: int,
+    is_last: bool,
+    n_outputs_before: int,
+    n_outputs: int,
 ) -> Tensor:
+    """``evaluate`` on part of a video, whose recent timesteps are kept in ``rings``.
+
+    Args:
+        x: the next timesteps, as in ``evaluate``; the arrays after it likewise.
+        kernels: see ``evaluate``.
+        bias: see ``evaluate``.
+        weights: see ``evaluate``.
+        biases: see ``evaluate``.
+        pool_sign: see ``evaluate``.
+        pool_shift: see ``evaluate``.
+        taps: see ``evaluate``.
+        pool_offset: see ``evaluate``.
+        rings: of ``new_rings``, changed in place; ``None`` if x is the whole video.
+        n_before: timesteps in the parts before.
+        is_last: whether the video ends here.
+        n_outputs_before: output steps given before.
+        n_outputs: output steps that become known now.
+
+    Shape:
+        result: N, 5 * G * C_b, ``n_outputs``, H, W.
+    """
     is_half = x.dtype == torch.bfloat16
-    x = x.contiguous() if is_half else _ready(x)[0]
+    if not is_half:
+        _check_kind(x)
     kernels, bias, pool_sign, pool_shift = _ready(kernels, bias, pool_sign, pool_shift)
     weights, biases = _ready(*weights), _ready(*biases)
     n_clips, channels, timesteps, height, width = x.shape
     n_groups, rows, depth = kernels.shape
     checks.require(channels == n_groups * depth, "x", f"have {n_groups * depth} channels", channels)
-    checks.require(timesteps >= 2, "x", "have at least 2 timesteps", timesteps)
     positions = height * width
+    x = x if _has_whole_rows(x) else x.contiguous()
     layer = describe_layer(
         rows, n_groups, depth, timesteps, positions, bias, weights, biases, taps, pool_offset
     )
     layer.kernels, layer.pool_sign = kernels.data_ptr(), pool_sign.data_ptr()
     layer.pool_shift = pool_shift.data_ptr()
-    out = x.new_empty(n_clips, n_groups * rows, timesteps // 2, height, width)
+    counts = n_before, timesteps, is_last, n_outputs_before, n_outputs
+    part = Part(*counts, x.stride(0), x.stride(1), None if rings is None else rings.data_ptr())
+    out = x.new_empty(n_clips, n_groups * rows, n_outputs, height, width)
     entry = "timeception_evaluate_bfloat16" if is_half else "timeception_evaluate"
-    _call(entry, ctypes.byref(layer), Address(x.data_ptr()), Address(out.data_ptr()), n_clips)
+    addresses = Address(x.data_ptr()), Address(out.data_ptr())
+    _call(entry, ctypes.byref(layer), ctypes.byref(part), *addresses, n_clips)
     return out
+
+
+def new_rings(x: Tensor, out_channels: int) -> Tensor:
+    """Room for the recent timesteps of a layer, for inputs like x."""
+    library = build.load()
+    n_clips, _, _, height, width = x.shape
+    n_floats = n_clips * out_channels * library.timeception_ring() * height * width
+    return torch.zeros(n_floats + library.timeception_vector())
+
+
+def _has_whole_rows(x: Tensor) -> bool:
+    """Whether T, H, W of each channel lie one after another, as in a slice of timesteps."""
+    _, _, timesteps, height, width = x.shape
+    sizes, strides = (timesteps, height, width), (height * width, width, 1)
+    return all(
+        size == 1 or given == wanted
+        for size, given, wanted in zip(sizes, x.stride()[2:], strides, strict=True)
+    )
 
 
 def _evaluate_shape(x: Tensor, kernels: Tensor, *_rest: Any) -> Tensor:

@@ -45,6 +45,21 @@ class Layer(ctypes.Structure):
     )
 
 
+class Part(ctypes.Structure):
+    """What one call takes of a video, and gives."""
+
+    _fields_ = (
+        ("first", ctypes.c_int),
+        ("n_steps", ctypes.c_int),
+        ("is_last", ctypes.c_int),
+        ("n_before", ctypes.c_int),
+        ("n_pairs", ctypes.c_int),
+        ("clip_stride", ctypes.c_size_t),
+        ("channel_stride", ctypes.c_size_t),
+        ("rings", Address),
+    )
+
+
 class Norm(ctypes.Structure):
     """A batch normalisation; its statistics are written or read."""
 
