@@ -53,13 +53,13 @@ class FusedLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer."""
         if self.implementation == "native":
-            return operators.evaluate(x, *self._native_arrays())
+            return operators.evaluate(x, self._arrays())
         return self.mix(self.pointwise(x)).unflatten(3, x.shape[3:])
 
     def steps(self) -> Steps:
         """The layer for a video that comes part by part."""
         if self.implementation == "native":
-            return NativeSteps(self.spec, self._native_arrays())
+            return NativeSteps(self.spec, self._arrays())
         return TorchSteps(self.spec, self.pointwise, self.mix)
 
     def pointwise(self, x: Tensor) -> Tensor:
@@ -82,11 +82,11 @@ class FusedLayer(nn.Module):
         branches.append((last + self.pool_shift.view(by_channel)).relu())
         return functional.join_shuffled(branches)
 
-    def _native_arrays(self) -> tuple[Any, ...]:
+    def _arrays(self) -> operators.Folded:
         weights, biases = map(list, zip(*self._temporal(), strict=True))
-        taps = [offset for taps in self.spec.taps for offset in taps]
         arrays = self.kernels, self.bias, weights, biases, self.pool_sign, self.pool_shift
-        return *arrays, taps, self.spec.pool_offset
+        taps = [offset for taps in self.spec.taps for offset in taps]
+        return operators.Folded(*arrays, taps, self.spec.pool_offset)
 
     def _temporal(self) -> list[tuple[Tensor, Tensor]]:
         names = ((f"temporal_weight_{i}", f"temporal_bias_{i}") for i in range(3))

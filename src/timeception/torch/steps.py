@@ -77,11 +77,11 @@ class NativeSteps:
 
     Args:
         spec: the layer.
-        arrays: of ``operators.evaluate``, after x.
+        folded: its arrays.
     """
 
-    def __init__(self, spec: LayerSpec, arrays: Sequence[object]) -> None:
-        self._spec, self._arrays = spec, arrays
+    def __init__(self, spec: LayerSpec, folded: operators.Folded) -> None:
+        self._spec, self._folded = spec, folded
         self._rings: Tensor | None = None
         self._n_steps = 0
 
@@ -89,15 +89,12 @@ class NativeSteps:
         """Take the next timesteps; give the output steps that become known."""
         if self._rings is None:
             self._rings = operators.new_rings(x, self._spec.out_channels)
-        counts = [
-            known_outputs(steps, self._spec.margin, last)
-            for steps, last in ((self._n_steps, False), (self._n_steps + x.shape[2], is_last))
-        ]
-        out = operators.evaluate_part(
-            x, *self._arrays, self._rings, self._n_steps, is_last, counts[0], counts[1] - counts[0]
-        )
-        self._n_steps += x.shape[2]
-        return out
+        margin, n_steps = self._spec.margin, self._n_steps + x.shape[2]
+        before = known_outputs(self._n_steps, margin, is_last=False)
+        n_outputs = known_outputs(n_steps, margin, is_last) - before
+        part = operators.VideoPart(self._n_steps, is_last, before, n_outputs)
+        self._n_steps = n_steps
+        return operators.evaluate_part(x, self._folded, part, self._rings)
 
     def fork(self) -> Self:
         """A copy that goes its own way."""

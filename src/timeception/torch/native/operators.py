@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,39 +44,60 @@ torch.library.define(
 )
 
 
-def evaluate(
-    x: Tensor,
-    kernels: Tensor,
-    bias: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    pool_sign: Tensor,
-    pool_shift: Tensor,
-    taps: Sequence[int],
-    pool_offset: int,
-) -> Tensor:
-    """A layer whose batch norm has been folded into its arrays (``torch/fused.py``).
+class Folded(NamedTuple):
+    """The arrays of a layer whose batch norm has been folded in (``torch/fused.py``).
+
+    Args:
+        kernels: of the pointwise convolutions, G, 5 * C_b, C / G.
+        bias: theirs, G, 5 * C_b.
+        weights: kernels of the three temporal convolutions, G * C_b, k.
+        biases: theirs, G * C_b.
+        pool_sign: sign of branch 5's scale, G * C_b.
+        pool_shift: branch 5's shift, G * C_b.
+        taps: temporal offsets of all three convolutions, one after another.
+        pool_offset: of branch 5's second step.
+    """
+
+    kernels: Tensor
+    bias: Tensor
+    weights: Sequence[Tensor]
+    biases: Sequence[Tensor]
+    pool_sign: Tensor
+    pool_shift: Tensor
+    taps: Sequence[int]
+    pool_offset: int
+
+
+class VideoPart(NamedTuple):
+    """Where in its video an input lies.
+
+    Args:
+        n_before: timesteps in the parts before.
+        is_last: whether the video ends with it.
+        n_outputs_before: output steps given before.
+        n_outputs: output steps that become known now.
+    """
+
+    n_before: int
+    is_last: bool
+    n_outputs_before: int
+    n_outputs: int
+
+
+def evaluate(x: Tensor, folded: Folded) -> Tensor:
+    """A layer in evaluation.
 
     Args:
         x: the input, float32 or bfloat16; sums are taken in float32.
-        kernels: pointwise kernels.
-        bias: pointwise biases.
-        weights: kernels of the three temporal convolutions.
-        biases: their biases.
-        pool_sign: sign of branch 5's scale.
-        pool_shift: branch 5's shift.
-        taps: temporal offsets of all three convolutions, one after another.
-        pool_offset: of branch 5's second step.
+        folded: the layer's arrays.
 
     Shape:
-        x: N, C, T, H, W; kernels: G, 5 * C_b, C / G; bias: G, 5 * C_b; weights: G * C_b, k;
-        biases, pool_sign, pool_shift: G * C_b; result: N, 5 * G * C_b, T // 2, H, W.
+        x: N, C, T, H, W; result: N, C_out, T // 2, H, W.
 
     Raises:
         ValueError: if a tensor is of another type or not on the CPU, or x does not fit.
     """
-    arrays = kernels, bias, weights, biases, pool_sign, pool_shift
-    return torch.ops.timeception.evaluate(x, *arrays, taps, pool_offset)
+    return torch.ops.timeception.evaluate(x, *folded)
 
 
 def mix(
@@ -144,70 +165,59 @@ def _check_kind(tensor: Tensor) -> None:
 
 
 @torch.library.impl("timeception::evaluate", "cpu")
-def _evaluate(x: Tensor, *arrays: Any) -> Tensor:
+def _evaluate(x: Tensor, *folded: Any) -> Tensor:
     timesteps = x.shape[2]
     checks.require(timesteps >= 2, "x", "have at least 2 timesteps", timesteps)
-    return evaluate_part(x, *arrays, None, 0, True, 0, timesteps // 2)
+    return evaluate_part(x, Folded(*folded), VideoPart(0, True, 0, timesteps // 2))
 
 
 def evaluate_part(
-    x: Tensor,
-    kernels: Tensor,
-    bias: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    pool_sign: Tensor,
-    pool_shift: Tensor,
-    taps: Sequence[int],
-    pool_offset: int,
-    rings: Tensor | None,
-    n_before: int,
-    is_last: bool,
-    n_outputs_before: int,
-    n_outputs: int,
+    x: Tensor, folded: Folded, part: VideoPart, rings: Tensor | None = None
 ) -> Tensor:
-    """``evaluate`` on part of a video, whose recent timesteps are kept in ``rings``.
+    """``evaluate`` on part of a video.
 
     Args:
-        x: the next timesteps, as in ``evaluate``; the arrays after it likewise.
-        kernels: see ``evaluate``.
-        bias: see ``evaluate``.
-        weights: see ``evaluate``.
-        biases: see ``evaluate``.
-        pool_sign: see ``evaluate``.
-        pool_shift: see ``evaluate``.
-        taps: see ``evaluate``.
-        pool_offset: see ``evaluate``.
-        rings: of ``new_rings``, changed in place; ``None`` if x is the whole video.
-        n_before: timesteps in the parts before.
-        is_last: whether the video ends here.
-        n_outputs_before: output steps given before.
-        n_outputs: output steps that become known now.
+        x: the next timesteps, as in ``evaluate``.
+        folded: the layer's arrays.
+        part: where in the video x lies.
+        rings: of ``new_rings``, where recent timesteps are kept; changed in place. ``None`` if x
+            is the whole video.
 
     Shape:
-        result: N, 5 * G * C_b, ``n_outputs``, H, W.
+        x: N, C, T, H, W; result: N, C_out, ``part.n_outputs``, H, W.
     """
     is_half = x.dtype == torch.bfloat16
     if not is_half:
         _check_kind(x)
-    kernels, bias, pool_sign, pool_shift = _ready(kernels, bias, pool_sign, pool_shift)
-    weights, biases = _ready(*weights), _ready(*biases)
+    kernels, bias, pool_sign, pool_shift = _ready(
+        folded.kernels, folded.bias, folded.pool_sign, folded.pool_shift
+    )
+    weights, biases = _ready(*folded.weights), _ready(*folded.biases)
     n_clips, channels, timesteps, height, width = x.shape
     n_groups, rows, depth = kernels.shape
     checks.require(channels == n_groups * depth, "x", f"have {n_groups * depth} channels", channels)
     positions = height * width
     x = x if _has_whole_rows(x) else x.contiguous()
+    constants = folded.taps, folded.pool_offset
     layer = describe_layer(
-        rows, n_groups, depth, timesteps, positions, bias, weights, biases, taps, pool_offset
+        rows, n_groups, depth, timesteps, positions, bias, weights, biases, *constants
     )
     layer.kernels, layer.pool_sign = kernels.data_ptr(), pool_sign.data_ptr()
     layer.pool_shift = pool_shift.data_ptr()
-    counts = n_before, timesteps, is_last, n_outputs_before, n_outputs
-    part = Part(*counts, x.stride(0), x.stride(1), None if rings is None else rings.data_ptr())
-    out = x.new_empty(n_clips, n_groups * rows, n_outputs, height, width)
+    described = Part(
+        part.n_before,
+        timesteps,
+        part.is_last,
+        part.n_outputs_before,
+        part.n_outputs,
+        x.stride(0),
+        x.stride(1),
+        None if rings is None else rings.data_ptr(),
+    )
+    out = x.new_empty(n_clips, n_groups * rows, part.n_outputs, height, width)
     entry = "timeception_evaluate_bfloat16" if is_half else "timeception_evaluate"
     addresses = Address(x.data_ptr()), Address(out.data_ptr())
-    _call(entry, ctypes.byref(layer), ctypes.byref(part), *addresses, n_clips)
+    _call(entry, ctypes.byref(layer), ctypes.byref(described), *addresses, n_clips)
     return out
 
 
