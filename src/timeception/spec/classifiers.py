@@ -1,0 +1,137 @@
+"""The classifiers on the layers' features: Timeception's, and the order-blind baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any
+
+from timeception import checks
+from timeception.spec.layers import (
+    KERAS_BN_EPS,
+    TimeceptionSpec,
+    count_parameters,
+    known_fields,
+)
+
+
+@dataclass(frozen=True)
+class ClassifierSpec:
+    """Timeception and its classifier: maximum, dropout, linear, norm, LeakyReLU, dropout, linear.
+
+    Args:
+        timeception: the stack of layers.
+        n_classes: number of scores.
+        hidden: width of the hidden linear layer.
+        dropout: rates before the first and before the last linear layer.
+        map_size: ``None`` takes the maximum over time and space (2019). A pair (H, W) takes it
+            over time alone and keeps the positions of an H x W map apart.
+
+    Source: the 2019 classifier, whose own batch normalisation has the epsilon of its library,
+    so it shares ``timeception.bn_eps``.
+    """
+
+    timeception: TimeceptionSpec
+    n_classes: int
+    hidden: int = 512
+    dropout: tuple[float, float] = (0.5, 0.25)
+    map_size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        _check_head(self)
+        if self.map_size is not None:
+            checks.require(len(self.map_size) == 2, "map_size", "be (height, width)", self.map_size)
+            sizes = tuple(checks.positive_int("map_size", side) for side in self.map_size)
+            object.__setattr__(self, "map_size", sizes)
+
+    @property
+    def readout_channels(self) -> int:
+        """Numbers that the first linear layer takes."""
+        return self.timeception.out_channels * prod(self.map_size or (1, 1))
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Canonical names and shapes of all arrays, those of the layers under ``timeception.``."""
+        shapes = {f"timeception.{k}": v for k, v in self.timeception.parameter_shapes().items()}
+        return shapes | _head_shapes(self.readout_channels, self.hidden, self.n_classes)
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers in the network, moving statistics included."""
+        return count_parameters(self.parameter_shapes())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, as JSON holds them."""
+        fields = asdict(self)
+        fields["dropout"] = list(self.dropout)
+        fields["map_size"] = list(self.map_size) if self.map_size else None
+        return fields
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> ClassifierSpec:
+        """Build a spec from ``to_dict``'s fields; unknown ones are errors."""
+        known = dict(known_fields(cls, fields))
+        known["timeception"] = TimeceptionSpec.from_dict(known["timeception"])
+        known["dropout"] = tuple(known.get("dropout", (0.5, 0.25)))
+        if known.get("map_size"):
+            known["map_size"] = tuple(known["map_size"])
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class PoolingSpec:
+    """The order-blind baseline: mean and maximum over time and space, then the same classifier.
+
+    Args:
+        in_channels: channels of the features.
+        n_classes: number of scores.
+        hidden: width of the hidden linear layer.
+        dropout: rates before the first and before the last linear layer.
+        bn_eps: epsilon of the batch normalisation.
+        bn_momentum: weight of the new batch in the moving statistics.
+    """
+
+    in_channels: int
+    n_classes: int
+    hidden: int = 512
+    dropout: tuple[float, float] = (0.5, 0.25)
+    bn_eps: float = KERAS_BN_EPS
+    bn_momentum: float = 0.01
+
+    def __post_init__(self) -> None:
+        checks.positive_int("in_channels", self.in_channels)
+        _check_head(self)
+
+    @property
+    def readout_channels(self) -> int:
+        """Numbers that the first linear layer takes: means, then maxima."""
+        return 2 * self.in_channels
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Canonical names and shapes of all arrays."""
+        return _head_shapes(self.readout_channels, self.hidden, self.n_classes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, as JSON holds them."""
+        return asdict(self) | {"dropout": list(self.dropout)}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> PoolingSpec:
+        """Build a spec from ``to_dict``'s fields; unknown ones are errors."""
+        return cls(**known_fields(cls, fields))
+
+
+def _check_head(spec: ClassifierSpec | PoolingSpec) -> None:
+    """Check the fields of the linear layers; the rates become a tuple."""
+    checks.positive_int("n_classes", spec.n_classes)
+    checks.positive_int("hidden", spec.hidden)
+    checks.require(len(spec.dropout) == 2, "dropout", "be two rates", spec.dropout)
+    rates = tuple(checks.fraction("dropout", rate) for rate in spec.dropout)
+    object.__setattr__(spec, "dropout", rates)
+
+
+def _head_shapes(readout: int, hidden: int, n_classes: int) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {"hidden.weight": (hidden, readout)}
+    norm = [f"norm.{leaf}" for leaf in ("weight", "bias", "running_mean", "running_var")]
+    shapes |= dict.fromkeys(("hidden.bias", *norm), (hidden,))
+    return shapes | {"output.weight": (n_classes, hidden), "output.bias": (n_classes,)}
