@@ -13,6 +13,7 @@ from timeception.datasets import from_csv, from_folder, read_timed
 from timeception.datasets.synthetic import (
     ACTIVITIES,
     ONE_ACTIONS,
+    Activity,
     make_plan,
     make_synthetic_activities,
 )
@@ -151,6 +152,32 @@ def test_progress_sees_every_video(tmp_path):
     seen = []
     make_synthetic_activities(tmp_path, 2, track=lambda jobs: seen.extend(jobs) or jobs, **SMALL)
     assert len(seen) == 2 * len(ACTIVITIES)
+
+
+def test_activities_of_ones_own(tmp_path):
+    own = {
+        "read_then_ball": Activity("order", "read", "ball"),
+        "ball_then_read": Activity("order", "ball", "read"),
+    }
+    data = make_synthetic_activities(tmp_path, 2, activities=own, **SMALL)
+    assert data.classes == tuple(sorted(own)) and len(data) == 4
+    for video in read_timed(tmp_path / "annotations.csv").videos:
+        first = own[video.video_id.split("/")[0]].first
+        assert next(i.label for i in video.intervals if i.label in ("ball", "read")) == first
+    with pytest.raises(ValueError, match="hold these very data"):
+        make_synthetic_activities(tmp_path, 2, activities=dict(list(own.items())[:1]), **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (("order", "wave", "bal"), r"one-action must be one of .*Did you mean 'ball'"),
+        (("orders", "wave", "ball"), "kind of activity must be one of 'order', 'extent'"),
+    ],
+)
+def test_activities_that_cannot_be(parts, message):
+    with pytest.raises(ValueError, match=message):
+        make_plan(Activity(*parts), FPS, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from timeception import checks
 from timeception.datasets.records import Interval, TimedVideo, VideoDataset, VideoRecord
 from timeception.datasets.synthetic.actions import draw_figure
 from timeception.datasets.synthetic.figure import Canvas, draw_background, draw_look
-from timeception.datasets.synthetic.plans import ACTIVITIES, Plan, make_plan
+from timeception.datasets.synthetic.plans import ACTIVITIES, Activity, Plan, make_plan
 from timeception.datasets.timed import write_timed
 
 NAME = "synthetic complex activities"
@@ -32,6 +32,7 @@ differ in their order or in how their extents are split, so that no pooling over
 apart: a model blind to order is right in about half of the cases.
 
 seed={seed}
+activities={names}
 videos per activity={n_videos}, of these test={n_test}
 frames={side}x{side} at {fps} per second
 """
@@ -45,9 +46,10 @@ def make_synthetic_activities(
     test_fraction: float = 0.3,
     fps: int = 8,
     side: int = 256,
+    activities: Mapping[str, Activity] = ACTIVITIES,
     track: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> VideoDataset:
-    """Make videos of 6 synthetic activities, ``OUT/ACTIVITY/NNN.mp4``, with their annotations.
+    """Make videos of synthetic activities, ``OUT/ACTIVITY/NNN.mp4``, with their annotations.
 
     A video depends on the seed, its activity and its number alone: with more videos the first ones
     stay the same. Files that are there already are kept, so a broken-off run can be taken up.
@@ -60,6 +62,8 @@ def make_synthetic_activities(
             others are in ``train``.
         fps: frames per second.
         side: height and width of the frames in pixels, even.
+        activities: by name; each with its twin, of the same one-actions arranged the other way,
+            where order or extent alone shall tell them apart.
         track: wraps the work, such as a progress bar.
 
     Returns:
@@ -78,16 +82,17 @@ def make_synthetic_activities(
     n_test = min(max(wanted, 1), n_videos_per_class - 1)
     out = Path(out)
     _claim(out, _README.format(
-        name=NAME, line="=" * len(NAME), activities=len(ACTIVITIES), seed=seed,
+        name=NAME, line="=" * len(NAME), activities=len(activities), seed=seed,
+        names=", ".join(activities),
         n_videos=n_videos_per_class, n_test=n_test, side=side, fps=fps,
     ))  # fmt: skip
-    jobs = [(name, number) for number in range(n_videos_per_class) for name in ACTIVITIES]
+    jobs = [(name, number) for number in range(n_videos_per_class) for name in activities]
     records, timed = [], []
     for activity, number in track(jobs):
         split = "test" if number >= n_videos_per_class - n_test else "train"
-        rng = np.random.default_rng([seed, tuple(ACTIVITIES).index(activity), number])
+        rng = np.random.default_rng([seed, tuple(activities).index(activity), number])
         video_id = f"{activity}/{number:03d}"
-        plan = make_plan(activity, fps, rng)
+        plan = make_plan(activities[activity], fps, rng)
         path = out / f"{video_id}.mp4"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +102,7 @@ def make_synthetic_activities(
     records.sort(key=lambda record: record.video_id)
     write_timed(out / "annotations.csv", sorted(timed, key=lambda video: video.video_id))
     _write_csv(out / "videos.csv", records)
-    return VideoDataset("videos", tuple(sorted(ACTIVITIES)), tuple(records), is_multilabel=False)
+    return VideoDataset("videos", tuple(sorted(activities)), tuple(records), is_multilabel=False)
 
 
 def render(
@@ -114,9 +119,10 @@ def render(
 
 
 def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int) -> None:
-    """Write H.264 in MP4, on one thread so that the same frames give the same bytes.
+    """Write H.264 in MP4; the same frames give the same bytes.
 
-    The file appears under its name only when it is whole.
+    So one thread encodes, and not by assembly: x264's for AVX-512 gives now and then others. The
+    file appears under its name only when it is whole.
     """
     import av
 
@@ -126,6 +132,7 @@ def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int) -> None
         for frame in frames:
             if stream is None:
                 options = {"preset": "veryfast", "crf": "23", "threads": "1"}
+                options["x264-params"] = "asm=0"
                 stream = container.add_stream("libx264", rate=fps, options=options)
                 stream.height, stream.width = frame.shape[:2]
                 stream.pix_fmt = "yuv420p"

@@ -92,19 +92,24 @@ class Plan:
         return next((b.action for b in self.bouts if b.start <= frame < b.stop), REST)
 
 
-def make_plan(activity: str, fps: int, rng: np.random.Generator) -> Plan:
+def make_plan(activity: str | Activity, fps: int, rng: np.random.Generator) -> Plan:
     """Draw a plan of one video.
 
     Args:
-        activity: a name of ``ACTIVITIES``.
+        activity: a name of ``ACTIVITIES``, or one of your own.
         fps: frames per second.
         rng: source of every choice.
 
     Raises:
-        ValueError: if the activity is unknown.
+        ValueError: if the activity, or a one-action of it, is unknown.
     """
-    checks.one_of("activity", activity, tuple(ACTIVITIES))
-    parts = ACTIVITIES[activity]
+    if isinstance(activity, Activity):
+        parts = activity
+    else:
+        parts = ACTIVITIES[checks.one_of("activity", activity, tuple(ACTIVITIES))]
+    for name in (parts.first, parts.second):
+        checks.one_of("one-action", name, ONE_ACTIONS)
+    checks.one_of("kind of activity", parts.kind, ("order", "extent"))
     arrange = _in_order if parts.kind == "order" else _by_extent
     bouts, frame = [], _frames(_PAUSE_SECONDS, fps, rng)
     for group in arrange(parts, fps, rng):
