@@ -6,6 +6,9 @@ that one to hold the weights yourself.
 
 from __future__ import annotations
 
+import timeception.load_order  # noqa: F401 - before TensorFlow
+
+# isort: split
 from pathlib import Path
 from typing import Any
 
