@@ -230,6 +230,7 @@ def streamed(minutes: int, plan: Plan) -> Callable[[], None]:
     segment = plan.clips(timesteps=1)
 
     def run() -> None:
+        stream.reset()
         for _ in range(minutes * plan.stream_minute):
             stream.push(segment)
         stream.finish()

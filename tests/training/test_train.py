@@ -8,10 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
+from timeception.torch import TimeceptionClassifier
+from timeception.torch.native import why_unavailable
 from timeception.training import torch_module
 from timeception.training.evaluate import EvaluationReport, evaluate
+from timeception.training.problem import build_problem
 from timeception.training.recipe import Recipe, build_recipe
 from timeception.training.runs import Run, find_run
 from timeception.training.saved import load_saved
@@ -57,6 +61,23 @@ def report(run: Run) -> EvaluationReport:
 def test_timeception_learns_the_order_of_time(report: EvaluationReport) -> None:
     assert report.average_of_draws.accuracy == 1.0
     assert report.equidistant.mean_average_precision == 1.0
+
+
+def test_scores_are_those_of_the_head(run: Run) -> None:
+    saved = load_saved(run.root)
+    clips = build_problem(run.recipe()).subset("test").draws.draw(0, None)[None]
+    with torch.inference_mode():
+        expected = saved.head.eval()(torch.from_numpy(clips).transpose(1, 2)).softmax(dim=1)
+    np.testing.assert_allclose(saved.score(clips), expected.numpy(), atol=1e-5)
+
+
+def test_on_a_processor_the_kernels_train(order_data: Path) -> None:
+    recipe = recipe_for(order_data)
+    problem = build_problem(recipe)
+    network = TimeceptionClassifier(8, n_classes=2, n_layers=2, n_groups=1)
+    torch_module.Training(network, problem, recipe).on_fit_start()
+    expected = "torch" if why_unavailable() else "native"
+    assert network.timeception.implementation == expected
 
 
 def test_pooling_cannot(order_data: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,10 +35,11 @@ class SavedModel:
     folder: Path
     framework: Framework = "torch"
 
-    def score(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    @cached_property
+    def score(self) -> Scorer:
         """Probabilities (N, n_classes) of features (N, T, C, H, W)."""
         make = scorer if self.framework == "torch" else keras_scorer
-        return make(self.head, self.is_multilabel)(features)
+        return make(self.head, self.is_multilabel)
 
     @property
     def is_multilabel(self) -> bool:
@@ -131,11 +133,18 @@ def load_for_testing(run: Run, framework: Framework | None = None) -> tuple[Prob
 
 
 def scorer(model: Any, is_multilabel: bool) -> Scorer:
-    """Return a function from clips (N, T, C, H, W) to probabilities, of a PyTorch model."""
+    """Return a function from clips (N, T, C, H, W) to probabilities, of a PyTorch model.
+
+    Timeception layers run fused: their weights are those of this moment.
+    """
     import torch
+
+    from timeception.torch import TimeceptionClassifier
 
     model.eval()
     device = next(model.parameters()).device
+    if isinstance(model, TimeceptionClassifier):
+        model = model.fuse("auto" if device.type == "cpu" else "torch")
 
     def score(clips: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():

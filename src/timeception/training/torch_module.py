@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timeception.metrics import accuracy, mean_average_precision
+from timeception.torch import Timeception
 from timeception.training.backbone_file import BACKBONE_PREFIX
 from timeception.training.problem import Problem
 from timeception.training.recipe import Recipe
@@ -53,8 +54,11 @@ class Training(lightning.LightningModule):
         return self
 
     def on_fit_start(self) -> None:
-        """Lightning keeps the modes it finds."""
+        """Lightning keeps the modes it finds; on a processor the layers' own kernels run."""
         self.train()
+        for module in self.modules():
+            if isinstance(module, Timeception):
+                module.use_implementation("auto" if self.device.type == "cpu" else "torch")
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Binary cross-entropy (multi-label) or cross-entropy (single-label) of a batch."""
