@@ -52,14 +52,18 @@ def test_commands_make_the_weights_from_the_videos_on() -> None:
         elif recipe.backbone.name == "imported":
             assert first.startswith("timeception bank import")
         else:
+            if name == "demo":
+                assert first == f"timeception data synthesize {recipe.data.videos}"
+                first = entries[name].commands[1]
             assert f"--out {recipe.data.bank} --recipe {name}" in first
 
 
 def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["zoo", "--runs", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
-    assert "charades_i3d_tc4_f1024" in shown and "37.2" in shown and "none yet" in shown
-    assert "no results of this project" in shown
+    assert "charades_i3d_tc4_f1024" in shown and "37.2 (2019)" in shown
+    assert shown.count(" none ") == len(packaged_recipes())
+    assert "no results of this project" in shown and "without the backbone" in shown
 
 
 def test_the_command_prints_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -74,6 +78,7 @@ def test_one_recipe_in_full(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["zoo", "show", "charades_i3d_tc3_f256"]) == 0
     shown = capsys.readouterr().out
     assert "33.89 %" in shown and "not a result of this project" in shown
+    assert "published, 2019" in shown and "piergiaj" in shown  # where the backbone's weights are
     assert "timeception extract charades/videos" in shown
     assert main(["zoo", "show", "charades_i3d_tc3_f255"]) == 2
     assert "Did you mean 'charades_i3d_tc3_f256'" in capsys.readouterr().err

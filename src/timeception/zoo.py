@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from importlib import resources
+from itertools import takewhile
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,9 @@ from timeception.training.runs import Run
 #: The backbone's name in recipes whose features come from elsewhere.
 IMPORTED = "imported"
 
+#: What comes before a recipe's own commands, where it can be told.
+_FIRST: dict[str, tuple[str, ...]] = {"demo": ("timeception data synthesize demo/videos",)}
+
 
 @dataclass(frozen=True)
 class ZooEntry:
@@ -24,6 +29,7 @@ class ZooEntry:
     Args:
         name: of the recipe.
         about: what it is, in a line.
+        notes: what the head of its file says: where data and backbone weights come from, ...
         data: kind of the data set.
         scheme: ``timeception_only`` or ``end_to_end``.
         backbone: its name, and the endpoint after a slash.
@@ -42,6 +48,7 @@ class ZooEntry:
 
     name: str
     about: str
+    notes: str
     data: str
     scheme: str
     backbone: str
@@ -93,6 +100,7 @@ def _entry(recipe: Recipe, runs: Path) -> ZooEntry:
     return ZooEntry(
         name=recipe.name,
         about=recipe.about,
+        notes=_notes(recipe.name),
         data=recipe.data.kind,
         scheme=recipe.training.scheme,
         backbone="/".join(filter(None, (section.name, section.endpoint))),
@@ -108,6 +116,13 @@ def _entry(recipe: Recipe, runs: Path) -> ZooEntry:
         weights=str(run.model) if run.is_finished else None,
         commands=commands(recipe, run.root),
     )
+
+
+def _notes(name: str) -> str:
+    """The comment at the head of a packaged recipe."""
+    lines = (resources.files("timeception") / "configs" / f"{name}.yaml").read_text("utf-8")
+    head = takewhile(lambda line: line.startswith("#"), lines.splitlines())
+    return " ".join(line.removeprefix("#").strip() for line in head)
 
 
 def _specs(
@@ -135,11 +150,13 @@ def _linear_macs(spec: ClassifierSpec) -> int:
 def commands(recipe: Recipe, run: Path) -> tuple[str, ...]:
     """The commands that make the weights of a packaged recipe, from its videos on."""
     data, section = recipe.data, recipe.backbone
-    first: tuple[str, ...] = ()
+    first = _FIRST.get(recipe.name, ())
     if section is not None and section.name == IMPORTED:
-        first = (f"timeception bank import FEATURES --out {data.bank}",)
+        labels = f" --frame-labels LABELS --annotations {data.source}"
+        labels = labels if data.kind == "timed" else ""
+        first += (f"timeception bank import FEATURES --out {data.bank}{labels}",)
     elif not recipe.is_end_to_end:
-        first = (f"timeception extract {data.videos} --out {data.bank} --recipe {recipe.name}",)
+        first += (f"timeception extract {data.videos} --out {data.bank} --recipe {recipe.name}",)
     return (
         *first,
         f"timeception train {recipe.name} --out {run}",

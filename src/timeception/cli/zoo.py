@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from textwrap import fill
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -49,9 +50,10 @@ def zoo(
 
     titles = (*COLUMNS, "published", "weights")
     print_table(table(f"{len(entries)} recipes", titles, [_row(entry) for entry in entries]))
-    print("published: by the paper of 2019 and later ones; no results of this project, and the")
-    print("weights behind them were never released.")
-    print("How to make the weights of a recipe: timeception zoo show RECIPE")
+    print("parameters, GMACs: the layers and classifier on one clip, without the backbone")
+    print("published: by others, in the year told; no results of this project. The weights behind")
+    print("  them were never released.")
+    print(f"weights: of a trained run in {runs}. To make them: timeception zoo show RECIPE")
 
 
 def show(
@@ -63,12 +65,14 @@ def show(
 
     (entry,) = zoo_entries(runs, [name])
     fields = entry.to_dict()
-    published, commands = fields.pop("published"), fields.pop("commands")
+    published, commands, notes = (fields.pop(key) for key in ("published", "commands", "notes"))
     for field, value in fields.items():
         print(f"{field.removeprefix('n_').replace('_', ' '):20} {_plain(value)}")
     if published:
-        print(f"{'published':20} {published['metric']} {published['percent']} %")
+        year = f", {published['year']}" if published["year"] else ""
+        print(f"{'published' + year:20} {published['metric']} {published['percent']} %")
         print(f"{'':20} {published['source']}; not a result of this project")
+    print(f"\n{fill(notes, 100)}")
     print("\nThe weights are here." if entry.weights else "\nNo weights here. To make them:")
     for command in commands:
         print(f"  {command}")
@@ -123,9 +127,14 @@ def _row(entry: ZooEntry) -> tuple[str, ...]:
         str(entry.n_timesteps),
         f"{entry.n_parameters or entry.n_layer_parameters:,}",
         f"{entry.n_macs / 1e9:.2f}",
-        f"{published['metric']} {published['percent']}" if published else "",
-        entry.weights or "none yet",
+        _published(published) if published else "",
+        entry.weights or "none",
     )
+
+
+def _published(published: dict[str, Any]) -> str:
+    year = f" ({published['year']})" if published["year"] else ""
+    return f"{published['metric']} {published['percent']}{year}"
 
 
 def _plain(value: object) -> str:

@@ -223,3 +223,4 @@ class PublishedSection(Section):
     metric: str
     percent: float = Field(gt=0, le=100)
     source: str
+    year: int | None = Field(default=None, ge=1900)
