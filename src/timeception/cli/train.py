@@ -1,4 +1,4 @@
-"""``timeception train``, ``test`` and ``predict``."""
+"""``timeception train`` and ``test``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command()(train)
     app.command()(test)
-    app.command()(predict)
 
 
 def train(
@@ -90,30 +89,4 @@ def test(
     if report.left_out:
         names = ", ".join(report.left_out)
         print(f"left out, for the bank has no features of them: {names}", file=sys.stderr)
-        raise typer.Exit(1)
-
-
-def predict(
-    run: Annotated[str, typer.Argument(help="A run folder, a saved-model folder or a hub id.")],
-    videos: Annotated[list[Path], typer.Argument(help="Video files.")],
-    top: Annotated[int, typer.Option(min=1, help="Classes to show.")] = 5,
-    draws: Annotated[
-        int, typer.Option(min=1, help="Random draws to average; 1 takes the equidistant draw.")
-    ] = 1,
-    weights: Annotated[
-        str | None, typer.Option(help="Backbone weights, where they have moved since training.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Score video files through the model's own backbone."""
-    from timeception.cli.tables import print_predictions, track
-    from timeception.training.predict import Predictor
-
-    predictor = Predictor.load(run, weights=weights)
-    predictions = [predictor(path, n_draws=draws) for path in track(videos, "videos")]
-    if as_json:
-        print(json.dumps([prediction.to_dict(top) for prediction in predictions], indent=2))
-    else:
-        print_predictions(predictions, top)
-    if any(prediction.error for prediction in predictions):
         raise typer.Exit(1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from timeception.video import Transform, VideoReader
+from timeception.video import StreamFrame, Transform, VideoReader
 from timeception.video.sampling import segment_frames, segment_starts
 
 #: Frames between two timesteps unless told: a third of a second at 24 frames per second.
@@ -18,6 +19,21 @@ DEFAULT_STRIDE_FRAMES = 8
 def default_stride(frames_per_segment: int) -> int:
     """Frames from one segment to the next unless told: 8, or a whole segment if that is longer."""
     return max(DEFAULT_STRIDE_FRAMES, frames_per_segment)
+
+
+@dataclass(frozen=True)
+class TimedSegment:
+    """A transformed segment of a stream, and the times of its first and last frame.
+
+    Args:
+        frames: (3, T, H, W).
+        start_seconds: since the stream's first frame.
+        end_seconds: likewise.
+    """
+
+    frames: NDArray[np.float32]
+    start_seconds: float
+    end_seconds: float
 
 
 @dataclass(frozen=True)
@@ -59,3 +75,30 @@ class Segmenter:
                 frames[index] = self.transform(frame[None])
             parts = [frames[index] for index in indices]
             yield parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def stream(self, frames: Iterable[StreamFrame]) -> Generator[TimedSegment]:
+        """Transformed segments of a stream, each as soon as its last frame has come.
+
+        They are those of ``segments``, without knowing how many there will be.
+
+        Raises:
+            VideoError: if the stream is broken; the segments before have been given by then.
+            ValueError: if the frames are too small for the transform.
+        """
+        length, n_frames = self.frames_per_segment, 0
+        kept: deque[tuple[NDArray[np.float32], float]] = deque(maxlen=length)
+        for index, frame in enumerate(frames):
+            n_frames = index + 1
+            if index % self.stride < length or self.stride < length:
+                kept.append((self.transform(frame.rgb()[None]), frame.seconds))
+            if n_frames >= length and (n_frames - length) % self.stride == 0:
+                yield _joined(kept)
+        if 0 < n_frames < length:
+            kept.extend([kept[-1]] * (length - n_frames))
+            yield _joined(kept)
+
+
+def _joined(kept: Iterable[tuple[NDArray[np.float32], float]]) -> TimedSegment:
+    parts, seconds = zip(*kept, strict=True)
+    frames = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+    return TimedSegment(frames, seconds[0], seconds[-1])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from timeception import checks
 from timeception.datasets.records import VideoRecord
+from timeception.datasets.windows import step_edges_seconds
 from timeception.features.bank import FeatureBank
 
 Floats = NDArray[np.float32]
@@ -67,6 +68,14 @@ class FeatureDraws:
             shuffler = rng or np.random.default_rng([self.seed, name])
             features = features[shuffler.permutation(self.n_timesteps)]
         return features
+
+    def span_seconds(self, index: int) -> float:
+        """How long the stretch is that a record's draws are spread over."""
+        record = self.records[index]
+        entry = self.bank[record.video_id]
+        edges = step_edges_seconds(entry.start_frames, entry.fps)
+        start, stop = record.steps or (0, len(edges) - 1)
+        return float(edges[stop] - edges[start])
 
     def shape(self) -> tuple[int, int, int, int]:
         """(n_timesteps, C, H, W) of every draw."""

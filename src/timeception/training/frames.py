@@ -179,6 +179,13 @@ class FrameDraws:
             frames = self.augmentation(frames, transform.crop, rng)
         return transform.replace(resize=None)(frames).transpose(1, 0, 2, 3)
 
+    def span_seconds(self, index: int) -> float:
+        """How long the stretch is that a record's draws are spread over."""
+        record = self.records[index]
+        edges = self.store.edges_seconds(record.video_id)
+        start, stop = record.steps or (0, len(edges) - 1)
+        return float(edges[stop] - edges[start])
+
     def shape(self) -> tuple[int, int, int, int]:
         """(frames, 3, H, W) of every draw."""
         shape = self.draw(0, None).shape

@@ -33,6 +33,11 @@ class WindowScores:
         best = np.argsort(-self.scores, kind="stable")[:count]
         return [(classes[index], float(self.scores[index])) for index in best]
 
+    def to_dict(self, classes: Sequence[str], top: int) -> dict[str, Any]:
+        """The window as JSON holds it."""
+        times = {"start_seconds": self.start_seconds, "end_seconds": self.end_seconds}
+        return {**times, "scores": dict(self.top(classes, top))}
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -55,14 +60,7 @@ class Prediction:
         """The prediction as JSON holds it."""
         if self.error is not None:
             return {"video": self.video, "error": self.error}
-        windows = [
-            {
-                "start_seconds": window.start_seconds,
-                "end_seconds": window.end_seconds,
-                "scores": dict(window.top(self.classes, top)),
-            }
-            for window in self.windows
-        ]
+        windows = [window.to_dict(self.classes, top) for window in self.windows]
         return {"video": self.video, "scores": dict(self.top(top)), "windows": windows}
 
 
@@ -114,15 +112,17 @@ class Predictor:
         for start in window_starts(n_steps, length, stride).tolist():
             stop = min(start + length, n_steps)
             scores = np.mean(
-                [self._score(features.features[start:stop], number) for number in range(n_draws)]
-                if n_draws > 1
-                else [self._score(features.features[start:stop], None)],
+                [
+                    self.score_steps(features.features[start:stop], number)
+                    for number in (range(n_draws) if n_draws > 1 else [None])
+                ],
                 axis=0,
             )
             windows.append(WindowScores(float(edges[start]), float(edges[stop]), scores))
         return windows
 
-    def _score(self, steps: NDArray[Any], number: int | None) -> Scores:
+    def score_steps(self, steps: NDArray[Any], number: int | None = None) -> Scores:
+        """Score one draw of a window's features (S, C, H, W); ``None`` is the equidistant one."""
         rng = None if number is None else np.random.default_rng(number)
         drawn = np.asarray(steps[draw(len(steps), self.model.n_timesteps, rng)], dtype=np.float32)
         if self.model.map_size is not None:

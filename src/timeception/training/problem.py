@@ -22,6 +22,7 @@ from timeception.training.recipe import Recipe
 from timeception.video import Transform
 
 _MEGABYTE = 2**20
+_MOST_RECORDS = 256  # that a median is taken of
 
 
 class Draws(Protocol):
@@ -31,11 +32,18 @@ class Draws(Protocol):
     def records(self) -> tuple[VideoRecord, ...]:
         """What the clips are drawn from."""
 
+    @property
+    def n_timesteps(self) -> int:
+        """Timesteps of a clip."""
+
     def __len__(self) -> int:
         """Number of records."""
 
     def draw(self, index: int, number: int | None) -> NDArray[np.float32]:
         """A clip of one record; ``number`` is the random draw's, ``None`` the equidistant one."""
+
+    def span_seconds(self, index: int) -> float:
+        """How long the stretch is that a record's clips are spread over."""
 
     def shape(self) -> tuple[int, int, int, int]:
         """Shape of every clip."""
@@ -167,6 +175,13 @@ def build_video_problem(
 
     splits = {name: _subset(draws, dataset, name) for name in dataset.splits}
     return Problem(dataset.classes, dataset.is_multilabel, splits, left_out, {})
+
+
+def timestep_seconds(draws: Draws) -> float:
+    """Time from one timestep of a clip to the next: the median over records spread over all."""
+    records = np.unique(np.linspace(0, len(draws) - 1, _MOST_RECORDS).astype(int))
+    spans = [draws.span_seconds(record) for record in records.tolist()]
+    return float(np.median(spans)) / draws.n_timesteps
 
 
 def _subset(draws: Any, dataset: VideoDataset, name: str) -> Subset:

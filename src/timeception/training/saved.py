@@ -69,6 +69,12 @@ class SavedModel:
         return (windows["length_steps"], windows["stride_steps"]) if windows else None
 
     @property
+    def timestep_seconds(self) -> float | None:
+        """Median time between the timesteps of a draw in training, if it was noted."""
+        seconds = self.pipeline.get("timestep_seconds")
+        return None if seconds is None else float(seconds)
+
+    @property
     def features(self) -> dict[str, Any]:
         """How the features are made: the settings of the bank that the head was trained on."""
         return dict(self.pipeline["features"])

@@ -11,7 +11,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from timeception.training.heads import head_spec
-from timeception.training.problem import Problem, build_problem, build_video_problem
+from timeception.training.problem import (
+    Problem,
+    build_problem,
+    build_video_problem,
+    timestep_seconds,
+)
 from timeception.training.recipe import Recipe
 from timeception.training.runs import Run, new_run, write_json
 from timeception.training.start import Start, find_start
@@ -98,6 +103,7 @@ def _begin(recipe: Recipe, out: Path, resume: bool, start: Start, tell: Tell) ->
 def pipeline(recipe: Recipe, problem: Problem, features: dict[str, Any]) -> dict[str, Any]:
     """What surrounds the network, saved in its config: classes, sampling, how features are made."""
     windows = recipe.data.windows
+    has_times = bool(features.get("backbone"))  # imported features have times of their own kind
     return {
         "recipe": recipe.name,
         "task": "multi-label" if problem.is_multilabel else "single-label",
@@ -105,4 +111,5 @@ def pipeline(recipe: Recipe, problem: Problem, features: dict[str, Any]) -> dict
         "sampling": recipe.sampling.model_dump(mode="json"),
         "windows": windows.model_dump(mode="json") if windows else None,
         "features": features,
+        "timestep_seconds": timestep_seconds(problem.train.draws) if has_times else None,
     }

@@ -23,7 +23,7 @@ class VideoError(ValueError):
     """A video that cannot be used as asked: the file, what is wrong and what to do, in one line.
 
     Attributes:
-        path: the file.
+        path: the file, or the name of the stream.
         problem: what is wrong with it.
         advice: what to do.
     """
@@ -35,7 +35,7 @@ class VideoError(ValueError):
         super().__init__(str(path), problem, advice)
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.problem}. {self.advice}"
+        return f"{self.args[0]}: {self.problem}. {self.advice}"
 
     @classmethod
     def encrypted(cls, path: Path) -> VideoError:

@@ -161,7 +161,7 @@ def build_index(pts: Sequence[int | None], packets: Packets, stream: VideoStream
     if n_frames > 1:
         fps = float((n_frames - 1) / (int(elapsed[-1]) * time_base))
     else:
-        fps = _declared_fps(stream)
+        fps = declared_fps(stream)
     seconds = elapsed * time_base.numerator / time_base.denominator
     last_seconds = float((packets.last_duration or 0) * time_base) or 1 / fps
     return FrameIndex(
@@ -177,7 +177,7 @@ def build_index(pts: Sequence[int | None], packets: Packets, stream: VideoStream
 
 def _counted_index(n_frames: int, stream: VideoStream) -> FrameIndex:
     """An index without times of its own: the declared frame rate spaces the frames."""
-    fps = _declared_fps(stream)
+    fps = declared_fps(stream)
     return FrameIndex(
         n_frames=n_frames,
         pts=None,
@@ -206,7 +206,7 @@ def _trusted_after(
     return trusted_after
 
 
-def _declared_fps(stream: VideoStream) -> float:
+def declared_fps(stream: VideoStream) -> float:
     """The frame rate that the codec's header, or else the container, declares; 25 if none does."""
     for rate in (stream.codec_context.framerate, stream.guessed_rate, stream.average_rate):
         if rate and 0 < rate <= MAX_FPS:

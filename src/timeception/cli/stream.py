@@ -1,0 +1,111 @@
+"""What ``timeception predict --stream`` prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from timeception.training.predict import Predictor
+    from timeception.training.streaming import StreamUpdate
+    from timeception.video import StreamSource
+
+_MOST_STEPS = 5  # output steps shown in a line; the JSON has all
+
+
+def follow(
+    predictor: Predictor,
+    source: StreamSource,
+    *,
+    interval_seconds: float,
+    stride: int | None,
+    top: int,
+    has_evidence: bool,
+    as_json: bool,
+) -> int:
+    """Print the scores of a stream to its end.
+
+    Returns:
+        The exit status: 0 if it ended well or was stopped by Ctrl-C, 1 if it broke off, was
+        damaged or too short, or if what reads the scores has gone.
+    """
+    from timeception.training.streaming import spacing_notice, stream_video
+
+    stop = threading.Event()
+    updates = stream_video(
+        predictor, source, stride=stride, interval_seconds=interval_seconds, stop=stop
+    )
+    is_noticed = False
+    with _stopped_by_interrupt(stop):
+        for update in updates:
+            if not is_noticed and update.timestep_seconds is not None:
+                is_noticed = True
+                _tell(spacing_notice(predictor.model, update, stride))
+            shown = _json_line(update, top, has_evidence) if as_json else _text(update, top, has_evidence)
+            try:
+                print(shown, flush=True)
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                _tell("what reads the scores has gone.")
+                return 1
+    _tell(update.error)
+    if update.n_damaged:
+        _tell(f"{update.source}: {update.n_damaged} frame(s) did not decode and were left out.")
+    return int(update.error is not None or update.n_damaged > 0)
+
+
+@contextmanager
+def _stopped_by_interrupt(stop: threading.Event) -> Iterator[None]:
+    """Let the first Ctrl-C end the stream in order; the second one ends the program at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _json_line(update: StreamUpdate, top: int, has_evidence: bool) -> str:
+    fields = update.to_dict(top)
+    if not has_evidence:
+        del fields["evidence"]
+    return json.dumps(fields, allow_nan=False)
+
+
+def _text(update: StreamUpdate, top: int, has_evidence: bool) -> str:
+    head = f"{_clock(update.seconds)}  {update.n_timesteps:6d} timesteps"
+    best = "  ".join(f"{name} {score:.3f}" for name, score in update.top(top))
+    lines = [f"{head}  {best or 'waiting for the first scores'}"]
+    for step in update.evidence[-_MOST_STEPS:] if has_evidence else ():
+        ((name, score),) = step.top(update.classes, 1)
+        span = f"{_clock(step.start_seconds)} - {_clock(step.end_seconds)}"
+        lines.append(f"    {span}  {name} {score:.3f}")
+    if update.is_final:
+        lines[0] += "  (end)"
+    return "\n".join(lines)
+
+
+def _clock(seconds: float) -> str:
+    """Hours, minutes and seconds, to a tenth."""
+    tenths = round(seconds * 10)
+    return f"{timedelta(seconds=tenths // 10)}.{tenths % 10}"
+
+
+def _tell(message: str | None) -> None:
+    if message is not None:
+        print(f"timeception: {message}", file=sys.stderr, flush=True)

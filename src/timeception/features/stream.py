@@ -1,0 +1,146 @@
+"""Dense features of a stream as it comes: a thread decodes while this one computes.
+
+Both hold a few segments at a time, however long the stream is. A batch takes what is there: a file
+fills it, a camera is never waited for.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timeception.features.network import Network
+from timeception.features.segments import Segmenter, TimedSegment
+from timeception.video import FrameStream, StreamSource, VideoError
+
+_POLL_SECONDS = 0.1
+_BATCHES_AHEAD = 2  # decoded in advance
+_JOIN_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class StreamFeatures:
+    """Features of the next timesteps.
+
+    Args:
+        features: (n, C, H, W).
+        start_seconds: of each segment's first frame, since the stream's first, (n,).
+        end_seconds: of each segment's last frame, (n,).
+    """
+
+    features: NDArray[np.float32]
+    start_seconds: NDArray[np.float64]
+    end_seconds: NDArray[np.float64]
+
+    def __getitem__(self, part: slice) -> StreamFeatures:
+        """Some of the timesteps."""
+        return StreamFeatures(self.features[part], self.start_seconds[part], self.end_seconds[part])
+
+
+class _StoppedError(Exception):
+    """Nobody wants more segments."""
+
+
+class FeatureStream:
+    """Features of a stream, which equal those that ``extract_features`` makes of the same file.
+
+    Args:
+        source: the stream.
+        segmenter: cuts it into segments.
+        network: the backbone on its device.
+        stop: set it to end the stream where it is, from any thread or a signal handler.
+    """
+
+    def __init__(
+        self,
+        source: StreamSource,
+        segmenter: Segmenter,
+        network: Network,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.source, self.frames = source, FrameStream(source)
+        self._segmenter, self._network = segmenter, network
+        self._stop = stop or threading.Event()
+        self._is_over = threading.Event()  # like ``_stop``, but the stream's own
+        ahead = _BATCHES_AHEAD * network.batch_size
+        self._queue: queue.Queue[TimedSegment | Exception | None] = queue.Queue(ahead)
+
+    def __iter__(self) -> Iterator[StreamFeatures]:
+        """Decode and compute to the end of the stream, or until it is stopped.
+
+        Raises:
+            VideoError: if the stream cannot be opened, breaks off, or gives nothing for
+                ``timeout_seconds``; all features before have been given by then.
+            ValueError: if its frames are too small for the backbone.
+        """
+        # A thread that waits for a camera cannot be woken: as a daemon it holds up no exit.
+        decoder = threading.Thread(target=self._decode, name="stream", daemon=True)
+        decoder.start()
+        try:
+            for segments in self._batches():
+                batch = np.stack([segment.frames for segment in segments])
+                starts = np.array([segment.start_seconds for segment in segments])
+                ends = np.array([segment.end_seconds for segment in segments])
+                yield StreamFeatures(self._network(batch), starts, ends)
+        finally:
+            self._is_over.set()
+            decoder.join(_JOIN_SECONDS)
+
+    def _batches(self) -> Iterator[list[TimedSegment]]:
+        """What there is, at least one segment at a time."""
+        while True:
+            batch, item = [], self._wait()
+            while isinstance(item, TimedSegment):
+                batch.append(item)
+                if len(batch) == self._network.batch_size or self._queue.empty():
+                    break
+                item = self._queue.get_nowait()
+            if batch:
+                yield batch
+            if isinstance(item, Exception):
+                raise item
+            if item is None:
+                return
+
+    def _wait(self) -> TimedSegment | Exception | None:
+        began, limit = time.monotonic(), self.source.timeout_seconds
+        while not self._stop.is_set():
+            try:
+                return self._queue.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                waited = time.monotonic() - max(began, self.frames.seen_at)
+                if limit and waited > limit:
+                    problem = f"gave no frame for {limit:g} s"
+                    advice = "Check the source, or wait longer (--timeout)."
+                    raise VideoError(self.source.name, problem, advice) from None
+        return None
+
+    def _decode(self) -> None:
+        end: Exception | None = None
+        try:
+            with closing(self._segmenter.stream(self.frames)) as segments:
+                for segment in segments:
+                    self._put(segment)
+        except _StoppedError:
+            return
+        except Exception as error:
+            end = error
+        try:
+            self._put(end)
+        except _StoppedError:
+            return
+
+    def _put(self, item: TimedSegment | Exception | None) -> None:
+        while not (self._stop.is_set() or self._is_over.is_set()):
+            try:
+                return self._queue.put(item, timeout=_POLL_SECONDS)
+            except queue.Full:
+                continue
+        raise _StoppedError

@@ -1,0 +1,280 @@
+"""Frames of a stream as it comes: from a file, a pipe, an address or a device, front to back.
+
+Nothing is known of a stream but what has come: there is no seek, no survey and no count. The frames
+are those that ``VideoReader`` gives of the same file, in the same order. Damage does not end a
+stream: frames that do not decode, or not whole, are left out and counted.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit, urlunsplit
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.container import InputContainer
+from av.stream import Discard
+from av.video.stream import VideoStream
+
+from timeception import checks
+from timeception.video.files import VideoError, check_readable, explain_unreadable, missing_bytes
+from timeception.video.index import declared_fps
+from timeception.video.pixels import Orientation, rgb_array
+from timeception.video.source import PICTURES
+
+STDIN = "-"
+DEFAULT_TIMEOUT_SECONDS = 30.0
+_RETRY_SECONDS = 0.005  # until a device that has no frame yet is asked again
+_SHORT_SECONDS, _SHORT_SHARE = 1.0, 0.05  # headers that declare no more than that are right enough
+_ADVICE_OPEN = "Check the address, the device and FFmpeg's options."
+_ADVICE_PIPE = (
+    "Pipe a format that can be read front to back, such as MPEG-TS or Matroska "
+    "(ffmpeg ... -f mpegts -)."
+)
+
+
+@dataclass(frozen=True)
+class StreamSource:
+    """Where a stream comes from.
+
+    Args:
+        location: a file; ``"-"`` for the standard input; an address such as ``rtsp://host/name``;
+            or what ``input_format`` takes, such as a device.
+        input_format: FFmpeg's name of the format or kind of device (``v4l2``, ``avfoundation``,
+            ``dshow``, ``mpegts``); ``None`` lets FFmpeg find out.
+        options: FFmpeg's options for it, such as ``{"rtsp_transport": "tcp"}``. FFmpeg passes over
+            those that it does not know.
+        timeout_seconds: how long to wait for a frame; 0 waits without end.
+
+    Raises:
+        ValueError: if FFmpeg knows no such format, or the time is negative.
+    """
+
+    location: str
+    input_format: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+
+    def __post_init__(self) -> None:
+        is_time = 0 <= self.timeout_seconds < float("inf")
+        checks.require(is_time, "timeout_seconds", "be 0 or more", self.timeout_seconds)
+        if self.input_format is not None:
+            try:
+                av.ContainerFormat(self.input_format, "r")
+            except ValueError:
+                advice = "See `ffmpeg -formats` and `ffmpeg -devices`."
+                requirement = "be a format that this FFmpeg can read"
+                checks.require(False, "input_format", requirement, self.input_format, advice)
+
+    @property
+    def name(self) -> str:
+        """The location as messages tell it: without a password."""
+        if self.location == STDIN:
+            return "standard input"
+        parts = urlsplit(self.location)
+        if not self.is_address or parts.password is None:
+            return self.location
+        host = parts.netloc.rpartition("@")[2]
+        return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
+
+    @property
+    def is_address(self) -> bool:
+        """Whether the location is one of FFmpeg's addresses."""
+        return "://" in self.location
+
+    @property
+    def path(self) -> Path | None:
+        """The file, if it is one."""
+        is_other = self.input_format or self.is_address or self.location == STDIN
+        return None if is_other else Path(self.location)
+
+
+@dataclass(frozen=True)
+class StreamFrame:
+    """One frame; its pixels are converted when they are asked for.
+
+    Args:
+        seconds: since the first frame.
+    """
+
+    seconds: float
+    _frame: av.VideoFrame
+    _orientation: Orientation
+
+    def rgb(self) -> npt.NDArray[np.uint8]:
+        """The upright 8-bit RGB frame (height, width, 3)."""
+        return np.ascontiguousarray(self._orientation.apply(rgb_array(self._frame)))
+
+
+class FrameStream:
+    """Frames of a stream, each once.
+
+    Args:
+        source: where it comes from; opened when iteration begins.
+
+    Attributes:
+        n_frames: frames so far.
+        n_damaged: frames or packets that were left out so far, for they did not decode.
+        seen_at: ``time.monotonic()`` of the last frame.
+    """
+
+    def __init__(self, source: StreamSource) -> None:
+        self.source = source
+        self.n_frames = self.n_damaged = 0
+        self.seen_at = time.monotonic()
+
+    def __iter__(self) -> Iterator[StreamFrame]:
+        """Open the stream and give its frames to its end.
+
+        Raises:
+            VideoError: if it cannot be opened, breaks off, has no frames, or changes its size.
+        """
+        with self._open() as container:
+            video = self._choose_stream(container)
+            clock, first, orientation = _Clock(container, video), None, Orientation()
+            declared = float((video.duration or 0) * (video.time_base or 0))
+            for frame in self._decode(container, video):
+                self.seen_at = time.monotonic()
+                if first is None:
+                    first, orientation = frame, Orientation.of_frame(frame)
+                elif (frame.width, frame.height) != (first.width, first.height):
+                    sizes = f"{first.width} x {first.height} to {frame.width} x {frame.height}"
+                    self._fail(f"changes size from {sizes}", "Begin a new stream there.")
+                self.n_frames += 1
+                yield StreamFrame(clock.tell(frame.pts), frame, orientation)
+        self._check_end(clock.seconds, declared)
+
+    def _open(self) -> InputContainer:
+        source = self.source
+        location = source.location
+        if source.path is not None:
+            check_readable(source.path)
+            location = f"file:{location}"
+        elif location == STDIN:
+            location = "pipe:0"
+        # Whoever waits for the frames tells of a timeout; this one ends the waiting in here.
+        waits = source.timeout_seconds + 1 if source.timeout_seconds else None
+        try:
+            return av.open(
+                location,
+                format=source.input_format,
+                options=dict(source.options),
+                timeout=waits,
+                metadata_errors="replace",
+            )
+        except (av.FFmpegError, OSError) as error:
+            if source.path is not None:
+                raise explain_unreadable(source.path) from error
+            advice = _ADVICE_PIPE if source.location == STDIN else _ADVICE_OPEN
+            self._fail(f"cannot be opened ({_reason(error)})", advice)
+
+    def _choose_stream(self, container: InputContainer) -> VideoStream:
+        videos = [v for v in container.streams.video if not v.disposition & PICTURES]
+        if not videos:
+            if self.source.path is not None:
+                raise explain_unreadable(self.source.path)
+            self._fail("holds no video stream", _ADVICE_PIPE)
+        best = container.streams.best("video")
+        video = next((video for video in videos if video is best), videos[0])
+        if video.codec_context is None:
+            self._fail("has video whose codec FFmpeg cannot decode", "Re-encode it, say to H.264.")
+        for other in container.streams:
+            if other.index != video.index:
+                other.discard = Discard.all
+        video.codec_context.thread_type = "AUTO"
+        return video
+
+    def _decode(self, container: InputContainer, video: VideoStream) -> Iterator[av.VideoFrame]:
+        """Sound frames; what comes before the first keyframe of a stream joined late is no loss."""
+        n_failed, has_begun = 0, False
+        for packet in self._packets(container, video):
+            try:
+                frames = video.decode(packet)
+            except av.FFmpegError:
+                frames, n_failed = [], n_failed + 1
+            for frame in frames:
+                if frame.is_corrupt:
+                    n_failed += 1
+                    continue
+                if not has_begun:
+                    has_begun, n_failed = True, 0
+                yield frame
+            if has_begun:
+                self.n_damaged, n_failed = self.n_damaged + n_failed, 0
+        self.n_damaged += n_failed
+
+    def _packets(
+        self, container: InputContainer, video: VideoStream
+    ) -> Iterator[av.Packet[VideoStream] | None]:
+        """Packets, then ``None``, which drains the decoder; also before an error."""
+        broken: av.FFmpegError | None = None
+        while True:
+            try:
+                for packet in container.demux(video):
+                    self.n_damaged += packet.is_corrupt  # MPEG-TS tells of gaps
+                    if packet.size:
+                        yield packet
+                break
+            except av.FFmpegError as error:
+                # A device may have no frame yet.
+                if not isinstance(error, av.BlockingIOError) or self._is_late():
+                    broken = error
+                    break
+                time.sleep(_RETRY_SECONDS)
+        yield None
+        if broken is not None:
+            self._fail(f"breaks off ({_reason(broken)})", "Fetch or begin it again.")
+
+    def _is_late(self) -> bool:
+        limit = self.source.timeout_seconds
+        return bool(limit) and time.monotonic() - self.seen_at > limit
+
+    def _check_end(self, seconds: float, declared_seconds: float) -> None:
+        """Refuse an end without frames, and one that comes before the end that was declared."""
+        path = self.source.path
+        if not self.n_frames:
+            self._fail("has no frame that can be decoded", "Check what it holds.")
+        shortfall = missing_bytes(path) if path is not None and path.is_file() else 0
+        if shortfall:
+            self._fail(f"is cut short: {shortfall} bytes are missing at its end", "Fetch it again.")
+        if declared_seconds - seconds > max(_SHORT_SECONDS, _SHORT_SHARE * declared_seconds):
+            ends = f"ends at {seconds:.1f} s, though it declares {declared_seconds:.1f} s"
+            self._fail(ends, "Fetch it again.")
+
+    def _fail(self, problem: str, advice: str) -> NoReturn:
+        raise VideoError(self.source.name, problem, advice)
+
+
+class _Clock:
+    """Seconds since the first frame; a step back in a stream's times is passed over."""
+
+    def __init__(self, container: InputContainer, video: VideoStream) -> None:
+        self.seconds = 0.0  # of the last frame
+        self._frame_seconds = 1 / declared_fps(video)
+        has_times = container.format.name != "avi"  # its presentation times are guesses
+        self._time_base = video.time_base if has_times else None
+        self._is_first = True
+        self._offset = 0.0
+
+    def tell(self, pts: int | None) -> float:
+        """The time of the next frame; ``pts`` is in units of the time base, where it is known."""
+        due = 0.0 if self._is_first else self.seconds + self._frame_seconds
+        seconds = due
+        if pts is not None and self._time_base is not None:
+            seconds = float(pts * self._time_base) + self._offset
+        if self._is_first or seconds <= self.seconds:
+            self._offset += due - seconds
+            seconds = due
+        self.seconds, self._is_first = seconds, False
+        return seconds
+
+
+def _reason(error: Exception) -> str:
+    """What the system or FFmpeg says, without the address."""
+    return getattr(error, "strerror", None) or os.strerror(getattr(error, "errno", 0) or 0)

@@ -1,0 +1,107 @@
+"""Features of a stream are those of the file, whatever the container, segments and rotation."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.features.videos import make_video
+from tests.video.making import KINDS, write_kind, write_video
+from timeception.backbones import Backbone, create_backbone
+from timeception.features.extraction import extract_features
+from timeception.features.network import Network
+from timeception.features.settings import extraction_settings, segmenter_of
+from timeception.features.stream import FeatureStream
+from timeception.video import StreamSource, VideoError, VideoReader
+
+
+def stream_of(
+    source: StreamSource | Path, backbone: Backbone, stride: int, batch_size: int | None = None
+) -> FeatureStream:
+    segmenter = segmenter_of(extraction_settings(backbone, stride))
+    network = Network(backbone, None, batch_size, "cpu")
+    made = StreamSource(str(source)) if isinstance(source, Path) else source
+    return FeatureStream(made, segmenter, network)
+
+
+def streamed(path: Path, backbone: Backbone, stride: int) -> tuple[np.ndarray, np.ndarray]:
+    parts = list(stream_of(path, backbone, stride))
+    features = np.concatenate([part.features for part in parts])
+    return features, np.concatenate([part.start_seconds for part in parts])
+
+
+def assert_same(path: Path, backbone: Backbone, stride: int) -> None:
+    features, seconds = streamed(path, backbone, stride)
+    expected = extract_features(path, backbone, stride=stride)
+    np.testing.assert_allclose(features, expected.features, atol=1e-5, rtol=0)
+    with VideoReader(path) as video:
+        times = video.timestamps_seconds[expected.start_frames]
+    np.testing.assert_allclose(seconds, times, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_file(kind: str, tmp_path: Path) -> None:
+    assert_same(write_kind(tmp_path, kind, 40), create_backbone("tiny_images"), 3)
+
+
+@pytest.mark.parametrize("stride", [1, 3, 8, 11])
+@pytest.mark.parametrize("n_frames", [3, 8, 35])
+def test_segments_that_overlap_touch_and_lie_apart(
+    stride: int, n_frames: int, tmp_path: Path
+) -> None:
+    path = make_video(tmp_path / "a.mp4", n_frames)
+    assert_same(path, create_backbone("tiny_videos"), stride)
+
+
+@pytest.mark.parametrize("rotation", [(90, False, False), (180, False, True)])
+def test_frames_are_upright(rotation: tuple[int, bool, bool], tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (12, 48, 64, 3), dtype=np.uint8)
+    path = write_video(tmp_path / "turned.mp4", rotation=rotation, images=list(noise))
+    assert_same(path, create_backbone("tiny_images"), 2)
+
+
+def test_few_segments_are_held_whatever_the_length(tmp_path: Path) -> None:
+    """The decoder waits for the network."""
+    stream = stream_of(StreamSource("testsrc=size=64x48", "lavfi"), create_backbone("tiny_images"), 1, 4)
+    parts = iter(stream)
+    for _ in range(50):
+        next(parts)
+        assert stream._queue.qsize() <= 8
+    parts.close()
+    assert stream.frames.n_frames <= 50 * 4 + 8 + 2
+    assert not [thread for thread in threading.enumerate() if thread.name == "stream"]
+
+
+def test_stop_ends_the_stream_where_it_is() -> None:
+    backbone, stop = create_backbone("tiny_images"), threading.Event()
+    segmenter = segmenter_of(extraction_settings(backbone, 1))
+    source = StreamSource("testsrc=size=64x48", "lavfi")  # without end
+    stream = FeatureStream(source, segmenter, Network(backbone, None, 4, "cpu"), stop)
+    n_parts = 0
+    for _ in stream:
+        n_parts += 1
+        if n_parts == 3:
+            stop.set()
+    assert n_parts == 3
+
+
+def test_all_before_an_error_is_given(tmp_path: Path) -> None:
+    options = {"movflags": "faststart"}  # the index stands in front
+    whole = write_video(tmp_path / "a.mp4", 40, container_options=options)
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 8 // 10])
+    stream, n_steps = stream_of(cut, create_backbone("tiny_images"), 2), 0
+    with pytest.raises(VideoError, match=r"cut\.mp4: is cut short: \d+ bytes are missing"):
+        for part in stream:
+            n_steps += len(part.features)
+    assert 5 < n_steps < 20
+
+
+def test_frames_too_small_for_the_backbone(tmp_path: Path) -> None:
+    backbone = create_backbone("tiny_images")
+    backbone.transform = backbone.transform.replace(resize=None, crop=40)
+    with pytest.raises(ValueError, match="sides of at least the crop"):
+        list(stream_of(make_video(tmp_path / "a.mp4"), backbone, 2))
