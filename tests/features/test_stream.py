@@ -65,7 +65,9 @@ def test_frames_are_upright(rotation: tuple[int, bool, bool], tmp_path: Path) ->
 
 def test_few_segments_are_held_whatever_the_length(tmp_path: Path) -> None:
     """The decoder waits for the network."""
-    stream = stream_of(StreamSource("testsrc=size=64x48", "lavfi"), create_backbone("tiny_images"), 1, 4)
+    stream = stream_of(
+        StreamSource("testsrc=size=64x48", "lavfi"), create_backbone("tiny_images"), 1, 4
+    )
     parts = iter(stream)
     for _ in range(50):
         next(parts)

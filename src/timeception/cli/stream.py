@@ -49,7 +49,11 @@ def follow(
             if not is_noticed and update.timestep_seconds is not None:
                 is_noticed = True
                 _tell(spacing_notice(predictor.model, update, stride))
-            shown = _json_line(update, top, has_evidence) if as_json else _text(update, top, has_evidence)
+            shown = (
+                _json_line(update, top, has_evidence)
+                if as_json
+                else _text(update, top, has_evidence)
+            )
             try:
                 print(shown, flush=True)
             except BrokenPipeError:
