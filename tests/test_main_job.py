@@ -59,6 +59,7 @@ def test_prediction_from_the_file_equals_the_test_from_the_bank(
     from timeception.training.saved import load_saved
 
     model, predictor = load_saved(run), Predictor.load(run)
+    assert model.timestep_seconds is not None and 0.5 < model.timestep_seconds < 20
     bank = FeatureBank(work / "bank")
     for row in rows[:2]:
         clip = bank.draw(row["record"], 8).astype("float32").mean((2, 3), keepdims=True)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from timeception.datasets.records import VideoRecord
 from timeception.features.bank import FeatureBank
 from timeception.training.draws import FeatureDraws, average_maps, epoch_order
+from timeception.training.problem import timestep_seconds
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,13 @@ def test_shuffling_permutes_the_same_steps(bank: FeatureBank) -> None:
         shuffled = steps_of(draws(bank, is_shuffled=True).draw(0, number))
         assert shuffled != ordered
         assert sorted(shuffled) == ordered
+
+
+def test_the_time_between_timesteps_is_the_median_over_records(bank: FeatureBank) -> None:
+    windows = tuple(VideoRecord("ramp", ("a",), steps=s) for s in ((0, 4), (4, 12), (12, 40)))
+    assert timestep_seconds(draws(bank)) == 4.0  # 40 s in 10 timesteps
+    assert timestep_seconds(draws(bank, records=windows)) == 0.8
+    assert draws(bank, records=windows).span_seconds(2) == 28.0
 
 
 def test_batches_cover_every_record_in_order(bank: FeatureBank) -> None:

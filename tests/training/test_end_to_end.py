@@ -97,6 +97,7 @@ def test_the_saved_backbone_is_the_trained_one(run: Run) -> None:
     norms = {name for name in saved if "running" in name or ".bn" in name}
     assert norms and not norms & changed  # batch norms were frozen
     config = json.loads((run.model / "config.json").read_text())
+    assert config["pipeline"]["timestep_seconds"] == pytest.approx(0.25)  # 8 in clips of 2 s
     record = config["pipeline"]["features"]["backbone"]["weights"]
     assert record["source"] == "backbone.safetensors"
     loaded = load_saved(run.root).backbone()
