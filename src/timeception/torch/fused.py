@@ -20,8 +20,7 @@ from timeception.torch.native import operators
 from timeception.torch.readout import readout
 from timeception.torch.steps import NativeSteps, NetworkSteps, Steps, TorchSteps
 
-# A long video is taken in parts, whose intermediates stay in cache.
-LONG_TIMESTEPS, PART_TIMESTEPS = 256, 128
+PART_TIMESTEPS = 256  # a longer video is taken in parts, whose intermediates stay in cache
 
 
 class FusedLayer(nn.Module):
@@ -112,7 +111,7 @@ class FusedTimeception(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply all layers."""
         self.spec.check_input(x.shape)
-        if x.shape[2] > LONG_TIMESTEPS and not torch.compiler.is_compiling():
+        if x.shape[2] > PART_TIMESTEPS and not torch.compiler.is_compiling():
             return self._in_parts(x)
         for layer in self.layers:
             x = layer(x)
@@ -124,9 +123,15 @@ class FusedTimeception(nn.Module):
         return NetworkSteps([layer.steps() for layer in layers])
 
     def _in_parts(self, x: Tensor) -> Tensor:
+        n_clips, _, timesteps, height, width = x.shape
+        n_outputs, known = self.spec.output_timesteps(timesteps), 0
+        out = x.new_empty(n_clips, self.spec.out_channels, n_outputs, height, width)
         steps, parts = self.steps(), x.split(PART_TIMESTEPS, dim=2)
-        last = len(parts) - 1
-        return torch.cat([steps.advance(p, i == last) for i, p in enumerate(parts)], dim=2)
+        for index, part in enumerate(parts, start=1):
+            found = steps.advance(part, is_last=index == len(parts))
+            out.narrow(2, known, found.shape[2]).copy_(found)
+            known += found.shape[2]
+        return out
 
 
 class FusedClassifier(nn.Module):
