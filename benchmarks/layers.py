@@ -26,6 +26,9 @@ from timeception.torch import StreamingClassifier, Timeception, TimeceptionClass
 
 Rows = list[dict[str, Any]]
 
+STREAM_POOL = 61  # different segments in a stream; they come in an order of chance
+WHOLE_PART = 16  # output steps that the whole pass computes at once
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -222,38 +225,69 @@ def compare_peers(plan: Plan) -> Rows:
     return rows
 
 
-def streamed(minutes: int, plan: Plan) -> Callable[[], None]:
-    """A stream of so many minutes, one segment at a time."""
-    spec = ClassifierSpec(plan.spec, 157)
-    torch.manual_seed(0)
-    stream = StreamingClassifier(TimeceptionClassifier.from_spec(spec))
-    segment = plan.clips(timesteps=1)
+def segments_of(minutes: int, plan: Plan) -> tuple[torch.Tensor, torch.Tensor]:
+    """A stream of so many minutes: some segments, and which of them comes at each timestep."""
+    pool = plan.clips(timesteps=STREAM_POOL)
+    generator = torch.Generator().manual_seed(1)
+    return pool, torch.randint(STREAM_POOL, (minutes * plan.stream_minute,), generator=generator)
 
-    def run() -> None:
+
+def stream_classifier(plan: Plan) -> TimeceptionClassifier:
+    """What takes the stream."""
+    torch.manual_seed(0)
+    return TimeceptionClassifier.from_spec(ClassifierSpec(plan.spec, 157)).eval()
+
+
+def streamed(minutes: int, plan: Plan) -> Callable[[], torch.Tensor]:
+    """A stream of so many minutes, one segment at a time; its logits."""
+    stream = StreamingClassifier(stream_classifier(plan))
+    pool, order = segments_of(minutes, plan)
+
+    def run() -> torch.Tensor:
         stream.reset()
-        for _ in range(minutes * plan.stream_minute):
-            stream.push(segment)
-        stream.finish()
+        for index in order.tolist():
+            stream.push(pool[:, :, index : index + 1])
+        return stream.finish()[0]
 
     return run
 
 
+@torch.inference_mode()
+def whole_logits(minutes: int, plan: Plan) -> torch.Tensor:
+    """Logits of the same stream by the plain network, which no memory holds at once.
+
+    It computes a part of the output steps at a time, from inputs that reach beyond the part by all
+    that these steps see.
+    """
+    model, (pool, order) = stream_classifier(plan), segments_of(minutes, plan)
+    step = 2**plan.spec.n_layers
+    reach = -(-plan.spec.receptive_field // step)  # in output steps
+    n_outputs, parts = len(order) // step, []
+    for first in range(0, n_outputs, WHOLE_PART):
+        last = min(first + WHOLE_PART, n_outputs)
+        start = max(0, first - reach)
+        stop = len(order) if last + reach >= n_outputs else (last + reach) * step
+        features = model.timeception(pool[:, :, order[start * step : stop]])
+        parts.append(features[:, :, first - start : last - start].amax(2, keepdim=True))
+    return model.classify(model.readout(torch.cat(parts, dim=2)))
+
+
 def stream(plan: Plan) -> Rows:
-    """A minute and an hour of segments through the streaming classifier."""
+    """A minute and an hour, streamed; difference of the logits from the plain whole pass."""
     rows: Rows = []
     for minutes in (1, 60):
         call = streamed(minutes, plan)
         start = time.perf_counter()
-        call()
+        logits = call()
         seconds = time.perf_counter() - start
-        segments = minutes * plan.stream_minute
-        peak = peak_memory_mb(streamed, minutes, plan)
+        whole = whole_logits(minutes, plan)
         rows.append(
             {
                 "minutes": minutes,
-                "segments": segments,
-                "ms a segment": 1000 * seconds / segments,
-                "peak MB": peak,
+                "segments": minutes * plan.stream_minute,
+                "ms a segment": 1000 * seconds / (minutes * plan.stream_minute),
+                "peak MB": peak_memory_mb(streamed, minutes, plan),
+                "difference": f"{float((logits - whole).abs().max() / whole.abs().max()):.1e}",
             }
         )
     return [row | {"of a minute's memory": row["peak MB"] / rows[0]["peak MB"]} for row in rows]

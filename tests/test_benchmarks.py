@@ -50,6 +50,16 @@ def test_peers_take_the_same_features(name: str) -> None:
     assert count(32, 2, 2) > count(16, 2, 2) > 0
 
 
+def test_the_whole_pass_of_a_stream_is_whole() -> None:
+    """Its parts, which the benchmark compares streams with, equal one pass over everything."""
+    plan, minutes = layers.TINY, 20
+    pool, order = layers.segments_of(minutes, plan)
+    with torch.inference_mode():
+        expected = layers.stream_classifier(plan)(pool[:, :, order]).numpy()
+    assert_close(layers.whole_logits(minutes, plan).numpy(), expected, 1e-5)
+    assert_close(layers.streamed(minutes, plan)().numpy(), expected, 1e-5)
+
+
 def test_the_command(tmp_path: Path) -> None:
     arguments = ["--tiny", "--no-plot", "--out", str(tmp_path), "--threads", "1"]
     results = layers.main([*arguments, "--sections", "evaluate", "length"])

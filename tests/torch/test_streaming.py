@@ -80,6 +80,21 @@ def test_scores_are_those_of_what_came_so_far(
             assert_close(stream.scores().numpy(), expected, 1e-5)
 
 
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("is_dilated", [True, False])
+def test_an_hour_equals_the_whole_pass(is_dilated: bool, implementation: str) -> None:
+    """10,800 timesteps: 8 frames a segment, 24 frames a second."""
+    model, x = build(4, is_dilated), video(10_800)
+    stream = StreamingClassifier(model, implementation)
+    sizes = [1, 2, 7, 45, 180, 365] * 18
+    for piece in x.split(sizes, dim=2):
+        stream.push(piece)
+    assert stream.n_timesteps == 10_800
+    with torch.inference_mode():
+        assert_close(stream.scores().numpy(), model(x).numpy(), 1e-5)
+        assert_close(stream.finish()[0].numpy(), model(x).numpy(), 1e-5)
+
+
 @pytest.mark.parametrize("map_size", [None, (2, 1)])
 def test_evidence_scores_each_step_alone(map_size: tuple[int, int] | None) -> None:
     model, x = build(map_size=map_size), video(40)
