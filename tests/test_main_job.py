@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,6 +68,26 @@ def test_prediction_from_the_file_equals_the_test_from_the_bank(
         found = predictor(work / "videos" / f"{row['record']}.mp4")
         assert found.error is None
         assert found.scores == pytest.approx(expected, abs=2e-3)  # the bank holds float16
+
+
+def test_prediction_has_the_precision_of_the_bank(
+    work: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from timeception.training import predict
+
+    made, plain = [], predict.extract_features
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        made.append(options["precision"])
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(predict, "extract_features", watched)
+    predictor, video = predict.Predictor.load(run), next((work / "videos").glob("*/*.mp4"))
+    one = predictor(video)
+    predictor.model.pipeline["features"]["precision"] = "bf16"
+    other = predictor(video)
+    assert made == ["fp32", "bf16"]
+    assert one.scores.tolist() != other.scores.tolist()
 
 
 def test_predict_names_a_broken_video_and_scores_the_others(

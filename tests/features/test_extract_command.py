@@ -67,6 +67,14 @@ def test_the_network_is_chosen_by_name_weights_and_endpoint(run, folder, tmp_pat
     assert "endpoint must be one of 'maps'; got 'map'" in str(done.exception)
 
 
+def test_precision_is_chosen_and_kept(run, folder, tmp_path):
+    done = run(folder, "--out", tmp_path, "--precision", "bf16")
+    assert done.exit_code == 0, done.output
+    assert FeatureBank(tmp_path).settings["precision"] == "bf16"
+    done = run(folder, "--out", tmp_path)
+    assert 'precision: "bf16" in the bank, "fp32" asked for' in str(done.exception)
+
+
 @pytest.mark.parametrize("text", ["2", "2x", "x3", "2,3", "-1x2"])
 def test_wrong_map_sizes_are_told(run, folder, tmp_path, text):
     done = run(folder, "--out", tmp_path, f"--map-size={text}")

@@ -141,6 +141,74 @@ def test_runs_in_parts_equal_one_run(folder, tmp_path_factory, order, n_workers,
     assert files(root / "parts") == files(root / "whole")
 
 
+@pytest.mark.parametrize("name", ["tiny_images", "tiny_videos"])
+def test_networks_see_what_the_transform_makes(folder, name):
+    backbone, seen = create_backbone(name), []
+    path = folder / "milk.avi"
+    hook = backbone.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with VideoReader(path) as video:
+        expected = backbone.transform(video.read(range(8)))
+    extract_features(path, backbone, stride=8 if backbone.is_video else 1, batch_size=8)
+    hook.remove()
+    found = seen[-1] if backbone.is_video else torch.cat(seen[-4:])
+    frames = [x for x in seen if x.device.type == "cpu"]
+    first = frames[0][0] if backbone.is_video else frames[0].transpose(0, 1)
+    assert found.dtype == torch.float32
+    np.testing.assert_array_equal(first.numpy(), expected)
+
+
+@pytest.mark.parametrize("name", ["tiny_images", "tiny_videos"])
+def test_bf16_is_named_in_the_settings_and_mixes_with_nothing(folder, tmp_path, name):
+    backbone = create_backbone(name)
+    extract([folder], tmp_path / "fp32", backbone, dtype="float32")
+    extract([folder], tmp_path / "bf16", backbone, dtype="float32", precision="bf16")
+    whole, halved = FeatureBank(tmp_path / "fp32"), FeatureBank(tmp_path / "bf16")
+    assert (whole.settings["precision"], halved.settings["precision"]) == ("fp32", "bf16")
+    assert halved["milk"].provenance["precision"] == "bf16"
+    for video_id in IDS:
+        one, other = whole[video_id].features, halved[video_id].features
+        assert 0 < np.abs(one - other).max() < 0.02 * np.abs(one).max()
+    words = 'precision: "bf16" in the bank, "fp32" asked for'
+    with pytest.raises(MismatchError, match=words):
+        extract([folder], tmp_path / "bf16", backbone, dtype="float32")
+    path = folder / "milk.avi"
+    alone = extract_features(path, backbone, precision="bf16").features
+    np.testing.assert_array_equal(alone, halved["milk"].features)
+
+
+def test_bf16_in_parts_equals_one_run(folder, tmp_path, images):
+    parts = tmp_path / "videos"
+    parts.mkdir()
+    shutil.copy(folder / "milk.avi", parts)
+    options = {"stride": 2, "precision": "bf16", "batch_size": 3}
+    extract([parts], tmp_path / "parts", images, **options)
+    report = extract([folder], tmp_path / "parts", images, n_workers=1, **options)
+    assert report.skipped == ["milk"]
+    extract([folder], tmp_path / "whole", images, **options)
+    assert files(tmp_path / "parts") == files(tmp_path / "whole")
+
+
+def test_a_network_that_bf16_changes_much_is_told(folder, images, caplog):
+    extract_features(folder / "short.mp4", images, precision="bf16")
+    assert "changes the features" not in caplog.text
+    with torch.no_grad():  # bf16 has no number between 1000 and 1004
+        images.network.conv.weight[:] = 0
+        images.network.conv.weight[..., 0, 0] = 1001
+        images.network.conv.weight[..., 0, 1] = -1000
+    extract_features(folder / "short.mp4", images, precision="bf16")
+    assert "bf16 changes the features of tiny_images by " in caplog.text
+    assert "more than 0.01: fp32 is safer" in caplog.text
+
+
+def test_a_processor_without_bf16_is_told(folder, images, caplog, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
+    extract_features(folder / "short.mp4", images, precision="bf16")
+    assert "this processor does not multiply bf16" in caplog.text
+    caplog.clear()
+    extract_features(folder / "short.mp4", images)
+    assert not caplog.records
+
+
 def test_a_second_run_skips_and_touches_nothing(folder, tmp_path, images):
     extract([folder], tmp_path, images)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
@@ -335,6 +403,7 @@ def test_two_files_of_one_id_are_named(folder, tmp_path, images):
         ({"map_size": (2,)}, r"map_size must be \(height, width\)"),
         ({"engine": "dask"}, "engine must be one of 'local', 'ray'; got 'dask'"),
         ({"dtype": "int8"}, "dtype must be one of"),
+        ({"precision": "fp16"}, "precision must be one of 'fp32', 'bf16'; got 'fp16'"),
         ({"batch_size": -1}, "batch_size must be a whole number of at least 1"),
         ({"n_workers": -1}, "n_workers must be a whole number of at least 1"),
     ],

@@ -146,18 +146,19 @@ class Backbone(nn.Module):
         """(C, T', H', W') of the features of ``n_frames`` frames; nothing is computed."""
         key = (self.endpoint, n_frames, height, width)
         if key not in self._shapes:
-            self._shapes[key] = self._shape_without_compute(n_frames, height, width)
+            shape = self.run_without_data(n_frames, height, width).shape
+            steps = shape[2] if self.is_video else n_frames
+            self._shapes[key] = (shape[1], steps, shape[-2], shape[-1])
         return self._shapes[key]
 
-    def _shape_without_compute(self, n_frames: int, height: int, width: int) -> Any:
+    def run_without_data(self, n_frames: int, height: int, width: int) -> Tensor:
+        """Run the network on meta tensors: the output's shape, and the modules' hooks, for free."""
         tensors = {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
         empty = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
         size = (n_frames, height, width) if self.is_video else (height, width)
-        frames = torch.empty(1, self.in_channels, *size, device="meta")
-        with torch.no_grad():
-            out = torch.func.functional_call(self.network, empty, (frames, self.endpoint))
-        channels, *rest = out.shape[1:]
-        return (channels, *rest) if self.is_video else (channels, n_frames, *rest)
+        with torch.inference_mode(False), torch.no_grad():
+            frames = torch.empty(1, self.in_channels, *size, device="meta")
+            return torch.func.functional_call(self.network, empty, (frames, self.endpoint))
 
     @property
     def in_channels(self) -> int:

@@ -23,7 +23,7 @@ from timeception.features.jobs import (
     VideoFeatures,
     size_bytes,
 )
-from timeception.features.network import Network, n_cores
+from timeception.features.network import DEFAULT_PRECISION, Network, n_cores
 from timeception.features.settings import extraction_settings, restore_backbone, segmenter_of
 from timeception.features.sources import open_bank, plan, video_sources
 
@@ -51,6 +51,7 @@ def extract(
     *,
     stride: int | None = None,
     map_size: tuple[int, int] | None = None,
+    precision: str = DEFAULT_PRECISION,
     dtype: str = DEFAULT_DTYPE,
     is_overwritten: bool = False,
     engine: str = "local",
@@ -71,12 +72,14 @@ def extract(
         backbone: the network.
         stride: frames from one segment to the next; ``None``: 8, or a whole segment if longer.
         map_size: (height, width) that maps are averaged down to; ``None`` keeps them.
+        precision: of weights and maps within the network: ``fp32``, or ``bf16``, which changes
+            features and is faster on processors that multiply it. Part of the bank's settings.
         dtype: stored type: ``float16``, ``float32`` or ``bfloat16``.
         is_overwritten: extract again what does not match, instead of refusing.
         engine: ``"local"`` runs threads in this process; ``"ray"`` one task a video on a cluster
             that shares the file system.
         n_workers: videos decoded at once; with ray, processes. ``None``: one a core.
-        batch_size: segments that go through the network at once; ``None``: 8 frames on a
+        batch_size: segments that go through the network at once; ``None``: 4 frames on a
             processor, 64 on a GPU.
         device: where the network runs; ``None`` takes a GPU if there is one.
         on_progress: called several times a second with the report so far.
@@ -89,7 +92,7 @@ def extract(
     """
     checks.one_of("engine", engine, ENGINES)
     n_workers = checks.positive_int("n_workers", n_workers or n_cores())
-    settings = extraction_settings(backbone, stride, map_size)
+    settings = extraction_settings(backbone, stride, map_size, precision)
     sources = video_sources(videos)
     bank = open_bank(bank_root, settings, dtype, sources, is_overwritten=is_overwritten)
     planned = plan(bank, sources, is_overwritten=is_overwritten, n_workers=n_workers)
@@ -111,10 +114,12 @@ def extract(
     if engine == "ray" and planned.todo:
         from timeception.features import ray_engine
 
-        make_network = partial(Network, backbone, map_size, batch_size, device, cores=1)
+        make_network = partial(
+            Network, backbone, map_size, batch_size, device, cores=1, precision=precision
+        )
         ray_engine.run(planned.todo, log, make_network, n_workers, tick)
     elif planned.todo:
-        with Network(backbone, map_size, batch_size, device) as network:
+        with Network(backbone, map_size, batch_size, device, precision=precision) as network:
             n_decoders = min(n_workers, len(planned.todo))
             jobs = [BankJob(source, log, n_decoders) for source in planned.todo]
             network.pipeline(n_decoders, len(jobs)).run(jobs, tick)
@@ -130,6 +135,7 @@ def extract_features(
     *,
     stride: int | None = None,
     map_size: tuple[int, int] | None = None,
+    precision: str = DEFAULT_PRECISION,
     batch_size: int | None = None,
     device: str | None = None,
 ) -> VideoFeatures:
@@ -139,8 +145,8 @@ def extract_features(
         VideoError: if the video cannot be read.
         ValueError: for wrong arguments, and for frames that do not suit the backbone.
     """
-    settings = extraction_settings(backbone, stride, map_size)
+    settings = extraction_settings(backbone, stride, map_size, precision)
     job = MemoryJob(Path(video), segmenter_of(settings), n_cores())
-    with Network(backbone, map_size, batch_size, device) as network:
+    with Network(backbone, map_size, batch_size, device, precision=precision) as network:
         network.pipeline(n_decoders=1, n_videos=1).run([job])
     return job.result()

@@ -125,7 +125,7 @@ class BankJob:
         self._begin: Callable[[tuple[int, ...]], PendingFile]
         self._pending: PendingFile | None = None
 
-    def segments(self) -> Generator[NDArray[np.float32]]:
+    def segments(self) -> Generator[NDArray[np.uint8]]:
         """Decode the video; what will be written beside its features is settled before."""
         path, bank = self._source.path, self._log.bank
         with _told_with_path(path), VideoReader(path, n_threads=self._n_threads) as video:
@@ -176,7 +176,7 @@ class MemoryJob:
         self._maps: dict[int, NDArray[np.float32]] = {}
         self._error: Exception | None = None
 
-    def segments(self) -> Generator[NDArray[np.float32]]:
+    def segments(self) -> Generator[NDArray[np.uint8]]:
         """Decode the video."""
         with _told_with_path(self._path), VideoReader(self._path, n_threads=self._n_threads) as v:
             self._info = v.info

@@ -1,4 +1,4 @@
-"""A backbone as the pipeline calls it: its device, its batches, its threads."""
+"""A backbone as the pipeline calls it: its device, its precision, its batches, its threads."""
 
 from __future__ import annotations
 
@@ -13,11 +13,20 @@ from timeception import checks
 from timeception.features.pipeline import Pipeline, is_batch_invariant
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from timeception.backbones import Backbone
 
 logger = logging.getLogger(__name__)
 
-_CPU_BATCH_FRAMES = 8  # larger batches leave the caches: measured slower on processors
+DEFAULT_PRECISION = "fp32"
+PRECISIONS = (DEFAULT_PRECISION, "bf16")
+#: Relative change of features by another precision from which on it is warned of.
+MOST_CHANGE = 1e-2
+
+# Maps of more than 32 MB get fresh memory at every layer (glibc), whose page faults were measured
+# at a fifth of a processor's time with 8 frames.
+_CPU_BATCH_FRAMES = 4
 _GPU_BATCH_FRAMES = 64
 _MOST_COMPUTERS = 8  # threads that call the network; beyond it, Python's lock would be felt
 
@@ -29,19 +38,24 @@ def n_cores() -> int:
     return os.cpu_count() or 1
 
 
+def _side(backbone: Backbone) -> int:
+    return backbone.transform.crop or backbone.transform.resize or 224
+
+
 class Network:
     """A backbone on its device, as the pipeline calls it.
 
     On a processor, several threads each compute batches of their own, instead of all sharing in
     one: they never wait for each other. Use it in a ``with`` statement, which sets the threads of
-    PyTorch for that time.
+    PyTorch for that time. The network's batch norms are folded into its convolutions.
 
     Args:
-        backbone: the network.
+        backbone: the network; stays as it is, but moves to the device.
         map_size: (height, width) that maps are averaged down to; ``None`` keeps them.
         batch_size: segments in a batch; ``None`` chooses.
         device: where to run; ``None`` takes a GPU if there is one.
         cores: processor cores to use; ``None``: all.
+        precision: of weights and maps within the network: ``fp32``, or ``bf16``.
     """
 
     def __init__(
@@ -51,9 +65,13 @@ class Network:
         batch_size: int | None = None,
         device: str | None = None,
         cores: int | None = None,
+        precision: str = DEFAULT_PRECISION,
     ) -> None:
         import torch
 
+        from timeception.backbones.folding import for_inference
+
+        checks.one_of("precision", precision, PRECISIONS)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         is_cpu = self.device.type == "cpu"
         frames = _CPU_BATCH_FRAMES if is_cpu else _GPU_BATCH_FRAMES
@@ -62,8 +80,36 @@ class Network:
         cores = cores or n_cores()
         self.n_computers = min(_MOST_COMPUTERS, cores) if is_cpu else 1
         self._n_threads = max(1, cores // self.n_computers)
-        self.backbone = backbone.to(self.device).eval()
+        self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self.backbone = for_inference(backbone.to(self.device).eval(), self._dtype)
         self.map_size = map_size
+        if precision == "bf16":
+            self._warn_of_bf16(backbone)
+
+    def _warn_of_bf16(self, backbone: Backbone) -> None:
+        """Say so if bf16 is slow here, or changes this network's features much."""
+        import torch
+
+        tell = getattr(torch.cpu, "get_capabilities", None)  # PyTorch has it since 2.10
+        able = tell() if tell else {}
+        if self.device.type == "cpu" and able and not able.get("avx512_bf16", able.get("bf16")):
+            logger.warning("this processor does not multiply bf16: fp32 is as fast, or faster")
+        side, rng = _side(backbone), np.random.default_rng(0)
+        coarse = rng.integers(0, 256, (1, backbone.frames_per_segment, 8, 8, 3), dtype=np.uint8)
+        times = -(-side // 8)
+        pictures = coarse.repeat(times, 2).repeat(times, 3)[:, :, :side, :side]
+        with torch.inference_mode():
+            expected = backbone(self._frames(pictures).float())
+            found = self.backbone(self._frames(pictures)).float()
+        change = float((found - expected).norm() / expected.norm().clamp(min=1e-12))
+        if change > MOST_CHANGE:
+            logger.warning(
+                "bf16 changes the features of %s by %.1g (relative), which is more than %g: "
+                "fp32 is safer",
+                backbone.name,
+                change,
+                MOST_CHANGE,
+            )
 
     def __enter__(self) -> Network:
         import torch
@@ -86,19 +132,35 @@ class Network:
         return Pipeline(self, self.batch_size, n_decoders, self.n_computers, spans_videos)
 
     def _is_batch_invariant(self) -> bool:
-        backbone = self.backbone
-        side = backbone.transform.crop or backbone.transform.resize or 224
-        shape = (3, backbone.frames_per_segment, side, side)
+        side = _side(self.backbone)
+        shape = (self.backbone.frames_per_segment, side, side, 3)
         return is_batch_invariant(self, self.batch_size, shape)
 
-    def __call__(self, segments: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Segments (B, 3, T, H, W) to features (B, C, H', W')."""
+    def __call__(self, segments: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Levels of segments (B, T, H, W, 3) to features (B, C, H', W')."""
         import torch
         from torch.nn.functional import adaptive_avg_pool2d
 
         with torch.inference_mode():
-            maps = self.backbone(torch.from_numpy(segments).to(self.device)).mean(dim=2)
+            maps = self.backbone(self._frames(segments)).mean(dim=2)
             if self.map_size is not None:
                 maps = adaptive_avg_pool2d(maps, self.map_size)
             features: NDArray[np.float32] = maps.float().cpu().numpy()
         return features
+
+    def _frames(self, segments: NDArray[np.uint8]) -> Tensor:
+        """Normalised frames (B, 3, T, H, W), with the numbers that the transform gives.
+
+        Channels stay last in memory, as image networks take them.
+        """
+        import torch
+
+        width = segments.shape[3]
+        frames = torch.from_numpy(segments).to(self.device).float()
+        multiplier, offset = (
+            torch.from_numpy(np.tile(values, width)).to(self.device)
+            for values in self.backbone.transform.affine()
+        )
+        frames.view(-1, width * 3).mul_(multiplier).add_(offset)  # whole rows: vectors, not threes
+        frames = frames.to(self._dtype).permute(0, 4, 1, 2, 3)
+        return frames.contiguous() if self.backbone.is_video else frames

@@ -22,8 +22,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-Segment = NDArray[np.float32]
-#: A batch of segments (B, 3, T, H, W) to their features (B, C, H', W').
+#: The 8-bit levels of successive frames, (T, H, W, 3).
+Segment = NDArray[np.uint8]
+#: A batch of segments (B, T, H, W, 3) to their features (B, C, H', W').
 Compute = Callable[[Segment], NDArray[Any]]
 
 #: What a broken video may raise. Anything else is an error of the program and stops the run.
@@ -258,10 +259,10 @@ def is_batch_invariant(compute: Compute, batch_size: int, shape: tuple[int, ...]
     Args:
         compute: the network.
         batch_size: segments in a batch.
-        shape: of a segment, (3, T, H, W).
+        shape: of a segment, (T, H, W, 3).
     """
     rng = np.random.default_rng(0)
-    one, two = rng.standard_normal((2, batch_size, *shape), dtype=np.float32)
+    one, two = rng.integers(0, 256, (2, batch_size, *shape), dtype=np.uint8)
     two[::-1][: (batch_size + 1) // 2] = one[: (batch_size + 1) // 2]
     expected = compute(one)[: (batch_size + 1) // 2]
     return np.array_equal(compute(two)[::-1][: len(expected)], expected)

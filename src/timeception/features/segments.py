@@ -23,15 +23,15 @@ def default_stride(frames_per_segment: int) -> int:
 
 @dataclass(frozen=True)
 class TimedSegment:
-    """A transformed segment of a stream, and the times of its first and last frame.
+    """A segment of a stream as 8-bit levels, and the times of its first and last frame.
 
     Args:
-        frames: (3, T, H, W).
+        frames: (T, H, W, 3).
         start_seconds: since the stream's first frame.
         end_seconds: likewise.
     """
 
-    frames: NDArray[np.float32]
+    frames: NDArray[np.uint8]
     start_seconds: float
     end_seconds: float
 
@@ -43,7 +43,8 @@ class Segmenter:
     Args:
         frames_per_segment: frames that the backbone takes at once.
         stride: frames from one segment's start to the next.
-        transform: what makes a decoded frame into what the backbone takes.
+        transform: its resizing and crop are done here; the network's side normalises, so that a
+            segment is a quarter of the bytes on its way.
     """
 
     frames_per_segment: int
@@ -54,11 +55,11 @@ class Segmenter:
         """First frames of the segments of a video, (S,)."""
         return segment_starts(n_frames, self.stride, self.frames_per_segment)
 
-    def segments(self, video: VideoReader) -> Iterator[NDArray[np.float32]]:
-        """Transformed segments of an open video, in order; only their frames are decoded.
+    def segments(self, video: VideoReader) -> Iterator[NDArray[np.uint8]]:
+        """Segments of an open video in order, as 8-bit levels; only their frames are decoded.
 
         Shape:
-            each (3, T, H, W), T the frames per segment.
+            each (T, H, W, 3), T the frames per segment.
 
         Raises:
             VideoError: if a frame is damaged.
@@ -67,17 +68,17 @@ class Segmenter:
         starts = self.starts(len(video))
         wanted = segment_frames(starts, self.frames_per_segment, len(video))
         decoded = video.frames(np.unique(wanted))
-        frames: dict[int, NDArray[np.float32]] = {}
+        frames: dict[int, NDArray[np.uint8]] = {}
         for indices in wanted.tolist():
             frames = {index: frame for index, frame in frames.items() if index >= indices[0]}
             while indices[-1] not in frames:
                 index, frame = next(decoded)
-                frames[index] = self.transform(frame[None])
+                frames[index] = self.transform.levels(frame[None])
             parts = [frames[index] for index in indices]
-            yield parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+            yield parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def stream(self, frames: Iterable[StreamFrame]) -> Generator[TimedSegment]:
-        """Transformed segments of a stream, each as soon as its last frame has come.
+        """Segments of a stream, each as soon as its last frame has come.
 
         They are those of ``segments``, without knowing how many there will be.
 
@@ -86,11 +87,11 @@ class Segmenter:
             ValueError: if the frames are too small for the transform.
         """
         length, n_frames = self.frames_per_segment, 0
-        kept: deque[tuple[NDArray[np.float32], float]] = deque(maxlen=length)
+        kept: deque[tuple[NDArray[np.uint8], float]] = deque(maxlen=length)
         for index, frame in enumerate(frames):
             n_frames = index + 1
             if index % self.stride < length or self.stride < length:
-                kept.append((self.transform(frame.rgb()[None]), frame.seconds))
+                kept.append((self.transform.levels(frame.rgb()[None]), frame.seconds))
             if n_frames >= length and (n_frames - length) % self.stride == 0:
                 yield _joined(kept)
         if 0 < n_frames < length:
@@ -98,7 +99,7 @@ class Segmenter:
             yield _joined(kept)
 
 
-def _joined(kept: Iterable[tuple[NDArray[np.float32], float]]) -> TimedSegment:
+def _joined(kept: Iterable[tuple[NDArray[np.uint8], float]]) -> TimedSegment:
     parts, seconds = zip(*kept, strict=True)
-    frames = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+    frames = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return TimedSegment(frames, seconds[0], seconds[-1])

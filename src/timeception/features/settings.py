@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from timeception import checks
+from timeception.features.network import DEFAULT_PRECISION, PRECISIONS
 from timeception.features.segments import Segmenter, default_stride
 from timeception.video import Transform
 
@@ -15,9 +16,13 @@ if TYPE_CHECKING:
 
 
 def extraction_settings(
-    backbone: Backbone, stride: int | None = None, map_size: tuple[int, int] | None = None
+    backbone: Backbone,
+    stride: int | None = None,
+    map_size: tuple[int, int] | None = None,
+    precision: str = DEFAULT_PRECISION,
 ) -> dict[str, Any]:
     """Everything that decides the features of a video, as a bank's settings hold it."""
+    checks.one_of("precision", precision, PRECISIONS)
     frames_per_segment = backbone.frames_per_segment
     stride = default_stride(frames_per_segment) if stride is None else stride
     checks.positive_int("stride", stride)
@@ -30,6 +35,7 @@ def extraction_settings(
         "stride": stride,
         "segment_mean": True,
         "map_size": None if map_size is None else list(map_size),
+        "precision": precision,
     }
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from timeception.datasets.windows import step_edges_seconds, window_starts
 from timeception.features.extraction import VideoFeatures, extract_features
+from timeception.features.network import DEFAULT_PRECISION
 from timeception.training.draws import average_maps
 from timeception.training.saved import SavedModel, load_saved
 from timeception.video import VideoError
@@ -95,7 +96,11 @@ class Predictor:
         classes, made = self.model.classes, self.model.features
         try:
             features = extract_features(
-                video, self.backbone, stride=made["stride"], map_size=made["map_size"]
+                video,
+                self.backbone,
+                stride=made["stride"],
+                map_size=made["map_size"],
+                precision=made.get("precision", DEFAULT_PRECISION),
             )
         except VideoError as error:
             return Prediction(str(video), classes, error=str(error))

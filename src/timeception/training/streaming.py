@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from timeception import checks
-from timeception.features.network import Network
+from timeception.features.network import DEFAULT_PRECISION, Network
 from timeception.features.pipeline import BROKEN_VIDEO
 from timeception.features.settings import extraction_settings, segmenter_of
 from timeception.features.stream import FeatureStream, StreamFeatures
@@ -247,7 +247,8 @@ def stream_video(
     made = predictor.model.features
     stride = made["stride"] if stride is None else stride
     segmenter = segmenter_of(extraction_settings(predictor.backbone, stride, made["map_size"]))
-    network = Network(predictor.backbone, made["map_size"], batch_size, device)
+    precision = made.get("precision", DEFAULT_PRECISION)
+    network = Network(predictor.backbone, made["map_size"], batch_size, device, precision=precision)
     stop = stop or threading.Event()
     features = FeatureStream(source, segmenter, network, stop)
     return _Scoring(predictor, features, interval_seconds, stop).updates()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import deque
 from collections.abc import Iterator
 
 import av
+import numpy as np
+import numpy.typing as npt
+from av.video.stream import VideoStream
 
+from timeception.video.disposable import is_disposable, unit_length_bytes
 from timeception.video.files import VideoError
 from timeception.video.index import FrameIndex
 from timeception.video.source import SeekError, VideoSource
@@ -39,6 +44,9 @@ class FrameFetcher:
     Decoded frames are told by their times: one that is missing, late or broken after a seek makes
     the fetcher count from the file's start instead, and there it means damage.
 
+    Where it is known which frames will be asked for, the others are not decoded if nothing is
+    predicted from them.
+
     Args:
         source: the stream.
         index: its frames; if the source skips damage, the sound ones, which are reached from the
@@ -53,6 +61,9 @@ class FrameFetcher:
         self._next: int | None = None  # the frame that ``_numbered`` gives next
         self._numbered: Iterator[tuple[int, av.VideoFrame]] = iter(())
         self._pts = frozenset(() if index.pts is None else index.pts.tolist())
+        self._wanted: frozenset[int] | None = None  # times; None wants every frame
+        self._left_out: set[int] = set()  # times of the frames that the decoder did not see
+        self._unit_length_bytes: int | None = None
 
     @classmethod
     def survey(cls, source: VideoSource) -> FrameFetcher:
@@ -69,13 +80,25 @@ class FrameFetcher:
             fetcher = cls(source, index)
             try:
                 if not fetcher.fetch(0).interlaced_frame:  # two packets may make one such frame
+                    fetcher._unit_length_bytes = unit_length_bytes(source.video.codec_context)
                     return fetcher
             except VideoError as error:
                 logger.debug("%s Counting the frames by decoding.", error)
         return cls(source, index_of_decoded_frames(source, packets))
 
-    def fetch(self, index: int) -> av.VideoFrame:
+    def times(self, indices: npt.NDArray[np.int64]) -> frozenset[int] | None:
+        """Times of frames, for ``fetch``; ``None`` if every frame must be decoded."""
+        if self.index.pts is None or self._unit_length_bytes is None or len(indices) < 2:
+            return None
+        return frozenset(self.index.pts[indices].tolist())
+
+    def fetch(self, index: int, wanted: frozenset[int] | None = None) -> av.VideoFrame:
         """Decode the frame with the given index.
+
+        Args:
+            index: of the frame.
+            wanted: times of this frame and of those that will be asked for next; others may be
+                left out of decoding. ``None``: any frame may be asked for.
 
         Raises:
             VideoError: if it, or a frame that it needs, is damaged.
@@ -83,9 +106,12 @@ class FrameFetcher:
         self._source.check_open()
         if self._current is not None and self._current[0] == index:
             return self._current[1]
+        self._wanted = wanted
         start = self.index.start_for(index) if self._can_seek else 0
         comes_soon = self._next is not None and (
-            self._next <= index and start <= self._next + WORTH_A_SEEK_FRAMES
+            self._next <= index
+            and start <= self._next + WORTH_A_SEEK_FRAMES
+            and not self._is_left_out(index)
         )
         lost = index
         for attempt in [*([None] if comes_soon else []), start, *([0] if start else [])]:
@@ -98,6 +124,9 @@ class FrameFetcher:
                     logger.debug("%s: seeks miss their frames, not used", self._source.path)
                     self._can_seek = False
                 return frame
+        if wanted is not None:  # decode everything, to be sure that it is damage
+            self._unit_length_bytes = None
+            return self.fetch(index)
         if self._source.use_one_thread():  # several lose frames before a damaged one
             return self.fetch(index)
         raise damage_error(self._source.path, self.where(lost))
@@ -109,6 +138,7 @@ class FrameFetcher:
     def _advance(self, index: int, start: int | None) -> av.VideoFrame:
         """Decode up to ``index``: from ``start``, or onward (``None``)."""
         if start is not None:
+            self._left_out.clear()
             self._numbered = self._numbered_frames(start)
         self._current = self._next = None  # after an error, start anew
         for number, frame in self._numbered:
@@ -126,17 +156,36 @@ class FrameFetcher:
         number = start
         held: deque[tuple[int, av.VideoFrame]] = deque()
         try:
-            for frame in self._frames_from(start):
-                is_due = pts is None or (number < len(pts) and frame.pts == pts[number])
-                if frame.is_corrupt or not is_due:
-                    break
-                held.append((number, frame))
-                while held and trusted_after[held[0][0]] <= number:
+            for frame in itertools.chain(self._frames_from(start), [None]):
+                while self._is_left_out(number):
+                    number += 1
+                if frame is not None:
+                    is_due = pts is None or (number < len(pts) and frame.pts == pts[number])
+                    if frame.is_corrupt or not is_due:
+                        break
+                    held.append((number, frame))
+                    number += 1
+                while held and trusted_after[held[0][0]] < number:
                     yield held.popleft()
-                number += 1
         except (SeekError, av.FFmpegError) as error:
-            raise _MissingFrameError(number - len(held)) from error
-        raise _MissingFrameError(number - len(held))
+            raise _MissingFrameError(held[0][0] if held else number) from error
+        raise _MissingFrameError(held[0][0] if held else number)
+
+    def _is_left_out(self, index: int) -> bool:
+        """Whether the decoder did not see a frame, since decoding began."""
+        pts = self.index.pts
+        return pts is not None and index < len(pts) and int(pts[index]) in self._left_out
+
+    def _leaves_out(self, packet: av.Packet[VideoStream]) -> bool:
+        """Whether a packet is neither wanted nor needed, and note it then."""
+        if self._wanted is None or self._unit_length_bytes is None or packet.pts is None:
+            return False
+        if packet.pts in self._wanted or packet.pts not in self._pts:
+            return False
+        if not is_disposable(memoryview(packet), self._unit_length_bytes):
+            return False
+        self._left_out.add(packet.pts)
+        return True
 
     def _frames_from(self, start: int) -> Iterator[av.VideoFrame]:
         """Frames from a place to start, without what only leads up to it."""
@@ -144,8 +193,12 @@ class FrameFetcher:
         if pts is None:
             yield from self._source.frames()
             return
-        first = int(pts[start])
-        frames = self._source.frames_from(first) if start else self._source.frames()
+        first, leaves_out = int(pts[start]), self._leaves_out
+        frames = (
+            self._source.frames_from(first, leaves_out)
+            if start
+            else self._source.frames(leaves_out)
+        )
         for frame in frames:
             is_left_out = self._source.skips_damage and frame.pts not in self._pts
             if frame.pts is None or (frame.pts >= first and not is_left_out):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideDataType
-from av.video.reformatter import ColorRange, Interpolation
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 # Full chroma makes deep colour exact at no cost. It leaves FFmpeg's fast path for 8-bit 4:2:0 as it
 # is, which exact rounding would make six times slower.
@@ -62,15 +62,21 @@ class Orientation:
         return image
 
 
-def rgb_array(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
+def rgb_array(
+    frame: av.VideoFrame, reformatter: VideoReformatter | None = None
+) -> npt.NDArray[np.uint8]:
     """Convert a stored frame to 8-bit RGB (H, W, 3).
 
     The frame's own colour matrix and range hold; one that names no matrix is taken as BT.601, as
     FFmpeg, OpenCV and torchcodec take it. Flat colours come out within 3 levels of exact arithmetic
     for 8-bit 4:2:0 (about 1 too dark, as in those libraries) and within 2 for other formats.
+
+    Args:
+        frame: as it was decoded.
+        reformatter: kept from frame to frame of a video, so that it is set up once.
     """
-    rgb = frame.reformat(
-        format="rgb24", dst_color_range=ColorRange.JPEG, interpolation=SCALER, threads=1
+    rgb = (reformatter or VideoReformatter()).reformat(
+        frame, format="rgb24", dst_color_range=ColorRange.JPEG, interpolation=SCALER, threads=1
     )
     array = cast("npt.NDArray[np.uint8]", rgb.to_ndarray())
     return array.copy() if rgb is frame else array  # frames stored as RGB are not handed out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -21,7 +21,13 @@ from timeception.video.files import (
 )
 
 SEEK_MARGINS_SECONDS = (0.0, 0.25, 1.0, 4.0)
+LeavesOut = Callable[["av.Packet[VideoStream]"], bool]
+
 PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails  # cover art is not video
+
+
+def _nothing(packet: av.Packet[VideoStream]) -> bool:
+    return False
 
 
 class SeekError(Exception):
@@ -130,26 +136,33 @@ class VideoSource:
         self._rewind()
         yield from self._demux()
 
-    def frames(self) -> Iterator[av.VideoFrame]:
+    def frames(self, leaves_out: LeavesOut | None = None) -> Iterator[av.VideoFrame]:
         """All frames from the file's start, in order of presentation.
+
+        Args:
+            leaves_out: tells the packets that the decoder is not to see.
 
         Raises:
             av.FFmpegError: if a packet cannot be decoded, unless damage is skipped; the frames
                 that were decoded before it have been given.
         """
         self._rewind()
-        yield from self._decode(self._demux())
+        yield from self._decode(itertools.filterfalse(leaves_out or _nothing, self._demux()))
 
-    def frames_from(self, pts: int) -> Iterator[av.VideoFrame]:
+    def frames_from(self, pts: int, leaves_out: LeavesOut | None = None) -> Iterator[av.VideoFrame]:
         """Frames from a keyframe at or before the one with the time ``pts``.
 
         Frames that come before it may be broken and are the caller's to drop.
+
+        Args:
+            pts: the frame's time.
+            leaves_out: tells the packets that the decoder is not to see.
 
         Raises:
             SeekError: if the seek did not land on a keyframe in time.
             av.FFmpegError: if a packet cannot be decoded.
         """
-        yield from self._decode(self._seek(pts))
+        yield from self._decode(itertools.filterfalse(leaves_out or _nothing, self._seek(pts)))
 
     def _seek(self, pts: int) -> Iterator[av.Packet[VideoStream]]:
         """Packets from a keyframe at or before the one with the time ``pts``.

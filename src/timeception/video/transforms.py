@@ -92,6 +92,28 @@ class Transform:
         Raises:
             ValueError: if ``frames`` is of another kind or shape, or smaller than the crop.
         """
+        levels = self.levels(frames)
+        multiplier, offset = self.affine()
+        result = np.empty((3, *levels.shape[:3]), dtype=np.float32)
+        np.multiply(levels.transpose(3, 0, 1, 2), multiplier[:, None, None, None], out=result)
+        result += offset[:, None, None, None]
+        return result
+
+    def levels(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Resize and crop alone, a quarter of the bytes of the whole transform.
+
+        Args:
+            frames: 8-bit RGB frames of one size.
+
+        Shape:
+            (T, H, W, 3) -> (T, H', W', 3)
+
+        Returns:
+            A new, contiguous array, its channels in ``channel_order``.
+
+        Raises:
+            ValueError: if ``frames`` is of another kind or shape, or smaller than the crop.
+        """
         is_clip = frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[-1] == 3
         checks.require(
             is_clip,
@@ -101,17 +123,18 @@ class Transform:
         )
         n_frames, height, width = frames.shape[:3]
         top, left, out_height, out_width = self._crop_box(*self.resized_size(height, width))
-        result = np.empty((3, n_frames, out_height, out_width), dtype=np.float32)
-        multiplier, offset = self._affine()
+        result = np.empty((n_frames, out_height, out_width, 3), dtype=np.uint8)
         for start in range(0, n_frames, CHUNK_FRAMES):
             part = slice(start, start + CHUNK_FRAMES)
             sized = self._resized(frames[part])
             cropped = sized[:, top : top + out_height, left : left + out_width]
-            if self.channel_order == "bgr":
-                cropped = cropped[..., ::-1]
-            np.multiply(cropped.transpose(3, 0, 1, 2), multiplier, out=result[:, part])
-            result[:, part] += offset
+            result[part] = cropped[..., ::-1] if self.channel_order == "bgr" else cropped
         return result
+
+    def affine(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Multiplier and offset a channel, (3,) each, that make levels into the result."""
+        mean, std = np.array(self.mean), np.array(self.std)
+        return (1 / (self.scale * std)).astype(np.float32), (-mean / std).astype(np.float32)
 
     def resized_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width in pixels of a frame after resizing, before the crop.
@@ -168,13 +191,6 @@ class Transform:
         )
         top, left = round((height - self.crop) / 2), round((width - self.crop) / 2)
         return top, left, self.crop, self.crop
-
-    def _affine(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Multiplier and offset per channel that stand for scale, mean and std."""
-        mean, std = np.array(self.mean), np.array(self.std)
-        shape = (3, 1, 1, 1)
-        multiplier = (1 / (self.scale * std)).reshape(shape)
-        return multiplier.astype(np.float32), (-mean / std).reshape(shape).astype(np.float32)
 
     def _resized(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Frames (T, H, W, 3) of the resized size; the same array where it fits already."""

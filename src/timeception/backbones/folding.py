@@ -1,0 +1,140 @@
+"""Batch norms folded into the convolutions before them, for networks that no longer train.
+
+In evaluation a batch norm multiplies and shifts each channel by fixed numbers. A convolution whose
+weights and bias take these over gives the same result, up to rounding, without a further pass over
+its output.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from timeception.backbones.base import Backbone, FeatureNetwork
+
+logger = logging.getLogger(__name__)
+
+#: Rounding stays far below it, TF32 on a GPU included; a network that uses a convolution's output
+#: in other places than its batch norm is far above it.
+_MOST_CHANGE = 1e-2
+
+
+def for_inference(backbone: Backbone, dtype: torch.dtype = torch.float32) -> Backbone:
+    """A backbone that gives the same features sooner, and does not train.
+
+    Args:
+        backbone: frozen, in eval mode; stays as it is.
+        dtype: of the weights and of the frames that it takes.
+
+    Returns:
+        A copy with batch norms folded and weights of ``dtype``; the backbone itself if nothing
+        changes.
+    """
+    network = fold_batch_norms(backbone)
+    if dtype != torch.float32:
+        network = (copy.deepcopy(network) if network is backbone.network else network).to(dtype)
+    if network is backbone.network:
+        return backbone
+    return Backbone(
+        backbone.name,
+        network,
+        backbone.transform,
+        backbone.weights,
+        endpoint=backbone.endpoint,
+        frames_per_segment=backbone.frames_per_segment,
+        temporal_stride=backbone.temporal_stride,
+        batch_size=backbone.batch_size,
+    )
+
+
+def fold_batch_norms(backbone: Backbone) -> FeatureNetwork:
+    """Fold the batch norms that follow a convolution directly.
+
+    Which ones do is seen in a run without data; that the result is the same is checked by another
+    one on random frames. A network to which it does not apply comes back as it is.
+
+    Args:
+        backbone: frozen, in eval mode; stays as it is.
+
+    Returns:
+        A copy of its network, or the network itself.
+    """
+    network, endpoint, n_frames = backbone.network, backbone.endpoint, backbone.frames_per_segment
+    side = backbone.transform.crop or backbone.transform.resize or 224
+    with _watched(network) as pairs:
+        backbone.run_without_data(n_frames, side, side)
+    if not pairs:
+        return network
+    folded = copy.deepcopy(network)
+    for convolution, norm in pairs:
+        _fold(folded, convolution, norm)
+    size = (n_frames, side, side) if backbone.is_video else (side, side)
+    random = torch.randn(1, backbone.in_channels, *size, generator=torch.Generator().manual_seed(0))
+    frames = random.to(next(network.parameters()).device)
+    with torch.no_grad():
+        expected, found = network(frames, endpoint), folded(frames, endpoint)
+    change = float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-12))
+    if not change < _MOST_CHANGE:
+        logger.info("batch norms are not folded: features would change by %.2g", change)
+        return network
+    return folded
+
+
+@contextmanager
+def _watched(network: nn.Module) -> Iterator[list[tuple[str, str]]]:
+    """Names of the convolutions and batch norms that follow each other; filled when left."""
+    made: dict[int, tuple[str, Tensor, int]] = {}
+    found: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
+    calls: Counter[str] = Counter()
+    handles = []
+
+    def remember(name: str, output: Tensor) -> None:
+        calls[name] += 1
+        made[id(output)] = (name, output, output._version)  # held, so that no other has its id
+
+    def compare(name: str, x: Tensor) -> None:
+        calls[name] += 1
+        convolution, output, version = made.get(id(x), ("", None, 0))
+        if output is not None and output._version == version:
+            found.append((convolution, name))
+
+    for name, module in network.named_modules():
+        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+            hook: Any = lambda _, __, output, name=name: remember(name, output)  # noqa: E731
+            handles.append(module.register_forward_hook(hook))
+        elif isinstance(module, _BatchNorm) and module.running_mean is not None:
+            hook = lambda _, inputs, name=name: compare(name, inputs[0])  # noqa: E731
+            handles.append(module.register_forward_pre_hook(hook))
+    try:
+        yield pairs
+    finally:
+        for handle in handles:
+            handle.remove()
+    pairs += [pair for pair in found if calls[pair[0]] == calls[pair[1]] == 1]
+
+
+def _fold(network: nn.Module, convolution: str, norm: str) -> None:
+    conv: Any = network.get_submodule(convolution)
+    bn: Any = network.get_submodule(norm)
+    wide: list[Any] = [
+        None if tensor is None else tensor.detach().cpu().double()
+        for tensor in (conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.weight, bn.bias)
+    ]
+    weight, bias, mean, variance, scale, shift = wide
+    folded = fuse_conv_bn_weights(weight, bias, mean, variance, bn.eps, scale, shift)
+    conv.weight, conv.bias = (
+        nn.Parameter(tensor.detach().to(conv.weight), requires_grad=False) for tensor in folded
+    )
+    # timm's norms hold what follows them
+    after = [getattr(bn, name) for name in ("drop", "act") if hasattr(bn, name)]
+    network.set_submodule(norm, nn.Sequential(*after))
