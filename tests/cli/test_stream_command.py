@@ -180,7 +180,7 @@ def test_damage_is_told(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, lines, errors = run(capsys, work, "--stream", str(work / "gap.ts"))
     assert status == 1
     assert lines[-1]["damaged"] >= 1 and lines[-1]["scores"] is not None
-    assert re.search(r"gap\.ts: \d+ frame\(s\) did not decode and were left out", errors[-1])
+    assert re.search(r"gap\.ts: damaged in \d+ place\(s\); frames were left out", errors[-1])
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Streams: what they are called, how they end, what is refused."""
 
 import http.server
+import os
 import socket
 import threading
 from functools import partial
@@ -62,6 +63,15 @@ def test_frames_equal_those_of_the_reader(ts):
     frames = list(FrameStream(StreamSource(str(ts))))
     np.testing.assert_array_equal([frame.rgb() for frame in frames], expected)
     np.testing.assert_allclose([frame.seconds for frame in frames], seconds, atol=1e-4)
+
+
+def test_a_named_pipe(ts, tmp_path):
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(ts.read_bytes(),))
+    writer.start()
+    assert numbers(FrameStream(StreamSource(str(path)))) == list(range(N_FRAMES))
+    writer.join()
 
 
 def test_an_address(ts, tcp_server):
@@ -201,6 +211,7 @@ def test_a_device_that_has_no_frame_yet_is_asked_again(ts, monkeypatch):
         ("/dev/video99", "v4l2", r"/dev/video99: cannot be opened \(No such file"),
         ("rtsp://me:secret@127.0.0.1:9/x", None, r"rtsp://me:\*\*\*@127\.0\.0\.1:9/x: cannot be"),
         ("tcp://127.0.0.1:9", None, r"tcp://127\.0\.0\.1:9: cannot be opened \(Connection refused"),
+        ("/dev/null", None, r"/dev/null: .*input-format"),
         ("nonsense://x", None, r"nonsense://x: cannot be opened \(Protocol not found"),
         (__file__, None, "is a text file"),
         ("anullsrc", "lavfi", "holds no video stream"),

@@ -62,7 +62,9 @@ def follow(
                 return 1
     _tell(update.error)
     if update.n_damaged:
-        _tell(f"{update.source}: {update.n_damaged} frame(s) did not decode and were left out.")
+        _tell(
+            f"{update.source}: damaged in {update.n_damaged} place(s); frames were left out there."
+        )
     return int(update.error is not None or update.n_damaged > 0)
 
 

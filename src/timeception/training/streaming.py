@@ -44,7 +44,7 @@ class StreamUpdate:
         scores: as if the video ended here; ``None`` before the first timesteps that give any.
         evidence: output steps (of a model of windows: windows) that became known since the last
             update, each with scores of its own.
-        n_damaged: frames left out so far, for they did not decode.
+        n_damaged: places so far where frames were left out, for they did not decode.
         timestep_seconds: mean time from one timestep to the next; ``None`` before the second.
         is_final: whether the stream has ended.
         error: why it did, if it broke off or was too short.

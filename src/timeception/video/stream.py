@@ -2,7 +2,7 @@
 
 Nothing is known of a stream but what has come: there is no seek, no survey and no count. The frames
 are those that ``VideoReader`` gives of the same file, in the same order. Damage does not end a
-stream: frames that do not decode, or not whole, are left out and counted.
+stream: frames that do not decode, or not whole, are left out, and the places counted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ STDIN = "-"
 DEFAULT_TIMEOUT_SECONDS = 30.0
 _RETRY_SECONDS = 0.005  # until a device that has no frame yet is asked again
 _SHORT_SECONDS, _SHORT_SHARE = 1.0, 0.05  # headers that declare no more than that are right enough
-_ADVICE_OPEN = "Check the address, the device and FFmpeg's options."
+_ADVICE_OPEN = "Check the address, the device and its --input-format, and the options."
 _ADVICE_PIPE = (
     "Pipe a format that can be read front to back, such as MPEG-TS or Matroska "
     "(ffmpeg ... -f mpegts -)."
@@ -90,9 +90,12 @@ class StreamSource:
 
     @property
     def path(self) -> Path | None:
-        """The file, if it is one."""
-        is_other = self.input_format or self.is_address or self.location == STDIN
-        return None if is_other else Path(self.location)
+        """The file, if it is one: named pipes and devices cannot be looked into beforehand."""
+        if self.input_format or self.is_address or self.location == STDIN:
+            return None
+        path = Path(self.location)
+        is_special = path.exists() and not path.is_file() and not path.is_dir()
+        return None if is_special else path
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ class FrameStream:
 
     Attributes:
         n_frames: frames so far.
-        n_damaged: frames or packets that were left out so far, for they did not decode.
+        n_damaged: places so far where packets did not decode, or not whole.
         seen_at: ``time.monotonic()`` of the last frame.
     """
 
@@ -152,12 +155,10 @@ class FrameStream:
 
     def _open(self) -> InputContainer:
         source = self.source
-        location = source.location
+        location = "pipe:0" if source.location == STDIN else source.location
         if source.path is not None:
             check_readable(source.path)
             location = f"file:{location}"
-        elif location == STDIN:
-            location = "pipe:0"
         # Whoever waits for the frames tells of a timeout; this one ends the waiting in here.
         waits = source.timeout_seconds + 1 if source.timeout_seconds else None
         try:
@@ -240,7 +241,7 @@ class FrameStream:
         path = self.source.path
         if not self.n_frames:
             self._fail("has no frame that can be decoded", "Check what it holds.")
-        shortfall = missing_bytes(path) if path is not None and path.is_file() else 0
+        shortfall = missing_bytes(path) if path is not None else 0
         if shortfall:
             self._fail(f"is cut short: {shortfall} bytes are missing at its end", "Fetch it again.")
         if declared_seconds - seconds > max(_SHORT_SECONDS, _SHORT_SHARE * declared_seconds):
