@@ -21,6 +21,8 @@ from timeception.training.sections import DataSection, OfficialKind, SplitSectio
 
 logger = logging.getLogger(__name__)
 
+SPLITS = ("train", "validation", "test")
+
 #: Where videos come from: a bank of features, or a folder of video files.
 Footage = FeatureBank | FrameStore
 
@@ -49,7 +51,9 @@ def read_dataset(data: DataSection, footage: Footage) -> tuple[VideoDataset, tup
         logger.warning("%d video(s) are missing or broken and left out", len(left_out))
     dataset = _random_splits(dataset, data.split)
     _check_classes(dataset, data)
-    return _without_unlabelled(dataset, data), left_out
+    dataset = _without_unlabelled(dataset, data)
+    _check_splits(dataset, data)
+    return dataset, left_out
 
 
 def _read_labelled(data: DataSection, footage: Footage) -> VideoDataset:
@@ -102,6 +106,19 @@ def _check_classes(dataset: VideoDataset, data: DataSection) -> None:
         f"be the number that {data.source} has ({found})",
         told,
         "Check that these are the annotations that the recipe means.",
+    )
+
+
+def _check_splits(dataset: VideoDataset, data: DataSection) -> None:
+    """Training needs a split of its own; a split of another name would never be used."""
+    for name in dataset.splits:
+        checks.one_of(f"split in {data.source}", name, (*SPLITS, ""))
+    checks.require(
+        "train" in dataset.splits,
+        f"{data.source}",
+        "have videos in split train",
+        dataset.splits,
+        "Name splits in the annotations, or tell data.split, such as data.split.test_fraction=0.25",
     )
 
 

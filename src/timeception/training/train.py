@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from timeception import checks
 from timeception.training.heads import head_spec
 from timeception.training.problem import (
     Problem,
@@ -48,7 +49,7 @@ def train(
     recipe = recipe.with_absolute_paths()
     if recipe.is_end_to_end:
         return _train_end_to_end(recipe, Path(out), resume, tell)
-    problem = build_problem(recipe)
+    problem = _large_enough(build_problem(recipe))
     _, channels, height, width = problem.train.draws.shape()
     spec = head_spec(recipe, channels, len(problem.classes), (height, width))
     start = find_start(recipe, spec, problem.classes)
@@ -57,6 +58,13 @@ def train(
     arrays = fit(recipe, problem, run, spec, start)
     write_folder(run.model, spec, arrays, pipeline(recipe, problem, problem.features))
     return run
+
+
+def _large_enough(problem: Problem) -> Problem:
+    """Batch normalisation cannot learn from one clip."""
+    n_train = len(problem.train)
+    checks.require(n_train >= 2, "split train", "have at least 2 videos or windows", n_train)
+    return problem
 
 
 def _fit_of(framework: str) -> Callable[..., dict[str, NDArray[Any]]]:
@@ -76,7 +84,7 @@ def _train_end_to_end(recipe: Recipe, out: Path, resume: bool, tell: Tell) -> Ru
     if recipe.backbone is None:
         raise ValueError("end-to-end training needs a backbone section.")
     backbone = make_backbone(recipe.backbone)
-    problem = build_video_problem(recipe, backbone.transform)
+    problem = _large_enough(build_video_problem(recipe, backbone.transform))
     _, _, *size = problem.train.draws.shape()
     channels, _, *maps = backbone.output_shape(backbone.frames_per_segment, size[0], size[1])
     height, width = recipe.sampling.map_size or maps
