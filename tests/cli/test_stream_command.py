@@ -183,30 +183,33 @@ def test_damage_is_told(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(r"gap\.ts: damaged in \d+ place\(s\); frames were left out", errors[-1])
 
 
-@pytest.fixture
-def stalled(work: Path) -> Iterator[str]:
-    """The address of a server that sends half of the video, and then nothing."""
+@pytest.fixture(params=[0.0, 0.7])
+def stalled(work: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, bool]]:
+    """The address of a server that sends a part of the video and then waits; if it sends any."""
     data, stop = (work / "a.ts").read_bytes(), threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
             with listener.accept()[0] as connection:
-                connection.sendall(data[: len(data) * 2 // 3])
+                connection.sendall(data[: int(len(data) * request.param)])
                 stop.wait(60)
 
         thread = threading.Thread(target=serve)
         thread.start()
-        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}", request.param > 0
         stop.set()
         thread.join()
 
 
-def test_a_stream_that_stalls(work: Path, stalled: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("--stream", stalled, "--timeout", "1", "--option", "tcp_nodelay=1")
+def test_a_stream_that_stalls(
+    work: Path, stalled: tuple[str, bool], capsys: pytest.CaptureFixture[str]
+) -> None:
+    address, has_begun = stalled
+    words = ("--stream", address, "--timeout", "1", "--option", "tcp_nodelay=1")
     status, lines, _ = run(capsys, work, *words)
     assert status == 1
     assert "gave no frame for 1 s" in lines[-1]["error"]
-    assert lines[-1]["scores"] is not None
+    assert (lines[-1]["scores"] is not None) == has_begun
 
 
 def test_what_cannot_be_opened(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

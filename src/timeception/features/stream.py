@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,18 +124,16 @@ class FeatureStream:
 
     def _decode(self) -> None:
         end: Exception | None = None
-        try:
-            with closing(self._segmenter.stream(self.frames)) as segments:
-                for segment in segments:
-                    self._put(segment)
-        except _StoppedError:
-            return
-        except Exception as error:
-            end = error
-        try:
+        with suppress(_StoppedError):
+            try:
+                with closing(self._segmenter.stream(self.frames)) as segments:
+                    for segment in segments:
+                        self._put(segment)
+            except _StoppedError:
+                raise
+            except Exception as error:  # told by the thread that iterates
+                end = error
             self._put(end)
-        except _StoppedError:
-            return
 
     def _put(self, item: TimedSegment | Exception | None) -> None:
         while not (self._stop.is_set() or self._is_over.is_set()):

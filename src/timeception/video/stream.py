@@ -138,6 +138,7 @@ class FrameStream:
         Raises:
             VideoError: if it cannot be opened, breaks off, has no frames, or changes its size.
         """
+        self.seen_at = time.monotonic()
         with self._open() as container:
             video = self._choose_stream(container)
             clock, first, orientation = _Clock(container, video), None, Orientation()
@@ -193,22 +194,20 @@ class FrameStream:
 
     def _decode(self, container: InputContainer, video: VideoStream) -> Iterator[av.VideoFrame]:
         """Sound frames; what comes before the first keyframe of a stream joined late is no loss."""
-        n_failed, has_begun = 0, False
+        has_begun = False
         for packet in self._packets(container, video):
             try:
                 frames = video.decode(packet)
             except av.FFmpegError:
-                frames, n_failed = [], n_failed + 1
+                frames = []
+                self.n_damaged += 1
             for frame in frames:
                 if frame.is_corrupt:
-                    n_failed += 1
+                    self.n_damaged += 1
                     continue
                 if not has_begun:
-                    has_begun, n_failed = True, 0
+                    has_begun, self.n_damaged = True, 0
                 yield frame
-            if has_begun:
-                self.n_damaged, n_failed = self.n_damaged + n_failed, 0
-        self.n_damaged += n_failed
 
     def _packets(
         self, container: InputContainer, video: VideoStream
