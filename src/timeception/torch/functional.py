@@ -7,10 +7,12 @@ branch, timestep, and the H * W positions of the map as one axis.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from timeception.spec import N_BRANCHES, LayerSpec
 
@@ -55,6 +57,15 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, taps: Sequence[int]) 
     Shape:
         x, result: N, G, C_b, T, S; weight: G * C_b, k.
     """
+    if torch.compiler.is_compiling():
+        return _padded_conv(x, weight, bias, taps)
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (x, weight, bias)):
+        return _TemporalConv.apply(x, weight, bias, taps)
+    return _conv(x, weight, bias, taps)
+
+
+def _padded_conv(x: Tensor, weight: Tensor, bias: Tensor, taps: Sequence[int]) -> Tensor:
+    """``temporal_conv`` for compilers, which fuse it."""
     timesteps, margin = x.shape[3], max(taps)
     by_channel = (1, *x.shape[1:3], 1, 1)
     padded = F.pad(x, (0, 0, margin, margin))
@@ -65,19 +76,45 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, taps: Sequence[int]) 
     return out
 
 
-def temporal_conv_in_place(x: Tensor, weight: Tensor, bias: Tensor, taps: Sequence[int]) -> Tensor:
-    """``temporal_conv`` without the padded copy, for when nothing is differentiated."""
-    timesteps = x.shape[3]
+def _conv(x: Tensor, weight: Tensor, bias: Tensor, taps: Sequence[int]) -> Tensor:
+    """``temporal_conv`` without a padded copy."""
     by_channel = (1, *x.shape[1:3], 1, 1)
     center = weight[:, taps.index(0)].to(x.dtype).view(by_channel)
     out = torch.addcmul(bias.to(x.dtype).view(by_channel), x, center)
     for tap, offset in enumerate(taps):
-        common = timesteps - abs(offset)
-        if offset and common > 0:
-            kernel = weight[:, tap].to(x.dtype).view(by_channel)
-            source = x.narrow(3, max(offset, 0), common)
-            out.narrow(3, max(-offset, 0), common).addcmul_(source, kernel)
+        if 0 < abs(offset) < x.shape[3]:
+            to, source = _overlap(out, x, offset)
+            to.addcmul_(source, weight[:, tap].to(x.dtype).view(by_channel))
     return out
+
+
+def _overlap(out: Tensor, x: Tensor, offset: int) -> tuple[Tensor, Tensor]:
+    """The steps t of ``out``, and t + offset of ``x``, that lie within both."""
+    common = x.shape[3] - abs(offset)
+    return out.narrow(3, max(-offset, 0), common), x.narrow(3, max(offset, 0), common)
+
+
+class _TemporalConv(torch.autograd.Function):
+    """``_conv`` and its gradient, for which PyTorch would copy every shifted product."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, taps: Sequence[int]) -> Tensor:
+        ctx.taps = taps
+        ctx.save_for_backward(x, weight)
+        return _conv(x, weight, bias, taps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, weight = ctx.saved_tensors
+        back = [-offset for offset in ctx.taps]
+        grad_x = _conv(grad, weight, weight.new_zeros(weight.shape[0]), back)
+        grad_weight = torch.zeros_like(weight)
+        for tap, offset in enumerate(ctx.taps):
+            if abs(offset) < x.shape[3]:
+                shifted, source = _overlap(grad, x, offset)
+                grad_weight[:, tap] = (shifted * source).sum((0, 3, 4)).flatten()
+        return grad_x, grad_weight, grad.sum((0, 3, 4)).flatten().to(weight.dtype), None
 
 
 def temporal_maximum(x: Tensor, lookahead: bool) -> Tensor:
@@ -92,7 +129,7 @@ def temporal_maximum(x: Tensor, lookahead: bool) -> Tensor:
         x, result: N, G, C_b, T, S.
     """
     last = x.shape[3] - 1
-    pairs = torch.maximum(x.narrow(3, 0, last), x.narrow(3, 1, last))
+    pairs = maximum(x.narrow(3, 0, last), x.narrow(3, 1, last))
     if lookahead:
         return torch.cat([pairs, x.narrow(3, last, 1)], dim=3)
     return torch.cat([pairs.narrow(3, 0, 1), pairs], dim=3)
@@ -101,8 +138,30 @@ def temporal_maximum(x: Tensor, lookahead: bool) -> Tensor:
 def pool(x: Tensor) -> Tensor:
     """The maximum of each pair of timesteps, axis 3; an odd last step is dropped."""
     halved = x.shape[3] // 2
-    pairs = x.narrow(3, 0, 2 * halved).unflatten(3, (halved, 2))
-    return torch.maximum(pairs.select(4, 0), pairs.select(4, 1))
+    return maximum(*x.narrow(3, 0, 2 * halved).unflatten(3, (halved, 2)).unbind(4))
+
+
+def maximum(a: Tensor, b: Tensor) -> Tensor:
+    """The larger of two numbers; where they are equal, the gradient goes to the first.
+
+    PyTorch's own divides it, at several times the cost.
+    """
+    if torch.compiler.is_compiling() or not (a.requires_grad and torch.is_grad_enabled()):
+        return torch.maximum(a, b)
+    return _Maximum.apply(a, b)
+
+
+class _Maximum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(a >= b)
+        return torch.maximum(a, b)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        (is_first,) = ctx.saved_tensors
+        first = grad * is_first
+        return first, grad - first
 
 
 def join_shuffled(branches: Sequence[Tensor]) -> Tensor:

@@ -68,13 +68,12 @@ class FusedLayer(nn.Module):
     def mix(self, y: Tensor) -> Tensor:
         """What follows them, by PyTorch: N, G, B, C_b, T, S to N, C_out, T // 2, S."""
         spec = self.spec
-        # a compiler fuses the padded sum of products; without one, sums in place are faster
-        is_compiling = torch.compiler.is_compiling()
-        convolve = functional.temporal_conv if is_compiling else functional.temporal_conv_in_place
         first, *middle, last = y.unbind(2)
         branches = [functional.pool(first).relu()]
         for part, (weight, bias), taps in zip(middle, self._temporal(), spec.taps, strict=True):
-            branches.append(functional.pool(convolve(part, weight, bias, taps)).relu())
+            branches.append(
+                functional.pool(functional.temporal_conv(part, weight, bias, taps)).relu()
+            )
         by_channel = (1, spec.n_groups, spec.branch_channels, 1, 1)
         last = functional.temporal_maximum(last, spec.pool_lookahead)
         last = functional.pool(last * self.pool_sign.view(by_channel))
