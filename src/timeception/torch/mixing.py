@@ -97,7 +97,8 @@ class Mixing(NamedTuple):
         """
         spec = self.spec
         if kernel:
-            y = functional.temporal_conv(y, *kernel, spec.taps[branch - 1])
+            conv_weight, conv_bias = kernel
+            y = functional.temporal_conv(y, conv_weight, conv_bias, spec.taps[branch - 1])
         elif branch == N_BRANCHES - 1:
             y = functional.temporal_maximum(y, spec.pool_lookahead)
         weight, bias, mean, variance = norm
@@ -145,15 +146,16 @@ def mix_plain(
 ) -> tuple[Tensor, Statistics]:
     """``mix`` as PyTorch's own operations on all groups at once, differentiated by PyTorch."""
     flat, groups = list(chain(*kernels)), slice(0, mixing.spec.n_groups)
-    branches, means, variances = [], [], []
+    branches: list[Tensor] = []
+    statistics_used: tuple[list[Tensor], list[Tensor]] = [], []
     for branch in range(N_BRANCHES):
         piece = Piece(branch, groups)
         own = [mixing.by_piece(t, piece).reshape(-1) for t in (*norm, *statistics)]
         out, used = mixing.run(branch, y[:, :, branch], own, mixing.kernel(flat, piece))
         branches.append(out)
-        for found, values in zip((means, variances), used, strict=True):
+        for found, values in zip(statistics_used, used, strict=True):
             found.append(values.view(mixing.spec.n_groups, -1))
-    joined = Statistics(*(torch.stack(found, dim=1).view(-1) for found in (means, variances)))
+    joined = Statistics(*(torch.stack(found, dim=1).view(-1) for found in statistics_used))
     return functional.join_shuffled(branches), joined
 
 
