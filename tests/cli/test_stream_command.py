@@ -269,10 +269,10 @@ for n_seconds in (3, 60):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from Linux's /proc")
 def test_memory_does_not_grow_with_the_length(work: Path) -> None:
-    """72 and 1440 frames of 230 kB; one that is kept for each timestep would show."""
+    """72 and 1440 frames of 230 kB."""
     words = [sys.executable, "-c", PEAK, str(work / "model")]
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ})
     assert done.returncode == 0, done.stderr
     told = [line.split() for line in done.stdout.splitlines() if line.startswith("peak")]
     short, long = (int(kilobytes) for _, kilobytes in told)
-    assert long - short < 4_000  # kilobytes; inputs of the network alone would be 8_400
+    assert long - short < 4_000  # kilobytes; the frames of all timesteps would be 157_000

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
 from av.stream import Discard
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from timeception import checks
@@ -109,10 +110,12 @@ class StreamFrame:
     seconds: float
     _frame: av.VideoFrame
     _orientation: Orientation
+    _reformatter: VideoReformatter  # set up once for all frames
 
     def rgb(self) -> npt.NDArray[np.uint8]:
         """The upright 8-bit RGB frame (height, width, 3)."""
-        return np.ascontiguousarray(self._orientation.apply(rgb_array(self._frame)))
+        image = rgb_array(self._frame, self._reformatter)
+        return np.ascontiguousarray(self._orientation.apply(image))
 
 
 class FrameStream:
@@ -142,6 +145,7 @@ class FrameStream:
         with self._open() as container:
             video = self._choose_stream(container)
             clock, first, orientation = _Clock(container, video), None, Orientation()
+            reformatter = VideoReformatter()
             declared = float((video.duration or 0) * (video.time_base or 0))
             for frame in self._decode(container, video):
                 self.seen_at = time.monotonic()
@@ -151,7 +155,7 @@ class FrameStream:
                     sizes = f"{first.width} x {first.height} to {frame.width} x {frame.height}"
                     self._fail(f"changes size from {sizes}", "Begin a new stream there.")
                 self.n_frames += 1
-                yield StreamFrame(clock.tell(frame.pts), frame, orientation)
+                yield StreamFrame(clock.tell(frame.pts), frame, orientation, reformatter)
         self._check_end(clock.seconds, declared)
 
     def _open(self) -> InputContainer:
