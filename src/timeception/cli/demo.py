@@ -110,7 +110,8 @@ def _train_and_test(head: str, seed: int, source: Source, out: Path) -> Evaluati
     from timeception.training.runs import Run
     from timeception.training.train import train
 
-    fields = [*source.fields, f"data.bank={out / 'bank'}", f"model.head={head}", f"seed={seed}"]
+    places = [f"data.videos={source.folder}", f"data.bank={out / 'bank'}"]
+    fields = [*source.fields, *places, f"model.head={head}", f"seed={seed}"]
     recipe = load_recipe("demo", [*fields, f"name=demo_{head}_{seed}"])
     run = Run(_run_folder(out, head, seed))
     if not run.is_finished:
