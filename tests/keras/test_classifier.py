@@ -168,7 +168,10 @@ def test_fit_learns(tmp_path: Path) -> None:
     history = model.fit(x, labels, batch_size=6, epochs=15, shuffle=True, verbose=0).history
     assert history["loss"][-1] < 0.5 * history["loss"][0]
     after = model.to_arrays()
-    assert all(not np.array_equal(after[name], before[name]) for name in before)
+    for name in before:
+        # a constant of every channel is what normalisation by the batch takes away
+        moves = not ("temporal" in name and name.endswith("bias"))
+        assert np.array_equal(after[name], before[name]) != moves, name
 
 
 def test_training_equals_the_oracle() -> None:

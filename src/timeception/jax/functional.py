@@ -1,60 +1,92 @@
 """The operations of a Timeception layer on arrays, with all groups and branches at once.
 
-Activations inside a layer are laid out N, T, S, K: clip, timestep, the H * W positions of the map
-as one axis, and channel. Channels are ordered (branch, channel of the branch, group): a branch is
-one slice, and the order is already that of the channel shuffle, which so costs nothing.
+Activations inside a layer are laid out G, N, T, S, K: group, clip, timestep, the H * W positions
+of the map as one axis, and the group's channels, ordered (branch, channel of the branch). A
+vector of all channels is ordered (group, branch, channel), which is the canonical order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from timeception.spec import N_BRANCHES, LayerSpec
+
+
+def by_group(vector: Array, spec: LayerSpec) -> Array:
+    """A vector of all channels, or of one branch's, to be broadcast over G, N, T, S, K."""
+    return vector.reshape(spec.n_groups, 1, 1, 1, -1)
+
+
+def split_branches(y: Array) -> list[Array]:
+    """The channels of each branch, of an array that is laid out G, N, T, S, K."""
+    return jnp.split(y, N_BRANCHES, axis=-1)
+
+
+def branches(
+    x: Array, pointwise: Array, bias: Array, temporal: Sequence[Array], spec: LayerSpec
+) -> list[Array]:
+    """The five branches, all groups of each, without the biases of the temporal convolutions.
+
+    Shape:
+        x: N, T, H, W, C; pointwise: G, C / G, K; bias: G * K; temporal: k, G * C_b, one a temporal
+        branch; results: G, N, T, H * W, C_b.
+    """
+    first, *middle, last = split_branches(grouped_pointwise(x, pointwise, bias, spec))
+    convolved = [
+        temporal_conv(part, kernel, taps, spec)
+        for part, kernel, taps in zip(middle, temporal, spec.taps, strict=True)
+    ]
+    inside = slice(spec.margin, -spec.margin)
+    return [
+        first[:, :, inside],
+        *convolved,
+        temporal_maximum(last[:, :, inside], spec.pool_lookahead),
+    ]
 
 
 def grouped_pointwise(x: Array, kernel: Array, bias: Array, spec: LayerSpec) -> Array:
     """The pointwise convolutions of all groups and branches as one batched matrix product.
 
-    Args:
-        x: the layer's input.
-        kernel: one matrix a group, columns ordered (branch, channel).
-        bias: one a channel.
-        spec: the layer.
+    The zeros that the temporal convolutions read beyond both ends are put there before the
+    product: what comes after it is then free of edges, which XLA would not vectorise.
 
     Shape:
-        x: N, T, H, W, C; kernel: G, C / G, B * C_b; bias: K; result: N, T, H * W, K.
+        x: N, T, H, W, C; kernel: G, C / G, K; bias: G * K; result: G, N, T + 2 * margin, H * W, K.
     """
-    n_clips, timesteps, height, width, _ = x.shape
-    columns = x.reshape(-1, spec.n_groups, spec.group_channels)
-    y = columns.transpose(1, 0, 2) @ kernel
-    shape = (n_clips, timesteps, height * width, spec.out_channels)
-    return y.transpose(1, 2, 0).reshape(shape) + bias
+    n_clips, timesteps, height, width, channels = x.shape
+    margins = (spec.margin, spec.margin)
+    x = x.reshape(n_clips, timesteps, height * width, channels)
+    x = jnp.pad(x, ((0, 0), margins, (0, 0), (0, 0)))
+    y = x.reshape(-1, spec.n_groups, spec.group_channels).transpose(1, 0, 2) @ kernel
+    steps = timesteps + sum(margins)
+    y = y.reshape(spec.n_groups, n_clips, steps, height * width, kernel.shape[-1])
+    inside = jnp.pad(jnp.ones(timesteps, y.dtype), margins)
+    return y + by_group(bias, spec) * inside.reshape(-1, 1, 1)
 
 
-def temporal_conv(x: Array, kernel: Array, bias: Array, taps: Sequence[int]) -> Array:
-    """A depthwise convolution over time, as a sum of shifted products.
+def temporal_conv(x: Array, kernel: Array, taps: Sequence[int], spec: LayerSpec) -> Array:
+    """A depthwise convolution over time, as a sum of shifted products, without its bias.
 
     XLA's depthwise convolutions are slow on a CPU; these few products are not.
 
     Args:
-        x: one branch of all groups.
+        x: one branch of all groups, with its margins.
         kernel: one row a tap.
-        bias: one a channel.
-        taps: temporal offset of each row of ``kernel``; zeros are read beyond both ends.
+        taps: temporal offset of each row of ``kernel``.
+        spec: the layer.
 
     Shape:
-        x, result: N, T, S, C_b * G; kernel: k, C_b * G.
+        x: G, N, T + 2 * margin, S, C_b; kernel: k, G * C_b; result: G, N, T, S, C_b.
     """
-    timesteps, margin = x.shape[1], max(taps)
-    padded = jnp.pad(x, ((0, 0), (margin, margin), (0, 0), (0, 0)))
-    out = bias
-    for tap, offset in enumerate(taps):
-        start = margin + offset
-        out = out + padded[:, start : start + timesteps] * kernel[tap]
-    return out
+    timesteps = x.shape[2] - 2 * spec.margin
+    starts = [spec.margin + offset for offset in taps]
+    shifted = [x[:, :, start : start + timesteps] for start in starts]
+    return reduce(add, (one * by_group(kernel[tap], spec) for tap, one in enumerate(shifted)))
 
 
 def temporal_maximum(x: Array, lookahead: bool) -> Array:
@@ -66,42 +98,46 @@ def temporal_maximum(x: Array, lookahead: bool) -> Array:
             a first step of max(x[0], x[1]).
 
     Shape:
-        x, result: N, T, S, C_b * G.
+        x, result: G, N, T, S, C_b.
     """
-    pairs = jnp.maximum(x[:, :-1], x[:, 1:])
-    ends = (pairs, x[:, -1:]) if lookahead else (pairs[:, :1], pairs)
-    return jnp.concatenate(ends, axis=1)
+    pairs = jnp.maximum(x[:, :, :-1], x[:, :, 1:])
+    ends = (pairs, x[:, :, -1:]) if lookahead else (pairs[:, :, :1], pairs)
+    return jnp.concatenate(ends, axis=2)
 
 
-def temporal_branches(
-    y: Array, kernels: Sequence[Array], biases: Sequence[Array], spec: LayerSpec
-) -> Array:
-    """The five branches after their pointwise convolutions.
-
-    Shape:
-        y, result: N, T, S, K.
-    """
-    first, *middle, last = jnp.split(y, N_BRANCHES, axis=-1)
-    convolved = map(temporal_conv, middle, kernels, biases, spec.taps)
-    maximum = temporal_maximum(last, spec.pool_lookahead)
-    return jnp.concatenate([first, *convolved, maximum], axis=-1)
+def constants(temporal_biases: Sequence[Array], spec: LayerSpec) -> Array:
+    """What ``branches`` leaves out: the temporal biases, as a vector of all channels."""
+    middle = [bias.reshape(spec.n_groups, -1) for bias in temporal_biases]
+    none = jnp.zeros_like(middle[0])
+    return jnp.concatenate([none, *middle, none], axis=-1).ravel()
 
 
-def batch_norm(
-    x: Array, weight: Array, bias: Array, mean: Array, variance: Array, eps: float
-) -> Array:
-    """Normalise the last axis by the statistics given."""
-    scale = weight * lax.rsqrt(variance + eps)
-    return (x - mean) * scale + bias
+def moments(parts: Sequence[Array]) -> tuple[Array, Array]:
+    """Mean and variance of every channel of the branches, as vectors of all channels."""
+    axes = (1, 2, 3)
+    mean = jnp.concatenate([part.mean(axes) for part in parts], axis=-1)
+    variance = jnp.concatenate([part.var(axes) for part in parts], axis=-1)
+    return mean.ravel(), variance.ravel()
 
 
 def pool(y: Array) -> Array:
     """A temporal maximum of width 2, stride 2; an odd last step is dropped.
 
     Shape:
-        y: N, T, S, K; result: N, T // 2, S, K.
+        y: G, N, T, S, K; result: G, N, T // 2, S, K.
     """
-    n_clips, timesteps, positions, channels = y.shape
+    n_groups, n_clips, timesteps, positions, channels = y.shape
     halved = timesteps // 2
-    pairs = y[:, : 2 * halved].reshape(n_clips, halved, 2, positions, channels)
-    return pairs.max(axis=2)
+    pairs = y[:, :, : 2 * halved].reshape(n_groups, n_clips, halved, 2, positions, channels)
+    return jnp.maximum(pairs[:, :, :, 0], pairs[:, :, :, 1])
+
+
+def shuffle(y: Array, height: int, width: int) -> Array:
+    """The channel shuffle, (G, K) transposed, in the layout of a layer's input.
+
+    Shape:
+        y: G, N, T, H * W, K; result: N, T, H, W, K * G.
+    """
+    n_groups, n_clips, timesteps, _, channels = y.shape
+    rows = y.reshape(n_groups, -1, channels).transpose(1, 2, 0)
+    return rows.reshape(n_clips, timesteps, height, width, n_groups * channels)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from timeception import checks
 from timeception.jax import functional
@@ -16,6 +16,10 @@ from timeception.weights.layouts import keras_layouts, to_keras
 
 Arrays = dict[str, Array]
 Dropout = Callable[[Array, float], Array]
+Statistics = Callable[[], tuple[Array, Array]]
+Norm = Callable[[str, Statistics], tuple[Array, Array, Array]]
+
+_NORM = ("weight", "bias", "running_mean", "running_var")
 
 LAYOUT = "NTHWC"
 
@@ -75,14 +79,13 @@ def _run(params: Params, arrays: Arrays, x: Array, dropout: Dropout, batch: Arra
     spec, layers = params.spec, params.layers
     layers.check_input(x.shape, LAYOUT)
 
-    def norm(y: Array, name: str) -> Array:
-        names = [f"{name}.{leaf}" for leaf in ("weight", "bias", "running_mean", "running_var")]
+    def norm(name: str, statistics: Statistics) -> tuple[Array, Array, Array]:
+        """Mean, scale and shift; ``statistics`` gives the batch's mean and variance."""
+        weight, bias, *moving = (f"{name}.{leaf}" for leaf in _NORM)
         if batch is not None:
-            axes = tuple(range(y.ndim - 1))
-            batch[names[2]], batch[names[3]] = y.mean(axes), y.var(axes)
-        weight, bias = arrays[names[0]], arrays[names[1]]
-        mean, variance = ((arrays if batch is None else batch)[leaf] for leaf in names[2:])
-        return functional.batch_norm(y, weight, bias, mean, variance, layers.bn_eps)
+            batch.update(zip(moving, statistics(), strict=True))
+        mean, variance = ((arrays if batch is None else batch)[leaf] for leaf in moving)
+        return mean, arrays[weight] * lax.rsqrt(variance + layers.bn_eps), arrays[bias]
 
     prefix = "timeception." if isinstance(spec, ClassifierSpec) else ""
     for index, layer in enumerate(layers.layers):
@@ -90,23 +93,31 @@ def _run(params: Params, arrays: Arrays, x: Array, dropout: Dropout, batch: Arra
     if not isinstance(spec, ClassifierSpec):
         return x
     x = dropout(_readout(spec, x), spec.dropout[0])
-    x = norm(x @ arrays["hidden.weight"] + arrays["hidden.bias"], "norm")
-    x = dropout(jax.nn.leaky_relu(x, LEAKY_SLOPE), spec.dropout[1])
+    x = x @ arrays["hidden.weight"] + arrays["hidden.bias"]
+    mean, scale, shift = norm("norm", lambda: (x.mean(0), x.var(0)))
+    x = dropout(jax.nn.leaky_relu((x - mean) * scale + shift, LEAKY_SLOPE), spec.dropout[1])
     return x @ arrays["output.weight"] + arrays["output.bias"]
 
 
-def _layer(
-    arrays: Arrays, prefix: str, spec: LayerSpec, norm: Callable[[Array, str], Array], x: Array
-) -> Array:
+def _layer(arrays: Arrays, prefix: str, spec: LayerSpec, norm: Norm, x: Array) -> Array:
     """One Timeception layer: N, T, H, W, C to N, T // 2, H, W, C'."""
     _, _, height, width, _ = x.shape
-    kernel, bias = arrays[f"{prefix}pointwise.weight"], arrays[f"{prefix}pointwise.bias"]
-    y = functional.grouped_pointwise(x, kernel, bias, spec)
-    kernels = [arrays[f"{prefix}temporal.{branch}.weight"] for branch in range(len(spec.taps))]
-    biases = [arrays[f"{prefix}temporal.{branch}.bias"] for branch in range(len(spec.taps))]
-    y = functional.temporal_branches(y, kernels, biases, spec)
-    y = functional.pool(jax.nn.relu(norm(y, f"{prefix}norm")))
-    return y.reshape(*y.shape[:2], height, width, spec.out_channels)
+    temporal = [f"{prefix}temporal.{branch}" for branch in range(len(spec.taps))]
+    constant = functional.constants([arrays[f"{name}.bias"] for name in temporal], spec)
+    kernels = [arrays[f"{name}.weight"] for name in temporal]
+    pointwise, bias = arrays[f"{prefix}pointwise.weight"], arrays[f"{prefix}pointwise.bias"]
+    parts = functional.branches(x, pointwise, bias, kernels, spec)
+
+    def statistics() -> tuple[Array, Array]:
+        mean, variance = functional.moments(parts)
+        return mean + constant, variance
+
+    mean, scale, shift = norm(f"{prefix}norm", statistics)
+    scales = functional.split_branches(functional.by_group(scale, spec))
+    pooled = [functional.pool(part * own) for part, own in zip(parts, scales, strict=True)]
+    shift = functional.by_group(shift + (constant - mean) * scale, spec)
+    y = jax.nn.relu(jnp.concatenate(pooled, axis=-1) + shift)
+    return functional.shuffle(y, height, width)
 
 
 def _readout(spec: ClassifierSpec, features: Array) -> Array:

@@ -17,6 +17,46 @@ Tensor = functional.Tensor
 Shape = tuple[int | None, ...]
 
 
+class Norm(keras.layers.Layer):
+    """The variables of a batch normalisation that is applied by the layer that holds them.
+
+    They are read in full precision, whatever that layer computes in.
+
+    Args:
+        eps: added to the variance.
+        momentum: weight of the new batch in the moving statistics.
+        kwargs: ``name``, ``dtype``, ``trainable`` of every Keras layer.
+    """
+
+    def __init__(self, eps: float, momentum: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.eps, self.momentum = eps, momentum
+
+    def build(self, input_shape: Shape) -> None:
+        """Make the variables, one number a channel each."""
+        kinds = (("gamma", 1), ("beta", 0), ("moving_mean", 0), ("moving_variance", 1))
+        self.gamma, self.beta, self.moving_mean, self.moving_variance = (
+            self.add_weight(
+                shape=input_shape[-1:],
+                initializer=keras.initializers.Constant(value),
+                trainable=not name.startswith("moving"),
+                autocast=False,
+                name=name,
+            )
+            for name, value in kinds
+        )
+        self.built = True
+
+    def scale(self, variance: Tensor) -> Tensor:
+        """What normalised values are multiplied by."""
+        return self.gamma * ops.rsqrt(variance + self.eps)
+
+    def move_statistics(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the moving statistics towards those of a batch."""
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign((1 - self.momentum) * moving + self.momentum * batch)
+
+
 @keras.saving.register_keras_serializable("timeception")
 class TimeceptionLayer(keras.layers.Layer):
     """Grouped multi-scale temporal convolutions, channel shuffle, and temporal pooling.
@@ -42,7 +82,7 @@ class TimeceptionLayer(keras.layers.Layer):
     def __init__(self, spec: LayerSpec, bn_eps: float, bn_momentum: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.spec, self.bn_eps, self.bn_momentum = spec, bn_eps, bn_momentum
-        self.norm = batch_norm(bn_eps, bn_momentum, self.dtype_policy)
+        self.norm = Norm(bn_eps, bn_momentum, dtype=self.dtype_policy, name="norm")
 
     def build(self, input_shape: Shape) -> None:
         """Make the parameters; only the channels of ``input_shape`` matter."""
@@ -69,13 +109,37 @@ class TimeceptionLayer(keras.layers.Layer):
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """Apply the layer."""
+        x, spec = ops.cast(x, self.compute_dtype), self.spec
         _, _, height, width, _ = ops.shape(x)
-        y = functional.grouped_pointwise(x, self.pointwise_kernel, self.pointwise_bias, self.spec)
-        y = functional.temporal_branches(y, self.temporal_kernels, self.temporal_biases, self.spec)
-        y = self.norm(y, training=training)
-        y = functional.pool(ops.relu(y))
-        n_clips, timesteps, _, channels = ops.shape(y)
-        return ops.reshape(y, (n_clips, timesteps, height, width, channels))
+        constant = functional.constants(self.temporal_biases, spec)
+        if training and self.norm.trainable:
+            parts = functional.branches(x, self._kernels(), spec)
+            parts = [ops.cast(part, constant.dtype) for part in parts]
+            mean, variance = functional.moments(parts)
+            mean = mean + constant
+            self.norm.move_statistics(mean, variance)
+            scale = self.norm.scale(variance)
+            scales = functional.split_branches(functional.by_group(scale, spec))
+            parts = [part * own for part, own in zip(parts, scales, strict=True)]
+        else:
+            mean, scale = self.norm.moving_mean, self.norm.scale(self.norm.moving_variance)
+            *parts, last = functional.branches(x, self._kernels(scale), spec)
+            own = functional.split_branches(functional.by_group(scale, spec))[-1]
+            parts.append(last * ops.cast(own, last.dtype))
+        shift = self.norm.beta + (constant - mean) * scale
+        y = ops.concatenate([functional.pool(part) for part in parts], axis=-1)
+        y = ops.relu(ops.add(y, functional.by_group(shift, spec)))
+        y = ops.cast(y, self.compute_dtype)
+        return functional.shuffle(y, height, width)
+
+    def _kernels(self, scale: Tensor | None = None) -> functional.Kernels:
+        """The kernels as ``functional.branches`` takes them; ``scale`` is put into them."""
+        kernels = functional.Kernels(
+            self.pointwise_kernel, self.pointwise_bias, self.temporal_kernels
+        )
+        if scale is not None:
+            kernels = functional.fold(kernels, scale, self.spec)
+        return keras.tree.map_structure(lambda v: ops.cast(v, self.compute_dtype), kernels)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """N, T // 2, H, W and the layer's channels; unknown sizes stay unknown."""
@@ -106,11 +170,11 @@ class TimeceptionLayer(keras.layers.Layer):
 
     def _kernel(self, name: str, shape: tuple[int, ...], bound: float) -> keras.Variable:
         uniform = keras.initializers.RandomUniform(-bound, bound)
-        return self.add_weight(shape=shape, initializer=uniform, name=name)
+        return self.add_weight(shape=shape, initializer=uniform, name=name, autocast=False)
 
     def _bias(self, name: str, channels: int, value: float = 0.0) -> keras.Variable:
         constant = keras.initializers.Constant(value)
-        return self.add_weight(shape=(channels,), initializer=constant, name=name)
+        return self.add_weight(shape=(channels,), initializer=constant, name=name, autocast=False)
 
 
 @keras.saving.register_keras_serializable("timeception")
@@ -164,7 +228,7 @@ def batch_norm(eps: float, momentum: float, dtype: Any) -> keras.layers.BatchNor
     )
 
 
-def norm_variables(norm: keras.layers.BatchNormalization) -> dict[str, keras.Variable]:
+def norm_variables(norm: Norm | keras.layers.BatchNormalization) -> dict[str, keras.Variable]:
     """The variables of a batch normalisation under their canonical names."""
     return {
         "norm.weight": norm.gamma,

@@ -1,14 +1,9 @@
-"""How Keras lays out the canonical arrays: the same numbers, other axes.
-
-Keras holds kernels with their inputs first, and the channels of a layer in the order after the
-channel shuffle, (branch, channel, group), where the canonical order is (group, branch, channel).
-"""
+"""How Keras lays out the canonical arrays: the same numbers, kernels with their inputs first."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 from timeception.spec import N_BRANCHES, ClassifierSpec, LayerSpec, PoolingSpec, TimeceptionSpec
@@ -85,19 +80,16 @@ def from_keras(spec: AnySpec, arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _layer(spec: LayerSpec) -> dict[str, Layout]:
+    layouts = {name: _same(shape) for name, shape in spec.parameter_shapes().items()}
     columns = N_BRANCHES * spec.branch_channels
-    layouts = {}
-    for name, shape in spec.parameter_shapes().items():
-        if name == "pointwise.weight":
-            axes: Shape = (spec.n_groups, columns, spec.group_channels)
-            keras = (spec.n_groups, spec.group_channels, columns)
-            layouts[name] = Layout(shape, axes, (0, 2, 1), keras)
-        elif name.startswith("temporal") and name.endswith("weight"):
-            axes = (spec.n_groups, spec.branch_channels, shape[1])
-            layouts[name] = Layout(shape, axes, (2, 1, 0), shape[::-1])
-        else:
-            axes = (spec.n_groups, prod(shape) // spec.n_groups)
-            layouts[name] = Layout(shape, axes, (1, 0), shape)
+    layouts["pointwise.weight"] = Layout(
+        (spec.out_channels, spec.group_channels),
+        (spec.n_groups, columns, spec.group_channels),
+        (0, 2, 1),
+        (spec.n_groups, spec.group_channels, columns),
+    )
+    for branch, taps in enumerate(spec.taps):
+        layouts[f"temporal.{branch}.weight"] = _transposed(spec.temporal_channels, len(taps))
     return layouts
 
 
