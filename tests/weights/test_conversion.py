@@ -143,6 +143,28 @@ def test_bad_destinations(saved: Path, tmp_path: Path, to: str, name: str, words
     assert not (tmp_path / name).exists()
 
 
+@pytest.mark.parametrize(("to", "name"), FILES)
+def test_a_write_that_fails_leaves_the_old_file(
+    saved: Path, tmp_path: Path, to: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tmp_path / "made" / name
+    made.parent.mkdir()
+    old = made / "model.safetensors" if name == "folder" else made
+    old.parent.mkdir(exist_ok=True)
+    old.write_text("old")
+    before = list(tmp_path.rglob("*"))
+
+    def fail(path: Path, target: Path) -> None:
+        assert path.stat().st_size > 100
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        convert(saved, made, to)
+    assert old.read_text() == "old"
+    assert list(tmp_path.rglob("*")) == before
+
+
 def test_nothing_to_convert(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         convert(tmp_path / "none", tmp_path / "a.npz", "jax")

@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 
 from timeception import checks
 from timeception.spec import ClassifierSpec
+from timeception.weights.files import replacing
 from timeception.weights.folder import write_folder
 from timeception.weights.keras3 import write_keras3
 from timeception.weights.reading import Checkpoint, read_checkpoint
@@ -37,7 +38,7 @@ def convert(source: str | Path, destination: str | Path, to: str) -> Checkpoint:
 
     Args:
         source: whatever ``read_checkpoint`` reads: files of 2019, of this project, folders.
-        destination: replaced if it exists.
+        destination: replaced if it exists, once all is written.
         to: ``"torch"``, ``"keras"`` or ``"jax"``.
 
     Returns:
@@ -58,8 +59,11 @@ def convert(source: str | Path, destination: str | Path, to: str) -> Checkpoint:
         str(destination),
     )
     checkpoint = read_checkpoint(source)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    _WRITERS[suffix](destination, checkpoint)
+    if not suffix:
+        _write_folder(destination, checkpoint)
+        return checkpoint
+    with replacing(destination) as file:
+        _WRITERS[suffix](file, checkpoint)
     return checkpoint
 
 
@@ -98,7 +102,6 @@ def _write_keras(path: Path, checkpoint: Checkpoint) -> None:
 
 
 _WRITERS: dict[str, Callable[[Path, Checkpoint], None]] = {
-    "": _write_folder,
     ".pt": _write_torch,
     ".safetensors": _write_safetensors,
     ".npz": _write_npz,

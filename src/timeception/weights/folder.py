@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from timeception import checks
 from timeception.spec import ClassifierSpec, PoolingSpec
 from timeception.weights.arrays import check_arrays
+from timeception.weights.files import replacing
 
 ModelSpec = ClassifierSpec | PoolingSpec
 
@@ -58,8 +59,10 @@ def write_folder(
     text = json.dumps(config, indent=2, sort_keys=True, allow_nan=False) + "\n"
     contiguous = {name: np.ascontiguousarray(arrays[name], np.float32) for name in arrays}
     (folder / HASHES_FILE).unlink(missing_ok=True)
-    save_file(contiguous, folder / WEIGHTS_FILE, metadata={"format": "np"})
-    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+    with replacing(folder / WEIGHTS_FILE) as file:
+        save_file(contiguous, file, metadata={"format": "np"})
+    with replacing(folder / CONFIG_FILE) as file:
+        file.write_text(text, encoding="utf-8")
 
 
 def read_folder(
