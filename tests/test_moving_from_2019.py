@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests import pages
 from tests.names2019 import torch_state_2019
 from timeception.spec import ClassifierSpec, TimeceptionSpec
 
-PAGE = Path(__file__).parents[1] / "docs" / "moving-from-2019.md"
-_BLOCK = re.compile(r"```python (\w+)\n(.*?)```", re.DOTALL)
-BLOCKS = _BLOCK.findall(PAGE.read_text(encoding="utf-8"))
-
-NEEDED = {
-    "keras": ("keras", "tensorflow"),
-    "tensorflow": ("keras", "tensorflow"),
-    "torch": ("torch",),
-    "jax": ("jax",),
-}
+BLOCKS = pages.blocks("moving-from-2019.md")
 #: What each block that is run prints, in the page's order.
 PRINTED = [
     ("keras", [r"1,494,304", r"248,100", r"1,742,404", r"\(None, 8, 7, 7, 2480\)"]),
@@ -52,25 +40,13 @@ def test_every_block_is_run() -> None:
 
 @pytest.mark.parametrize("number", range(len(PRINTED)))
 def test_block(number: int, tmp_path: Path) -> None:
-    framework, printed = PRINTED[number]
-    if not all(map(find_spec, NEEDED[framework])):
-        pytest.skip(f"{framework} is not installed")
     spec = ClassifierSpec(TimeceptionSpec(40, 2, 4, is_dilated=False), 3)
     with (tmp_path / "weights_2019.pkl").open("wb") as file:
         np.savez(file, **torch_state_2019(spec))
-    code = [code for kind, code in BLOCKS if kind != "2019"][number]
-    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    for words in printed:
-        assert re.search(words, done.stdout), done.stdout
+    block = [block for block in BLOCKS if block.kind != "2019"][number]
+    printed = pages.run(block, tmp_path)
+    for words in PRINTED[number][1]:
+        assert re.search(words, printed), printed
 
 
 @pytest.mark.parametrize(("old", "new"), [(0, "keras"), (2, "torch")])
