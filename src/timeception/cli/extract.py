@@ -75,6 +75,16 @@ def extract(
             help="Average maps down to HxW cells, such as 2x3.", show_default="the maps as they are"
         ),
     ] = None,
+    frames_2019: Annotated[
+        int | None,
+        typer.Option(
+            "--frames-2019",
+            min=1,
+            help="Choose segments as the code of 2019 did for a clip of so many frames, in place "
+            "of --stride.",
+            show_default="no",
+        ),
+    ] = None,
     precision: Annotated[
         str,
         typer.Option(
@@ -115,6 +125,8 @@ def extract(
     tried again. A broken video never stops the others: it is named here and in the bank's
     failures.json, and the exit status is 1.
     """
+    if stride and frames_2019:
+        raise ValueError("--stride and --frames-2019 both choose the segments: tell one of them.")
     cells = parse_map_size(map_size) if map_size else None
     if recipe is None:
         from timeception.backbones import create_backbone
@@ -136,6 +148,7 @@ def extract(
         stride=stride,
         map_size=cells,
         precision=precision,
+        frames_2019=frames_2019,
         dtype=dtype,
         is_overwritten=overwrite,
         engine=engine,

@@ -52,6 +52,7 @@ def extract(
     stride: int | None = None,
     map_size: tuple[int, int] | None = None,
     precision: str = DEFAULT_PRECISION,
+    frames_2019: int | None = None,
     dtype: str = DEFAULT_DTYPE,
     is_overwritten: bool = False,
     engine: str = "local",
@@ -74,6 +75,8 @@ def extract(
         map_size: (height, width) that maps are averaged down to; ``None`` keeps them.
         precision: of weights and maps within the network: ``fp32``, or ``bf16``, which changes
             features and is faster on processors that multiply it. Part of the bank's settings.
+        frames_2019: choose segments as the 2019 code did for a clip of so many frames (32 to 1024),
+            in place of ``stride``; a draw of all of them is then the clip of 2019.
         dtype: stored type: ``float16``, ``float32`` or ``bfloat16``.
         is_overwritten: extract again what does not match, instead of refusing.
         engine: ``"local"`` runs threads in this process; ``"ray"`` one task a video on a cluster
@@ -92,7 +95,7 @@ def extract(
     """
     checks.one_of("engine", engine, ENGINES)
     n_workers = checks.positive_int("n_workers", n_workers or n_cores())
-    settings = extraction_settings(backbone, stride, map_size, precision)
+    settings = extraction_settings(backbone, stride, map_size, precision, frames_2019)
     sources = video_sources(videos)
     bank = open_bank(bank_root, settings, dtype, sources, is_overwritten=is_overwritten)
     planned = plan(bank, sources, is_overwritten=is_overwritten, n_workers=n_workers)
@@ -136,6 +139,7 @@ def extract_features(
     stride: int | None = None,
     map_size: tuple[int, int] | None = None,
     precision: str = DEFAULT_PRECISION,
+    frames_2019: int | None = None,
     batch_size: int | None = None,
     device: str | None = None,
 ) -> VideoFeatures:
@@ -145,7 +149,7 @@ def extract_features(
         VideoError: if the video cannot be read.
         ValueError: for wrong arguments, and for frames that do not suit the backbone.
     """
-    settings = extraction_settings(backbone, stride, map_size, precision)
+    settings = extraction_settings(backbone, stride, map_size, precision, frames_2019)
     job = MemoryJob(Path(video), segmenter_of(settings), n_cores())
     with Network(backbone, map_size, batch_size, device, precision=precision) as network:
         network.pipeline(n_decoders=1, n_videos=1).run([job])

@@ -9,8 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from timeception import checks
 from timeception.video import StreamFrame, Transform, VideoReader
-from timeception.video.sampling import segment_frames, segment_starts
+from timeception.video.sampling import (
+    legacy_2019_frames,
+    legacy_2019_segment_starts,
+    segment_frames,
+    segment_starts,
+)
 
 #: Frames between two timesteps unless told: a third of a second at 24 frames per second.
 DEFAULT_STRIDE_FRAMES = 8
@@ -45,14 +51,25 @@ class Segmenter:
         stride: frames from one segment's start to the next.
         transform: its resizing and crop are done here; the network's side normalises, so that a
             segment is a quarter of the bytes on its way.
+        frames_2019: choose segments as the 2019 code did for a clip of so many frames, in place
+            of ``stride``: so many single frames, or an eighth as many segments of 8.
     """
 
     frames_per_segment: int
     stride: int
     transform: Transform
+    frames_2019: int | None = None
 
     def starts(self, n_frames: int) -> NDArray[np.int64]:
-        """First frames of the segments of a video, (S,)."""
+        """First frames of the segments of a video, (S,); those of 2019 may repeat.
+
+        Raises:
+            ValueError: if the choice of 2019 is not defined for a video that short.
+        """
+        if self.frames_2019 is not None:
+            is_image = self.frames_per_segment == 1
+            choose = legacy_2019_frames if is_image else legacy_2019_segment_starts
+            return choose(n_frames, self.frames_2019)
         return segment_starts(n_frames, self.stride, self.frames_per_segment)
 
     def segments(self, video: VideoReader) -> Iterator[NDArray[np.uint8]]:
@@ -84,8 +101,16 @@ class Segmenter:
 
         Raises:
             VideoError: if the stream is broken; the segments before have been given by then.
-            ValueError: if the frames are too small for the transform.
+            ValueError: if the frames are too small for the transform, or with ``frames_2019``.
         """
+        advice = "The choice of 2019 needs the length of the video."
+        checks.require(
+            self.frames_2019 is None,
+            "frames_2019",
+            "be left out of streams",
+            self.frames_2019,
+            advice,
+        )
         length, n_frames = self.frames_per_segment, 0
         kept: deque[tuple[NDArray[np.uint8], float]] = deque(maxlen=length)
         for index, frame in enumerate(frames):

@@ -10,6 +10,7 @@ from timeception import checks
 from timeception.features.network import DEFAULT_PRECISION, PRECISIONS
 from timeception.features.segments import Segmenter, default_stride
 from timeception.video import Transform
+from timeception.video.sampling import LEGACY_SEGMENT_FRAMES
 
 if TYPE_CHECKING:
     from timeception.backbones import Backbone
@@ -20,6 +21,7 @@ def extraction_settings(
     stride: int | None = None,
     map_size: tuple[int, int] | None = None,
     precision: str = DEFAULT_PRECISION,
+    frames_2019: int | None = None,
 ) -> dict[str, Any]:
     """Everything that decides the features of a video, as a bank's settings hold it."""
     checks.one_of("precision", precision, PRECISIONS)
@@ -28,7 +30,7 @@ def extraction_settings(
     checks.positive_int("stride", stride)
     if map_size is not None:
         _require_map_size(backbone, map_size)
-    return {
+    settings = {
         "kind": "extraction",
         "backbone": backbone.describe(),
         "frames_per_segment": frames_per_segment,
@@ -37,6 +39,19 @@ def extraction_settings(
         "map_size": None if map_size is None else list(map_size),
         "precision": precision,
     }
+    if frames_2019 is not None:
+        _require_frames_2019(frames_per_segment, frames_2019)
+        settings["frames_2019"] = frames_2019
+    return settings
+
+
+def _require_frames_2019(frames_per_segment: int, frames_2019: int) -> None:
+    checks.positive_int("frames_2019", frames_2019)
+    can = frames_per_segment in (1, LEGACY_SEGMENT_FRAMES)
+    must = "go with a backbone that takes 1 or 8 frames at once"
+    checks.require(can, "frames_2019", must, f"{frames_per_segment} frames")
+    is_whole = frames_2019 % frames_per_segment == 0
+    checks.require(is_whole, "frames_2019", f"be a multiple of {frames_per_segment}", frames_2019)
 
 
 def _require_map_size(backbone: Backbone, map_size: tuple[int, int]) -> None:
@@ -53,7 +68,12 @@ def _require_map_size(backbone: Backbone, map_size: tuple[int, int]) -> None:
 def segmenter_of(settings: Mapping[str, Any]) -> Segmenter:
     """What cuts videos into segments as a bank's settings say."""
     transform = Transform.from_dict(settings["backbone"]["transform"])
-    return Segmenter(settings["frames_per_segment"], settings["stride"], transform)
+    return Segmenter(
+        settings["frames_per_segment"],
+        settings["stride"],
+        transform,
+        settings.get("frames_2019"),
+    )
 
 
 def restore_backbone(settings: Mapping[str, Any], weights: str | None = None) -> Backbone:

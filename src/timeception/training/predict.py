@@ -101,6 +101,7 @@ class Predictor:
                 stride=made["stride"],
                 map_size=made["map_size"],
                 precision=made.get("precision", DEFAULT_PRECISION),
+                frames_2019=made.get("frames_2019"),
             )
         except VideoError as error:
             return Prediction(str(video), classes, error=str(error))

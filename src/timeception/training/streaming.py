@@ -245,6 +245,9 @@ def stream_video(
     checks.require(interval_seconds > 0, "interval_seconds", "be positive", interval_seconds)
     source = StreamSource(source) if isinstance(source, str) else source
     made = predictor.model.features
+    is_of_2019 = made.get("frames_2019") is not None
+    advice = "Its clips are chosen by the length of the whole video, as in 2019."
+    checks.require(not is_of_2019, "model", "take a stream", predictor.model.folder.name, advice)
     stride = made["stride"] if stride is None else stride
     segmenter = segmenter_of(extraction_settings(predictor.backbone, stride, made["map_size"]))
     precision = made.get("precision", DEFAULT_PRECISION)
