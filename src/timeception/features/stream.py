@@ -1,6 +1,6 @@
-"""Dense features of a stream as it comes: a thread decodes while this one computes.
+"""Dense features of a stream as it comes: a thread decodes while others compute.
 
-Both hold a few segments at a time, however long the stream is. A batch takes what is there: a file
+They hold a few segments at a time, however long the stream is. A batch takes what is there: a file
 fills it, a camera is never waited for.
 """
 
@@ -9,7 +9,9 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from dataclasses import dataclass
 
@@ -21,7 +23,8 @@ from timeception.features.segments import Segmenter, TimedSegment
 from timeception.video import FrameStream, StreamSource, VideoError
 
 _POLL_SECONDS = 0.1
-_BATCHES_AHEAD = 2  # decoded in advance
+_NAP_SECONDS = 0.01
+_BATCHES_AHEAD = 2  # decoded in advance, for each computing thread
 _JOIN_SECONDS = 2.0
 
 
@@ -69,7 +72,9 @@ class FeatureStream:
         self._segmenter, self._network = segmenter, network
         self._stop = stop or threading.Event()
         self._is_over = threading.Event()  # like ``_stop``, but the stream's own
-        ahead = _BATCHES_AHEAD * network.batch_size
+        self._is_at_end = False
+        self._error: Exception | None = None
+        ahead = _BATCHES_AHEAD * network.n_computers * network.batch_size
         self._queue: queue.Queue[TimedSegment | Exception | None] = queue.Queue(ahead)
 
     def __iter__(self) -> Iterator[StreamFeatures]:
@@ -84,30 +89,50 @@ class FeatureStream:
         decoder = threading.Thread(target=self._decode, name="stream", daemon=True)
         decoder.start()
         try:
-            for segments in self._batches():
-                batch = np.stack([segment.frames for segment in segments])
-                starts = np.array([segment.start_seconds for segment in segments])
-                ends = np.array([segment.end_seconds for segment in segments])
-                yield StreamFeatures(self._network(batch), starts, ends)
+            with self._network as network, ThreadPoolExecutor(network.n_computers) as pool:
+                yield from self._computed(pool)
         finally:
             self._is_over.set()
             decoder.join(_JOIN_SECONDS)
 
-    def _batches(self) -> Iterator[list[TimedSegment]]:
-        """What there is, at least one segment at a time."""
-        while True:
-            batch, item = [], self._wait()
-            while isinstance(item, TimedSegment):
-                batch.append(item)
-                if len(batch) == self._network.batch_size or self._queue.empty():
-                    break
-                item = self._queue.get_nowait()
-            if batch:
-                yield batch
-            if isinstance(item, Exception):
-                raise item
-            if item is None:
-                return
+    def _computed(self, pool: ThreadPoolExecutor) -> Iterator[StreamFeatures]:
+        """Batches through the network, several at once, in order."""
+        pending: deque[Future[StreamFeatures]] = deque()
+        while pending or not self._has_ended():
+            is_full = len(pending) == self._network.n_computers
+            if not is_full and not self._has_ended():
+                batch = self._take(waits=not pending)
+                if batch:
+                    pending.append(pool.submit(self._compute, batch))
+                    continue
+            if pending and (is_full or self._has_ended() or pending[0].done()):
+                yield pending.popleft().result()
+            elif pending:
+                wait(pending, _NAP_SECONDS, FIRST_COMPLETED)  # or until more segments have come
+        if self._error is not None:
+            raise self._error
+
+    def _compute(self, segments: Sequence[TimedSegment]) -> StreamFeatures:
+        features = self._network(np.stack([segment.frames for segment in segments]))
+        starts = np.array([segment.start_seconds for segment in segments])
+        return StreamFeatures(features, starts, np.array([s.end_seconds for s in segments]))
+
+    def _has_ended(self) -> bool:
+        return self._is_at_end or self._stop.is_set()
+
+    def _take(self, waits: bool) -> list[TimedSegment]:
+        """At most a batch of the segments that there are; if there are none, perhaps wait."""
+        batch: list[TimedSegment] = []
+        while len(batch) < self._network.batch_size:
+            try:
+                item = self._wait() if waits and not batch else self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if not isinstance(item, TimedSegment):
+                self._is_at_end, self._error = True, item
+                break
+            batch.append(item)
+        return batch
 
     def _wait(self) -> TimedSegment | Exception | None:
         began, limit = time.monotonic(), self.source.timeout_seconds
