@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from benchmarks import layers, measure, peers
+from benchmarks import extraction, layers, measure, peers
 from tests import oracle
 from tests.contracts import CASES, assert_close, draw_input
 from tests.torch.adapter import build
+from timeception.backbones import create_backbone
 
 
 @pytest.mark.parametrize("case", ["dilated", "kernels", "one_group"])
@@ -85,3 +87,39 @@ def test_quartiles() -> None:
     times = measure.summarise([1.0, 2.0, 3.0, 4.0, 100.0])
     assert (times.lower, times.median, times.upper, times.n) == (2.0, 3.0, 4.0, 5)
     assert str(times) == "3.0 (2.0 to 4.0)"
+
+
+def test_the_network_alone_computes_as_many_frames() -> None:
+    backbone, counts = create_backbone("timm:test_resnet", "random"), []
+    backbone.network.register_forward_pre_hook(lambda _, inputs: counts.append(len(inputs[0])))
+    extraction.Alone(backbone, 12, n_callers=2, batch=4)()
+    assert counts == [4, 4, 4]
+
+
+def test_the_plain_script_makes_the_same_features(tmp_path: Path) -> None:
+    plan, backbone = extraction.TINY, create_backbone("timm:test_resnet", "random")
+    videos = extraction.make_videos(tmp_path, plan)
+    extraction.plain_script(videos, backbone, 8, tmp_path)
+    bank = extraction.Extraction(backbone, videos, 8, tmp_path / "bank", {})()
+    assert len(bank) == 2
+    for video_id in bank.video_ids:
+        plain, found = np.load(tmp_path / f"{video_id}.npy"), bank[video_id].features
+        assert len(found) == plan.n_frames(8) / 2
+        np.testing.assert_allclose(plain, found, atol=2e-2 * np.abs(found).max(), rtol=0)
+
+
+@pytest.mark.slow
+def test_the_command_of_extraction(tmp_path: Path) -> None:
+    results = extraction.main(["--tiny", "--out", str(tmp_path)])
+    rows = {row["way"]: row for row in results["stride 8"]}
+    assert (
+        max(row["of the network alone"] for name, row in rows.items() if "alone, fp32," in name)
+        == 1
+    )
+    assert rows["plain script"]["of the plain script"] == 1
+    assert rows["extraction, fp32"]["of the network alone"] > 0
+    by_name = {row["way"]: float(row["norm"]) for row in results["changes at stride 8"]}
+    assert by_name["fp32"] == 0 < by_name["bf16"]
+    written = json.loads((tmp_path / "extraction.json").read_text())
+    assert written["tiny"] and set(written["sections"]) == set(results)
+    assert "| extraction, fp32 |" in (tmp_path / "extraction.md").read_text()

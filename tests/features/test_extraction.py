@@ -1,3 +1,4 @@
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -207,6 +208,51 @@ def test_a_processor_without_bf16_is_told(folder, images, caplog, monkeypatch):
     caplog.clear()
     extract_features(folder / "short.mp4", images)
     assert not caplog.records
+
+
+@pytest.mark.slow
+def test_a_compiled_network_gives_the_same_features(folder, tmp_path, monkeypatch):
+    backbone = create_backbone("timm:test_resnet", "random")
+    compiled = []
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda *a, **k: compiled.append(a) or compile_(*a, **k))
+    extract([folder], tmp_path / "plain", backbone, dtype="float32")
+    assert not compiled
+    extract([folder], tmp_path / "compiled", backbone, dtype="float32", is_compiled=True)
+    assert len(compiled) == 1
+    plain, found = FeatureBank(tmp_path / "plain"), FeatureBank(tmp_path / "compiled")
+    assert plain.settings == found.settings
+    for video_id in IDS:
+        expected = plain[video_id].features
+        atol = 1e-4 * np.abs(expected).max()
+        np.testing.assert_allclose(found[video_id].features, expected, rtol=0, atol=atol)
+    assert extract([folder], tmp_path / "plain", backbone, dtype="float32").skipped == IDS
+
+
+def test_what_cannot_be_compiled_is_told(folder, tmp_path, images, monkeypatch):
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    path = folder / "short.mp4"
+    with pytest.raises(ValueError, match="precision must be fp32 where the network is compiled"):
+        extract([path], tmp_path / "a", images, precision="bf16", is_compiled=True)
+
+    def refuse(network, **options):
+        def call(frames, endpoint):
+            raise InvalidCxxCompiler("No working C++ compiler found in torch._inductor.config")
+
+        other = copy.deepcopy(network)
+        other.forward = call
+        return other
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    words = (
+        r"tiny_images cannot be compiled here: .*Install a C\+\+ compiler \(g\+\+\), or leave out"
+    )
+    with pytest.raises(ValueError, match=words):
+        extract([path], tmp_path / "b", images, is_compiled=True)
+    images.transform = images.transform.replace(crop=None)
+    with pytest.raises(ValueError, match="transform must crop frames to one size"):
+        extract([path], tmp_path / "c", images, is_compiled=True)
 
 
 def test_a_second_run_skips_and_touches_nothing(folder, tmp_path, images):

@@ -42,8 +42,11 @@ def for_inference(backbone: Backbone, dtype: torch.dtype = torch.float32) -> Bac
     network = fold_batch_norms(backbone)
     if dtype != torch.float32:
         network = (copy.deepcopy(network) if network is backbone.network else network).to(dtype)
-    if network is backbone.network:
-        return backbone
+    return backbone if network is backbone.network else with_network(backbone, network)
+
+
+def with_network(backbone: Backbone, network: FeatureNetwork) -> Backbone:
+    """A backbone whose network is another one that gives the same features."""
     return Backbone(
         backbone.name,
         network,

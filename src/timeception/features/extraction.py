@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from timeception import checks
 from timeception.features.bank import DEFAULT_DTYPE
@@ -59,6 +59,7 @@ def extract(
     n_workers: int | None = None,
     batch_size: int | None = None,
     device: str | None = None,
+    is_compiled: bool = False,
     on_progress: OnProgress = lambda report: None,
 ) -> ExtractionReport:
     """Extract features of videos into a bank.
@@ -85,6 +86,8 @@ def extract(
         batch_size: segments that go through the network at once; ``None``: 4 frames on a
             processor, 64 on a GPU.
         device: where the network runs; ``None`` takes a GPU if there is one.
+        is_compiled: compile the network first, which takes about half a minute and needs a C++
+            compiler. It changes features by rounding alone, so a bank does not tell it.
         on_progress: called several times a second with the report so far.
 
     Returns:
@@ -114,15 +117,18 @@ def extract(
         on_progress(report)
 
     tick()
+    options: dict[str, Any] = {
+        "device": device,
+        "precision": precision,
+        "is_compiled": is_compiled,
+    }
     if engine == "ray" and planned.todo:
         from timeception.features import ray_engine
 
-        make_network = partial(
-            Network, backbone, map_size, batch_size, device, cores=1, precision=precision
-        )
+        make_network = partial(Network, backbone, map_size, batch_size, cores=1, **options)
         ray_engine.run(planned.todo, log, make_network, n_workers, tick)
     elif planned.todo:
-        with Network(backbone, map_size, batch_size, device, precision=precision) as network:
+        with Network(backbone, map_size, batch_size, **options) as network:
             n_decoders = min(n_workers, len(planned.todo))
             jobs = [BankJob(source, log, n_decoders) for source in planned.todo]
             network.pipeline(n_decoders, len(jobs)).run(jobs, tick)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from timeception.features.pipeline import Pipeline, is_batch_invariant
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from timeception.backbones import Backbone
+    from timeception.backbones import Backbone, FeatureNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,30 @@ def _side(backbone: Backbone) -> int:
     return backbone.transform.crop or backbone.transform.resize or 224
 
 
+def _compiled(network: FeatureNetwork) -> FeatureNetwork:
+    import torch
+
+    compiled: Any = torch.compile(network, dynamic=False)
+    return cast("FeatureNetwork", compiled)  # it has the network's attributes
+
+
+def _require_compilable(backbone: Backbone, precision: str) -> None:
+    checks.require(
+        precision == "fp32",
+        "precision",
+        "be fp32 where the network is compiled: a compiler rounds to bf16 less often, so that "
+        "features would change with it",
+        precision,
+    )
+    checks.require(
+        backbone.transform.crop is not None,
+        "transform",
+        "crop frames to one size, for which the network is compiled",
+        f"crop={backbone.transform.crop}",
+        "Leave out --compile.",
+    )
+
+
 class Network:
     """A backbone on its device, as the pipeline calls it.
 
@@ -56,6 +80,11 @@ class Network:
         device: where to run; ``None`` takes a GPU if there is one.
         cores: processor cores to use; ``None``: all.
         precision: of weights and maps within the network: ``fp32``, or ``bf16``.
+        is_compiled: run it by ``torch.compile``, its weights as constants. Results change by
+            rounding alone.
+
+    Raises:
+        ValueError: if an argument is out of range, or the network cannot be compiled as it is.
     """
 
     def __init__(
@@ -66,10 +95,11 @@ class Network:
         device: str | None = None,
         cores: int | None = None,
         precision: str = DEFAULT_PRECISION,
+        is_compiled: bool = False,
     ) -> None:
         import torch
 
-        from timeception.backbones.folding import for_inference
+        from timeception.backbones.folding import for_inference, with_network
 
         checks.one_of("precision", precision, PRECISIONS)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -85,6 +115,10 @@ class Network:
         self.map_size = map_size
         if precision == "bf16":
             self._warn_of_bf16(backbone)
+        self._is_compiled = is_compiled
+        if is_compiled:
+            _require_compilable(backbone, precision)
+            self.backbone = with_network(self.backbone, _compiled(self.backbone.network))
 
     def _warn_of_bf16(self, backbone: Backbone) -> None:
         """Say so if bf16 is slow here, or changes this network's features much."""
@@ -117,7 +151,25 @@ class Network:
         self._n_threads_before = torch.get_num_threads()
         if self.device.type == "cpu":
             torch.set_num_threads(self._n_threads)
+        if self._is_compiled:
+            self._compile()  # for as many threads as will call it
         return self
+
+    def _compile(self) -> None:
+        from torch._inductor import config
+        from torch._inductor.exc import InductorError, InvalidCxxCompiler
+
+        side = _side(self.backbone)
+        shape = (self.batch_size, self.backbone.frames_per_segment, side, side, 3)
+        try:
+            with config.patch(freezing=True):  # weights are constants, laid out for their use
+                self(np.zeros(shape, np.uint8))
+        except (InductorError, InvalidCxxCompiler) as error:
+            first = str(error).strip().partition("\n")[0]
+            raise ValueError(
+                f"{self.backbone.name} cannot be compiled here: {first} "
+                "Install a C++ compiler (g++), or leave out --compile."
+            ) from error
 
     def __exit__(self, *error: object) -> None:
         import torch
