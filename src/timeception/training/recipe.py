@@ -36,13 +36,15 @@ Framework = Literal["torch", "keras"]
 class Recipe(Section):
     """Everything a run needs.
 
+    ``framework`` trains the head; with ``keras``, ``KERAS_BACKEND`` names the backend.
+
     ``init_from`` names what training starts from: a run, a saved-model folder, a hub id, or a
     weight file, those of 2019 too; ``init_sha256`` is the hash that its weights must have.
     """
 
     name: str = Field(pattern=r"^[\w.-]+$")
     about: str = ""
-    framework: Literal["torch"] = "torch"
+    framework: Framework = "torch"
     seed: int = Field(default=0, ge=0)
     init_from: str | None = None
     init_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
@@ -67,6 +69,8 @@ class Recipe(Section):
             raise ValueError("init_sha256 is the hash of init_from: tell both")
         if self.is_end_to_end and (self.data.videos is None or self.backbone is None):
             raise ValueError("training.scheme=end_to_end needs data.videos and a backbone section")
+        if self.is_end_to_end and self.framework != "torch":
+            raise ValueError("training.scheme=end_to_end needs framework=torch, as backbones do")
         if not self.is_end_to_end and self.data.bank is None:
             raise ValueError(
                 "data.bank: tell the folder of features, made by `timeception extract`"

@@ -68,8 +68,12 @@ def _large_enough(problem: Problem) -> Problem:
 
 
 def _fit_of(framework: str) -> Callable[..., dict[str, NDArray[Any]]]:
-    """How a framework trains a head; the framework is imported here alone."""
+    """How a framework trains a head; the framework is imported here alone.
+
+    Our own package comes first: it sees to the order in which frameworks are loaded.
+    """
     try:
+        import_module(f"timeception.{framework}")
         return import_module(f"timeception.training.fit_{framework}").fit
     except ModuleNotFoundError as error:
         raise ValueError(f"framework={framework} needs {error.name}: install it.") from error
