@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= demo
 PYTEST ?= -q -n 2
+KERAS_TESTS := tests/keras tests/training/test_fit_keras.py
 
 .PHONY: help demo picture test check format clean
 
@@ -32,8 +33,8 @@ demo: $(VENV)/.base
 # KERAS_BACKEND is one per process: everything runs on TensorFlow, then the Keras tests on the others.
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PYTEST)
-	OMP_NUM_THREADS=1 KERAS_BACKEND=jax $(BIN)/python -m pytest $(PYTEST) tests/keras
-	OMP_NUM_THREADS=1 KERAS_BACKEND=torch $(BIN)/python -m pytest $(PYTEST) tests/keras
+	OMP_NUM_THREADS=1 KERAS_BACKEND=jax $(BIN)/python -m pytest $(PYTEST) $(KERAS_TESTS)
+	OMP_NUM_THREADS=1 KERAS_BACKEND=torch $(BIN)/python -m pytest $(PYTEST) $(KERAS_TESTS)
 
 picture: $(VENV)/.base
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

@@ -13,18 +13,21 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-keras = pytest.importorskip("keras")
+import tests.keras  # noqa: F401 - chooses the backend; skips these tests where there is none
 
-from timeception.training import fit_keras, keras_callbacks, keras_optimizers  # noqa: E402
-from timeception.training.draws import FeatureDraws  # noqa: E402
-from timeception.training.evaluate import EvaluationReport, evaluate  # noqa: E402
-from timeception.training.keras_data import DrawBatches  # noqa: E402
-from timeception.training.problem import build_problem  # noqa: E402
-from timeception.training.recipe import Recipe, build_recipe  # noqa: E402
-from timeception.training.runs import Run  # noqa: E402
-from timeception.training.saved import load_saved  # noqa: E402
-from timeception.training.sections import TrainingSection  # noqa: E402
-from timeception.training.train import train  # noqa: E402
+# isort: split
+import keras
+
+from timeception.training import fit_keras, keras_callbacks, keras_optimizers
+from timeception.training.draws import FeatureDraws
+from timeception.training.evaluate import EvaluationReport, evaluate
+from timeception.training.keras_data import DrawBatches
+from timeception.training.problem import build_problem
+from timeception.training.recipe import Recipe, build_recipe
+from timeception.training.runs import Run
+from timeception.training.saved import load_saved
+from timeception.training.sections import TrainingSection
+from timeception.training.train import train
 
 pytestmark = [
     # Keras calls deprecated parts of numpy, Lightning and TensorBoard those of other packages.
