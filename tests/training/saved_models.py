@@ -34,6 +34,7 @@ def save_model(
     task: str = "multi-label",
     is_pooling: bool = False,
     timestep_seconds: float | None = None,
+    frames_2019: int | None = None,
 ) -> Path:
     """Write a folder that ``timeception predict`` takes."""
     channels = backbone.out_channels
@@ -49,7 +50,7 @@ def save_model(
         "classes": CLASSES,
         "sampling": {"n_timesteps": n_timesteps, "map_size": map_size, "order": "forward"},
         "windows": windows and dict(zip(("length_steps", "stride_steps"), windows, strict=True)),
-        "features": extraction_settings(backbone, stride),
+        "features": extraction_settings(backbone, stride, frames_2019=frames_2019),
         "timestep_seconds": timestep_seconds,
     }
     write_folder(folder, spec, oracle.random_arrays(spec.parameter_shapes()), pipeline)

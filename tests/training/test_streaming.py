@@ -146,6 +146,19 @@ def test_a_pooling_head_of_whole_videos_is_refused(tmp_path: Path, backbone: Bac
         stream_video(predictor, "a.mp4")
 
 
+def test_the_segments_of_2019_are_for_files_alone(
+    tmp_path: Path, backbone: Backbone, video: Path
+) -> None:
+    """They depend on the length; in a short video they repeat."""
+    predictor = predictor_of(tmp_path, backbone, frames_2019=256)
+    prediction = predictor(video)
+    assert prediction.error is None
+    (window,) = prediction.windows
+    assert (window.start_seconds, window.end_seconds) == (0.0, pytest.approx(N_FRAMES / FPS))
+    with pytest.raises(ValueError, match="chosen by the length of the whole video"):
+        stream_video(predictor, str(video))
+
+
 def test_too_short(tmp_path: Path, backbone: Backbone) -> None:
     predictor = predictor_of(tmp_path / "model", backbone, n_layers=3)
     path = make_video(tmp_path / "short.mp4", 9)

@@ -19,7 +19,7 @@ from timeception.training.problem import build_problem
 from timeception.training.recipe import Recipe, build_recipe
 from timeception.training.runs import Run, find_run
 from timeception.training.saved import load_saved
-from timeception.training.train import train
+from timeception.training.train import pipeline, train
 
 pytestmark = pytest.mark.filterwarnings(
     # Lightning and TensorBoard call deprecated parts of other packages.
@@ -178,3 +178,12 @@ def test_videos_without_features_are_told(order_data: Path, tmp_path: Path) -> N
     with pytest.raises(ValueError, match="no features of 1 of 25 videos: absent"):
         train(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_time_between_timesteps_is_noted_where_it_means_something(order_data: Path) -> None:
+    recipe = recipe_for(order_data)
+    problem = build_problem(recipe)
+    made = {"backbone": {"name": "any"}}
+    assert pipeline(recipe, problem, made)["timestep_seconds"] == 0.5  # 24 steps of 4 frames at 8
+    for features in ({"kind": "import"}, made | {"frames_2019": 64}):
+        assert pipeline(recipe, problem, features)["timestep_seconds"] is None

@@ -115,7 +115,8 @@ def _begin(recipe: Recipe, out: Path, resume: bool, start: Start, tell: Tell) ->
 def pipeline(recipe: Recipe, problem: Problem, features: dict[str, Any]) -> dict[str, Any]:
     """What surrounds the network, saved in its config: classes, sampling, how features are made."""
     windows = recipe.data.windows
-    has_times = bool(features.get("backbone"))  # imported features have times of their own kind
+    # Imported features have times of their own kind; the segments of 2019 may repeat.
+    has_times = bool(features.get("backbone")) and features.get("frames_2019") is None
     return {
         "recipe": recipe.name,
         "task": "multi-label" if problem.is_multilabel else "single-label",
