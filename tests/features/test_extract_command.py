@@ -14,7 +14,7 @@ from tests.features.videos import IDS, files, make_folder
 from timeception.backbones import create_backbone
 from timeception.cli import extract as extract_command
 from timeception.features import FeatureBank
-from timeception.features.extraction import extract
+from timeception.features.extraction import ExtractionReport, extract
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,6 +73,19 @@ def test_precision_is_chosen_and_kept(run, folder, tmp_path):
     assert FeatureBank(tmp_path).settings["precision"] == "bf16"
     done = run(folder, "--out", tmp_path)
     assert 'precision: "bf16" in the bank, "fp32" asked for' in str(done.exception)
+
+
+def test_compile_is_an_option(run, folder, tmp_path, monkeypatch):
+    seen = []
+
+    def extract_nothing(*arguments, is_compiled, **options):
+        seen.append(is_compiled)
+        return ExtractionReport()
+
+    monkeypatch.setattr(extract_command, "extract_with_progress", extract_nothing)
+    for words in ([], ["--compile"]):
+        assert run(folder, "--out", tmp_path, *words).exit_code == 0
+    assert seen == [False, True]
 
 
 @pytest.mark.parametrize("text", ["2", "2x", "x3", "2,3", "-1x2"])

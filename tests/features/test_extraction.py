@@ -232,7 +232,7 @@ def test_a_compiled_network_gives_the_same_features(folder, tmp_path, monkeypatc
 def test_what_cannot_be_compiled_is_told(folder, tmp_path, images, monkeypatch):
     from torch._inductor.exc import InvalidCxxCompiler
 
-    path = folder / "short.mp4"
+    path, n_threads = folder / "short.mp4", torch.get_num_threads()
     with pytest.raises(ValueError, match="precision must be fp32 where the network is compiled"):
         extract([path], tmp_path / "a", images, precision="bf16", is_compiled=True)
 
@@ -250,6 +250,7 @@ def test_what_cannot_be_compiled_is_told(folder, tmp_path, images, monkeypatch):
     )
     with pytest.raises(ValueError, match=words):
         extract([path], tmp_path / "b", images, is_compiled=True)
+    assert torch.get_num_threads() == n_threads
     images.transform = images.transform.replace(crop=None)
     with pytest.raises(ValueError, match="transform must crop frames to one size"):
         extract([path], tmp_path / "c", images, is_compiled=True)

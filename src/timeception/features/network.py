@@ -102,6 +102,8 @@ class Network:
         from timeception.backbones.folding import for_inference, with_network
 
         checks.one_of("precision", precision, PRECISIONS)
+        if is_compiled:
+            _require_compilable(backbone, precision)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         is_cpu = self.device.type == "cpu"
         frames = _CPU_BATCH_FRAMES if is_cpu else _GPU_BATCH_FRAMES
@@ -117,14 +119,13 @@ class Network:
             self._warn_of_bf16(backbone)
         self._is_compiled = is_compiled
         if is_compiled:
-            _require_compilable(backbone, precision)
             self.backbone = with_network(self.backbone, _compiled(self.backbone.network))
 
     def _warn_of_bf16(self, backbone: Backbone) -> None:
         """Say so if bf16 is slow here, or changes this network's features much."""
         import torch
 
-        tell = getattr(torch.cpu, "get_capabilities", None)  # PyTorch has it since 2.10
+        tell = getattr(torch.cpu, "get_capabilities", None)  # older PyTorch cannot tell
         able = tell() if tell else {}
         if self.device.type == "cpu" and able and not able.get("avx512_bf16", able.get("bf16")):
             logger.warning("this processor does not multiply bf16: fp32 is as fast, or faster")
@@ -152,7 +153,11 @@ class Network:
         if self.device.type == "cpu":
             torch.set_num_threads(self._n_threads)
         if self._is_compiled:
-            self._compile()  # for as many threads as will call it
+            try:
+                self._compile()  # for as many threads as will call it
+            except BaseException:
+                self.__exit__()
+                raise
         return self
 
     def _compile(self) -> None:
