@@ -20,12 +20,13 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 def lines_of(page: Path) -> Iterator[str]:
     """Indented commands, and those between backquotes that are more than a name."""
-    text = page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8").replace("\\\n", "")
     indented = re.findall(r"^ {4}(timeception .*)$", text, re.M)
     for line in [*indented, *re.findall(r"`(timeception [^`\n]*)`", text)]:
         command = line.partition("#")[0].replace("...", "").strip()
         is_name = re.fullmatch(r"timeception( (bank|data|zoo))?( [a-z]+)?", command)
-        if not is_name and "[" not in command.partition("=")[0]:
+        is_grammar = "|" in command or "[" in command.partition("=")[0]
+        if not is_name and not is_grammar:
             yield command
 
 
