@@ -75,7 +75,7 @@ class Pretrained(
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The canonical arrays, float32 on the CPU: copies, which training does not change."""
         named = self.state_dict().items()
-        return {name: np.array(tensor.detach().float().cpu()) for name, tensor in named}
+        return {name: tensor.detach().float().cpu().numpy().copy() for name, tensor in named}
 
     def _save_pretrained(self, save_directory: Path) -> None:
         write_folder(save_directory, self.spec, self.to_arrays(), self.pipeline)
