@@ -14,6 +14,7 @@ _PACKAGE = _ROOT / "src" / "timeception"
 
 #: Folders and files whose examples need a framework that may not be installed.
 _NEEDS = {
+    "torch": ("torch",),
     "keras": ("keras",),
     "tensorflow.py": ("keras", "tensorflow"),
     "jax": ("jax",),

@@ -1,0 +1,5 @@
+"""Tests of the PyTorch network; they need nothing but PyTorch."""
+
+import pytest
+
+pytest.importorskip("torch", reason="PyTorch is not installed")
