@@ -116,10 +116,10 @@ def main_program(out: Path) -> None:
     rows = [run_row(name, out) for name in ROWS]
     print("\nRandom backbones: scores mean nothing.")
     print(f"Wall seconds, after {made_seconds:.0f} for the videos:")
-    print(f"{'row':24}" + "".join(f"{c:>9}" for c in (*COMMANDS, "all", "processor")))
+    print(f"{'row':24}" + "".join(f"{c:>11}" for c in (*COMMANDS, "all", "processor")))
     for row in rows:
         times = (*row.seconds.values(), sum(row.seconds.values()), row.processor_seconds)
-        print(f"{row.name:24}" + "".join(f"{seconds:9.1f}" for seconds in times))
+        print(f"{row.name:24}" + "".join(f"{seconds:11.1f}" for seconds in times))
     minutes, worked = (time.monotonic() - began) / 60, processor_seconds() / 60
     print(f"All {len(ROWS)} rows: {minutes:.1f} min, {worked:.1f} processor minutes.")
 
