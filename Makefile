@@ -6,11 +6,12 @@ OUT ?= demo
 PYTEST ?= -q -n 2
 KERAS_TESTS := tests/keras tests/training/test_fit_keras.py
 
-.PHONY: help demo picture test check format clean
+.PHONY: help demo picture test isolated check format clean
 
 help:
 	@echo "make demo    synthetic videos -> features -> training -> test -> prediction (OUT=$(OUT))"
 	@echo "make test    every test"
+	@echo "make isolated each framework's tests by themselves, the other frameworks not installed"
 	@echo "make picture the README's picture, of the demo's folder"
 	@echo "make check   format, lint, types, import directions"
 
@@ -35,6 +36,26 @@ test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PYTEST)
 	OMP_NUM_THREADS=1 KERAS_BACKEND=jax $(BIN)/python -m pytest $(PYTEST) $(KERAS_TESTS)
 	OMP_NUM_THREADS=1 KERAS_BACKEND=torch $(BIN)/python -m pytest $(PYTEST) $(KERAS_TESTS)
+
+isolated: isolated-torch isolated-jax isolated-keras-jax isolated-keras-tensorflow
+
+isolated-torch: NEEDS := torch
+isolated-torch: TESTS := tests/torch
+isolated-jax: NEEDS := jax
+isolated-jax: TESTS := tests/jax
+isolated-keras-jax: NEEDS := keras jax
+isolated-keras-jax: TESTS := tests/keras
+isolated-keras-tensorflow: NEEDS := keras tensorflow-cpu
+isolated-keras-tensorflow: TESTS := tests/keras tests/tensorflow
+
+isolated-%:
+	@echo "== $(TESTS) in build/isolated/$*, with $(NEEDS) alone"
+	$(PYTHON) -m venv build/isolated/$*
+	build/isolated/$*/bin/python -m pip install --quiet --no-deps --editable .
+	build/isolated/$*/bin/python -m pip install --quiet h5py huggingface_hub safetensors typer rich \
+		pytest pytest-xdist hypothesis $(NEEDS)
+	OMP_NUM_THREADS=1 KERAS_BACKEND=$(lastword $(subst -, ,$*)) \
+		build/isolated/$*/bin/python -m pytest $(PYTEST) $(TESTS)
 
 picture: $(VENV)/.base
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
