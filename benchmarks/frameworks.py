@@ -2,7 +2,7 @@
 
     python -m benchmarks.frameworks --out results/
 
-runs each framework that is installed in a process of its own, fused and loop network in turn, and
+runs each framework that is installed in a process of its own, our and the loop network in turn, and
 writes ``frameworks.json`` and ``frameworks.md``. ``--tiny`` runs the same code on tiny networks.
 Times are medians of repeated calls; the first call, which compiles, stands beside them.
 """
@@ -54,7 +54,7 @@ def weights(spec: TimeceptionSpec) -> Arrays:
 
 
 def calls_of(framework: str, spec: TimeceptionSpec, shape: tuple[int, ...]) -> Calls:
-    """The fused and the loop network on the same clip; the results are numpy arrays."""
+    """Our network and the loop network on the same clip; the results are numpy arrays."""
     arrays = weights(spec)
     x = np.random.default_rng(1).uniform(-1, 1, shape).astype(np.float32)
     if framework == "PyTorch":
@@ -77,7 +77,7 @@ def torch_calls(spec: TimeceptionSpec, arrays: Arrays, x: np.ndarray) -> Calls:
     loop.load_canonical(state)
     clip = torch.from_numpy(np.moveaxis(x, -1, 1).copy())
     run = torch.inference_mode()(lambda module: module(clip).permute(0, 2, 3, 4, 1).numpy())
-    return {"fused": lambda: run(network), "loop": lambda: run(loop)}
+    return {"ours": lambda: run(network), "loop": lambda: run(loop)}
 
 
 def jax_calls(spec: TimeceptionSpec, arrays: Arrays, x: np.ndarray) -> Calls:
@@ -88,9 +88,9 @@ def jax_calls(spec: TimeceptionSpec, arrays: Arrays, x: np.ndarray) -> Calls:
 
     clip, flat = jax.device_put(x), jax.device_put(_flat(x))
     params, loop_params = Params(spec, arrays), jax.device_put(loops.loop_params(spec, arrays))
-    fused, loop = jax.jit(apply), jax.jit(loops.jax_loop(spec))
+    network, loop = jax.jit(apply), jax.jit(loops.jax_loop(spec))
     return {
-        "fused": lambda: np.asarray(fused(params, clip)),
+        "ours": lambda: np.asarray(network(params, clip)),
         "loop": lambda: np.asarray(loop(loop_params, flat)),
     }
 
@@ -124,7 +124,7 @@ def keras_calls(framework: str, spec: TimeceptionSpec, arrays: Arrays, x: np.nda
 
         return torch.inference_mode()(lambda: layer(tensor).numpy())
 
-    return {"fused": compiled(network, x), "loop": compiled(loop, _flat(x))}
+    return {"ours": compiled(network, x), "loop": compiled(loop, _flat(x))}
 
 
 def measure(framework: str, tiny: bool, repeats: int) -> dict[str, Any]:
@@ -140,12 +140,12 @@ def measure(framework: str, tiny: bool, repeats: int) -> dict[str, Any]:
             start = time.perf_counter()
             call()
             samples[name].append(1000 * (time.perf_counter() - start))
-    difference = np.abs(results["fused"] - results["loop"]).max() / results["loop"].std()
+    difference = np.abs(results["ours"] - results["loop"]).max() / results["loop"].std()
     quartiles = {name: np.percentile(times, (25, 50, 75)) for name, times in samples.items()}
     return {
-        "fused_ms": quartiles["fused"].round(2).tolist(),
+        "ours_ms": quartiles["ours"].round(2).tolist(),
         "loop_ms": quartiles["loop"].round(2).tolist(),
-        "speed_up": float(quartiles["loop"][1] / quartiles["fused"][1]),
+        "speed_up": float(quartiles["loop"][1] / quartiles["ours"][1]),
         "first_call_seconds": first,
         "difference": float(difference),
     }
@@ -169,15 +169,13 @@ def measure_in_its_process(framework: str, tiny: bool, repeats: int) -> dict[str
 def table(results: dict[str, dict[str, Any]]) -> str:
     """Results as Markdown."""
     lines = [
-        "| framework | fused, ms | loop, ms | speed-up | first call, fused / loop, s |",
+        "| framework | ours, ms | loop, ms | speed-up | first call, ours / loop, s |",
         "|---|---|---|---|---|",
     ]
     for name, found in results.items():
-        cells = [
-            "{1:.0f} ({0:.0f} to {2:.0f})".format(*found[f"{k}_ms"]) for k in ("fused", "loop")
-        ]
+        cells = ["{1:.0f} ({0:.0f} to {2:.0f})".format(*found[f"{k}_ms"]) for k in ("ours", "loop")]
         first = found["first_call_seconds"]
-        cells += [f"{found['speed_up']:.1f}", f"{first['fused']:.1f} / {first['loop']:.1f}"]
+        cells += [f"{found['speed_up']:.1f}", f"{first['ours']:.1f} / {first['loop']:.1f}"]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

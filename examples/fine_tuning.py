@@ -69,7 +69,9 @@ def main_program(demo: Path, out: Path) -> None:
             reports = [train_and_test(start, epochs, seed, demo, out) for seed in SEEDS]
             found = [report.average_of_draws for report in reports]
             row.append(spread([metrics.mean_average_precision for metrics in found]))
-            row.append(spread([metrics.accuracy or 0.0 for metrics in found]))
+            row.append(
+                spread([metrics.accuracy for metrics in found if metrics.accuracy is not None])
+            )
         rows.append(row)
         print(f"{epochs} epochs: {', '.join(row[1:])}", flush=True)
     columns = ("epochs", *(f"{start}: {what}" for start in STARTS for what in ("mAP", "accuracy")))

@@ -31,11 +31,12 @@ def main(demo: Path, out: Path, n_seeds: int = 3) -> None:
     for seed in range(n_seeds):
         for name in FRAMEWORKS:
             found[name].append(train_and_test(name, seed, demo, out))
-    print("| trained in | test mAP | test accuracy | seconds | processor seconds |")
-    print("|---|---|---|---|---|")
+    print("| trained in | test mAP | of each seed | test accuracy | seconds | processor seconds |")
+    print("|---|---|---|---|---|---|")
     for name, results in found.items():
         columns = {key: [result[key] for result in results] for key in results[0]}
-        cells = [f"{mean(v):.3f} ± {spread(v):.3f}" for v in (columns["map"], columns["accuracy"])]
+        each = ", ".join(f"{value:.3f}" for value in columns["map"])
+        cells = [with_spread(columns["map"]), each, with_spread(columns["accuracy"])]
         cells += [f"{mean(columns[key]):.0f}" for key in ("wall_seconds", "cpu_seconds")]
         print(f"| {name} | {' | '.join(cells)} |")
 
@@ -50,7 +51,9 @@ def train_and_test(name: str, seed: int, demo: Path, out: Path) -> dict[str, flo
         data = [f"data.source={demo}/videos/videos.csv", f"data.videos={demo}/videos"]
         overrides = [*data, f"data.bank={demo}/bank", f"framework={framework}", f"seed={seed}"]
         before, cpu_before = perf_counter(), cpu_seconds()
-        timeception("train", "demo", *overrides, "--out", str(run), environment=environment)
+        resumed = ["--resume"] if run.exists() else []  # a training that was stopped
+        words = ("train", "demo", *overrides, "--out", str(run), *resumed)
+        timeception(*words, environment=environment)
         took = {"wall_seconds": perf_counter() - before, "cpu_seconds": cpu_seconds() - cpu_before}
         times.write_text(json.dumps(took))
     report = json.loads(timeception("test", str(run), "--json", environment=environment))
@@ -73,10 +76,12 @@ def cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def spread(values: list[float]) -> float:
-    """Standard deviation over the seeds."""
-    return stdev(values) if len(values) > 1 else 0.0
+def with_spread(values: list[float]) -> str:
+    """Mean and, of several seeds, standard deviation."""
+    return f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:4]))
+    if len(sys.argv) not in (3, 4):
+        sys.exit(__doc__)
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))

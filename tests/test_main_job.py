@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -70,24 +69,14 @@ def test_prediction_from_the_file_equals_the_test_from_the_bank(
         assert found.scores == pytest.approx(expected, abs=2e-3)  # the bank holds float16
 
 
-def test_prediction_has_the_precision_of_the_bank(
-    work: Path, run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from timeception.training import predict
+def test_prediction_has_the_precision_of_the_bank(work: Path, run: Path) -> None:
+    from timeception.training.predict import Predictor
 
-    made, plain = [], predict.extract_features
-
-    def watched(*arguments: Any, **options: Any) -> Any:
-        made.append(options["precision"])
-        return plain(*arguments, **options)
-
-    monkeypatch.setattr(predict, "extract_features", watched)
-    predictor, video = predict.Predictor.load(run), next((work / "videos").glob("*/*.mp4"))
-    one = predictor(video)
-    predictor.model.pipeline["features"]["precision"] = "bf16"
-    other = predictor(video)
-    assert made == ["fp32", "bf16"]
-    assert one.scores.tolist() != other.scores.tolist()
+    plain, halved = Predictor.load(run), Predictor.load(run)
+    halved.model.pipeline["features"]["precision"] = "bf16"
+    video = next((work / "videos").glob("*/*.mp4"))
+    assert plain(video).scores.tolist() != halved(video).scores.tolist()
+    assert [each._network.precision for each in (plain, halved)] == ["fp32", "bf16"]
 
 
 def test_predict_names_a_broken_video_and_scores_the_others(

@@ -10,8 +10,10 @@ Nothing can be done any more where TensorFlow is there already: then import torc
 """
 
 import sys
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 
 if "tensorflow" not in sys.modules and all(map(find_spec, ("tensorflow", "triton"))):
-    import_module("triton")
+    with suppress(ImportError, OSError):  # one that does not load cannot clash
+        import_module("triton")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from tests.features.videos import make_video
 from tests.video.making import KINDS, write_kind, write_video
 from timeception.backbones import Backbone, create_backbone
+from timeception.features import stream as features
 from timeception.features.extraction import extract_features
 from timeception.features.network import Network
 from timeception.features.settings import extraction_settings, segmenter_of
@@ -100,6 +103,32 @@ def test_all_before_an_error_is_given(tmp_path: Path) -> None:
         for part in stream:
             n_steps += len(part.features)
     assert 5 < n_steps < 20
+
+
+def test_batches_come_in_order_whichever_is_ready_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = stream_of(make_video(tmp_path / "a.mp4", 40), create_backbone("tiny_images"), 1, 4)
+    stream._network.n_computers = 2
+    slow, waits, compute, wait = itertools.cycle((0.2, 0.0)), [], Network.__call__, features.wait
+
+    def compute_slowly(self: Network, segments: np.ndarray) -> np.ndarray:
+        time.sleep(next(slow))
+        return compute(self, segments)
+
+    monkeypatch.setattr(Network, "__call__", compute_slowly)
+    monkeypatch.setattr(features, "wait", lambda *given: waits.append(given) or wait(*given))
+    starts = np.concatenate([part.start_seconds for part in stream])
+    assert len(starts) == 40
+    assert (np.diff(starts) > 0).all()
+    assert len(waits) < 1000  # it sleeps meanwhile
+
+
+def test_a_stream_is_iterated_once(tmp_path: Path) -> None:
+    stream = stream_of(make_video(tmp_path / "a.mp4", 8), create_backbone("tiny_images"), 2)
+    assert list(stream)
+    with pytest.raises(RuntimeError, match="iterated once: make a new one"):
+        list(stream)
 
 
 def test_frames_too_small_for_the_backbone(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from tests import oracle
 from tests.contracts import CASES, assert_close, draw_input
 from tests.torch.adapter import build
 from timeception.spec import TimeceptionSpec
-from timeception.torch import Timeception
+from timeception.torch import Timeception, native
 
 SPEC = TimeceptionSpec(40, 2, 4)
 
@@ -125,6 +125,16 @@ def test_exported_with_any_batch(network: Timeception) -> None:
     program = torch.export.export(network, (x,), dynamic_shapes={"x": {0: batch}}, strict=True)
     more = clips(5, 40, 12, 2, 2)
     assert_close(program.module()(more).detach().numpy(), network(more).detach().numpy(), 1e-6)
+
+
+@pytest.mark.parametrize("implementation", ["torch", "native"])
+def test_no_clips_give_no_features(network: Timeception, implementation: str) -> None:
+    if implementation == "native" and native.why_unavailable():
+        pytest.skip(native.why_unavailable())
+    x = torch.zeros(0, 40, 12, 2, 2)
+    with torch.inference_mode():
+        for run in (network, network.fuse(implementation)):
+            assert run(x).shape == (0, SPEC.out_channels, SPEC.output_timesteps(12), 2, 2)
 
 
 def test_loading_ignores_the_count_of_batches(network: Timeception) -> None:

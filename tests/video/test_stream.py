@@ -11,7 +11,15 @@ import av
 import numpy as np
 import pytest
 
-from tests.video.making import number_of, numbered_image, overwrite, packets_of, remux, write_video
+from tests.video.making import (
+    FPS,
+    number_of,
+    numbered_image,
+    overwrite,
+    packets_of,
+    remux,
+    write_video,
+)
 from timeception.video import FrameStream, StreamSource, VideoError, VideoReader
 
 N_FRAMES = 40
@@ -63,6 +71,13 @@ def test_frames_equal_those_of_the_reader(ts):
     frames = list(FrameStream(StreamSource(str(ts))))
     np.testing.assert_array_equal([frame.rgb() for frame in frames], expected)
     np.testing.assert_allclose([frame.seconds for frame in frames], seconds, atol=1e-4)
+
+
+def test_a_last_frame_may_be_shown_for_long(tmp_path):
+    path = write_video(tmp_path / "slides.mp4", 6, pts=[3 * FPS * place for place in range(6)])
+    frames = list(FrameStream(StreamSource(str(path))))
+    assert numbers(frames) == list(range(6))
+    assert frames[-1].seconds == pytest.approx(15)
 
 
 def test_a_named_pipe(ts, tmp_path):
@@ -247,6 +262,8 @@ def test_wrong_sources(fields, words):
         (StreamSource("/dev/video0", "mpegts"), None, "/dev/video0"),
         (StreamSource("rtsp://cam/1"), None, "rtsp://cam/1"),
         (StreamSource("rtsp://a:b@cam:8/1?c"), None, "rtsp://a:***@cam:8/1?c"),
+        (StreamSource("rtsp://a:b#c/d@cam/1"), None, "rtsp://a:***@cam/1"),
+        (StreamSource("rtsp://[cam/1"), None, "rtsp://[cam/1"),
     ],
 )
 def test_names(source, path, name):

@@ -121,8 +121,8 @@ def extract(
         bool,
         typer.Option(
             "--compile",
-            help="Compile the network first: half a minute, then faster on processors. Needs a C++ "
-            "compiler; changes features by rounding alone.",
+            help="Compile the network first: it takes a while, then is faster on processors. "
+            "Needs a C++ compiler; changes features by rounding alone.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,

@@ -24,6 +24,7 @@ from timeception.features.jobs import (
     size_bytes,
 )
 from timeception.features.network import DEFAULT_PRECISION, Network, n_cores
+from timeception.features.segments import Segmenter
 from timeception.features.settings import extraction_settings, restore_backbone, segmenter_of
 from timeception.features.sources import open_bank, plan, video_sources
 
@@ -36,6 +37,7 @@ __all__ = [
     "VideoFeatures",
     "extract",
     "extract_features",
+    "features_through",
     "restore_backbone",
 ]
 
@@ -86,7 +88,7 @@ def extract(
         batch_size: segments that go through the network at once; ``None``: 4 frames on a
             processor, 64 on a GPU.
         device: where the network runs; ``None`` takes a GPU if there is one.
-        is_compiled: compile the network first, which takes about half a minute and needs a C++
+        is_compiled: compile the network first, which takes a while and needs a C++
             compiler. It changes features by rounding alone, so a bank does not tell it.
         on_progress: called several times a second with the report so far.
 
@@ -156,7 +158,18 @@ def extract_features(
         ValueError: for wrong arguments, and for frames that do not suit the backbone.
     """
     settings = extraction_settings(backbone, stride, map_size, precision, frames_2019)
-    job = MemoryJob(Path(video), segmenter_of(settings), n_cores())
-    with Network(backbone, map_size, batch_size, device, precision=precision) as network:
+    network = Network(backbone, map_size, batch_size, device, precision=precision)
+    return features_through(network, video, segmenter_of(settings))
+
+
+def features_through(network: Network, video: str | Path, segmenter: Segmenter) -> VideoFeatures:
+    """Extract the features of one video through a network that was made for several.
+
+    Raises:
+        VideoError: if the video cannot be read.
+        ValueError: for frames that do not suit the backbone.
+    """
+    job = MemoryJob(Path(video), segmenter, n_cores())
+    with network:
         network.pipeline(n_decoders=1, n_videos=1).run([job])
     return job.result()

@@ -51,7 +51,7 @@ def _compiled(network: FeatureNetwork) -> FeatureNetwork:
 
 def _require_compilable(backbone: Backbone, precision: str) -> None:
     checks.require(
-        precision == "fp32",
+        precision == DEFAULT_PRECISION,
         "precision",
         "be fp32 where the network is compiled: a compiler rounds to bf16 less often, so that "
         "features would change with it",
@@ -114,7 +114,7 @@ class Network:
         self._n_threads = max(1, cores // self.n_computers)
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self.backbone = for_inference(backbone.to(self.device).eval(), self._dtype)
-        self.map_size = map_size
+        self.map_size, self.precision = map_size, precision
         if precision == "bf16":
             self._warn_of_bf16(backbone)
         self._is_compiled = is_compiled

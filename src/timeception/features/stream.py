@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from dataclasses import dataclass
 
@@ -72,19 +72,23 @@ class FeatureStream:
         self._segmenter, self._network = segmenter, network
         self._stop = stop or threading.Event()
         self._is_over = threading.Event()  # like ``_stop``, but the stream's own
-        self._is_at_end = False
+        self._has_begun = self._is_at_end = False
         self._error: Exception | None = None
         ahead = _BATCHES_AHEAD * network.n_computers * network.batch_size
         self._queue: queue.Queue[TimedSegment | Exception | None] = queue.Queue(ahead)
 
     def __iter__(self) -> Iterator[StreamFeatures]:
-        """Decode and compute to the end of the stream, or until it is stopped.
+        """Decode and compute to the end of the stream, or until it is stopped. It goes once.
 
         Raises:
+            RuntimeError: if it has gone already.
             VideoError: if the stream cannot be opened, breaks off, or gives nothing for
                 ``timeout_seconds``; all features before have been given by then.
             ValueError: if its frames are too small for the backbone.
         """
+        if self._has_begun:
+            raise RuntimeError("a FeatureStream is iterated once: make a new one")
+        self._has_begun = True
         # A thread that waits for a camera cannot be woken: as a daemon it holds up no exit.
         decoder = threading.Thread(target=self._decode, name="stream", daemon=True)
         decoder.start()
@@ -108,7 +112,7 @@ class FeatureStream:
             if pending and (is_full or self._has_ended() or pending[0].done()):
                 yield pending.popleft().result()
             elif pending:
-                wait(pending, _NAP_SECONDS, FIRST_COMPLETED)  # or until more segments have come
+                wait([pending[0]], _NAP_SECONDS)  # or until more segments have come
         if self._error is not None:
             raise self._error
 

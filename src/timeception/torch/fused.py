@@ -20,7 +20,7 @@ from timeception.torch.native import operators
 from timeception.torch.readout import readout
 from timeception.torch.steps import NativeSteps, NetworkSteps, Steps, TorchSteps
 
-PART_TIMESTEPS = 256  # a longer video is taken in parts, whose intermediates stay in cache
+PART_TIMESTEPS = 192  # a longer video is taken in parts, whose intermediates stay in cache
 
 
 class FusedLayer(nn.Module):

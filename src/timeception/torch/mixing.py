@@ -57,7 +57,8 @@ class Mixing(NamedTuple):
         """
         n_groups, at_once = self.spec.n_groups, self.spec.n_groups
         if y.device.type == "cpu":
-            at_once = max(1, PIECE_BYTES // (y[:, 0, 0].numel() * y.element_size()))
+            n_bytes = y[:, 0, 0].numel() * y.element_size()
+            at_once = max(1, PIECE_BYTES // max(1, n_bytes))
         return [
             Piece(branch, slice(first, min(first + at_once, n_groups)))
             for first in range(0, n_groups, at_once)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from timeception.keras import PoolingClassifier, TimeceptionClassifier
 from timeception.spec import PoolingSpec
 from timeception.training.heads import HeadSpec
-from timeception.training.keras_callbacks import EpochLogs, make_callbacks, next_part, weights_file
+from timeception.training.keras_callbacks import EpochLogs, make_callbacks, weights_file
 from timeception.training.keras_data import DrawBatches
 from timeception.training.keras_optimizers import make_optimizer
 from timeception.training.problem import Problem
@@ -46,7 +46,7 @@ def fit(
         model.load_weights(last)
     n_done = int(model.optimizer.iterations) // len(batches)
     batches.set_epoch(n_done)
-    with closing(EpochLogs(next_part(run.logs))) as logs:
+    with closing(EpochLogs(run.next_logs())) as logs:
         model.fit(
             batches,
             epochs=recipe.training.epochs,

@@ -103,7 +103,7 @@ def make_trainer(recipe: Recipe, run: Run, callbacks: list[Callback]) -> lightni
     an interrupted one.
     """
     settings = recipe.training
-    part = f"part_{len(list(run.logs.glob('part_*'))) + 1}"
+    logs = run.next_logs()
     last = ModelCheckpoint(
         run.checkpoints,
         "last",
@@ -114,7 +114,8 @@ def make_trainer(recipe: Recipe, run: Run, callbacks: list[Callback]) -> lightni
     return lightning.Trainer(
         max_epochs=settings.epochs,
         logger=[
-            logger(run.logs, name=None, version=part) for logger in (CSVLogger, TensorBoardLogger)
+            logger(logs.parent, name=None, version=logs.name)
+            for logger in (CSVLogger, TensorBoardLogger)
         ],
         callbacks=[*callbacks, last, *progress],
         enable_progress_bar=bool(progress),

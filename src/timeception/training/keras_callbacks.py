@@ -105,6 +105,7 @@ class EpochLogs(keras.callbacks.Callback):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
+        folder.mkdir(parents=True)
         self.table, self.writer = folder / "metrics.csv", Writer(str(folder))
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -146,13 +147,6 @@ def make_callbacks(
 def weights_file(run: Run, name: str) -> Path:
     """Where the checkpoint ``best`` or ``last`` is."""
     return run.checkpoints / f"{name}.weights.h5"
-
-
-def next_part(logs: Path) -> Path:
-    """A new folder: each start of a training logs into its own ``logs/part_N``."""
-    part = logs / f"part_{len(list(logs.glob('part_*'))) + 1}"
-    part.mkdir(parents=True)
-    return part
 
 
 def best_before(logs: Path) -> float | None:

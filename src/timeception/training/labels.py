@@ -113,6 +113,9 @@ def _check_splits(dataset: VideoDataset, data: DataSection) -> None:
     """Training needs a split of its own; a split of another name would never be used."""
     for name in dataset.splits:
         checks.one_of(f"split in {data.source}", name, (*SPLITS, ""))
+    unused = [record.key for record in dataset.records if not record.split]
+    if unused and "train" in dataset.splits and not data.split.train:
+        logger.warning("%d record(s) are in no split, and not used: %s", len(unused), unused[:5])
     checks.require(
         "train" in dataset.splits,
         f"{data.source}",

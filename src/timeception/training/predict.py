@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timeception.datasets.windows import step_edges_seconds, window_starts
-from timeception.features.extraction import VideoFeatures, extract_features
-from timeception.features.network import DEFAULT_PRECISION
+from timeception.features.extraction import VideoFeatures, features_through
+from timeception.features.network import DEFAULT_PRECISION, Network
+from timeception.features.segments import Segmenter
+from timeception.features.settings import extraction_settings, segmenter_of
 from timeception.training.draws import average_maps
 from timeception.training.saved import SavedModel, load_saved
 from timeception.video import VideoError
@@ -93,21 +96,28 @@ class Predictor:
 
     def __call__(self, video: str | Path, n_draws: int = 1) -> Prediction:
         """Score one video file; a file that cannot be read gives a prediction with an error."""
-        classes, made = self.model.classes, self.model.features
+        classes = self.model.classes
         try:
-            features = extract_features(
-                video,
-                self.backbone,
-                stride=made["stride"],
-                map_size=made["map_size"],
-                precision=made.get("precision", DEFAULT_PRECISION),
-                frames_2019=made.get("frames_2019"),
-            )
+            features = features_through(self._network, video, self._segmenter)
         except VideoError as error:
             return Prediction(str(video), classes, error=str(error))
         windows = self.score_windows(features, n_draws)
         scores = np.max([window.scores for window in windows], axis=0)
         return Prediction(str(video), classes, scores, tuple(windows))
+
+    @cached_property
+    def _network(self) -> Network:
+        made = self.model.features
+        precision = made.get("precision", DEFAULT_PRECISION)
+        return Network(self.backbone, made["map_size"], precision=precision)
+
+    @cached_property
+    def _segmenter(self) -> Segmenter:
+        made, precision = self.model.features, self._network.precision
+        settings = extraction_settings(
+            self.backbone, made["stride"], made["map_size"], precision, made.get("frames_2019")
+        )
+        return segmenter_of(settings)
 
     def score_windows(self, features: VideoFeatures, n_draws: int) -> list[WindowScores]:
         """Score each window of a video; the whole video is one where training had no windows."""

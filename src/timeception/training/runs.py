@@ -46,6 +46,10 @@ class Run:
         """Folder of curves."""
         return self.root / "logs"
 
+    def next_logs(self) -> Path:
+        """The folder of curves of the next start of the training, which keeps the earlier ones."""
+        return self.logs / f"part_{len(list(self.logs.glob('part_*'))) + 1}"
+
     @property
     def model(self) -> Path:
         """Folder of the saved model."""

@@ -275,15 +275,18 @@ class _Scoring:
         self._evidence: list[WindowScores] = []
 
     def updates(self) -> Iterator[StreamUpdate]:
-        error = None
-        try:
-            for batch in self._features:
-                for part, is_due in self._parts(batch):
-                    self._push(part)
-                    if is_due:
-                        yield self._update()
-        except BROKEN_VIDEO as broken:
-            error = str(broken)
+        error, batches = None, iter(self._features)
+        while True:
+            try:
+                batch = next(batches, None)
+            except BROKEN_VIDEO as broken:
+                error, batch = str(broken), None
+            if batch is None:
+                break
+            for part, is_due in self._parts(batch):
+                self._push(part)
+                if is_due:
+                    yield self._update()
         self._evidence += self._follower.finish()
         if error is None and self._follower.scores() is None and not self._stop.is_set():
             needed = self._follower.needed_timesteps

@@ -8,12 +8,12 @@ stream: frames that do not decode, or not whole, are left out, and the places co
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urlsplit, urlunsplit
 
 import av
 import numpy as np
@@ -78,11 +78,8 @@ class StreamSource:
         """The location as messages tell it: without a password."""
         if self.location == STDIN:
             return "standard input"
-        parts = urlsplit(self.location)
-        if not self.is_address or parts.password is None:
-            return self.location
-        host = parts.netloc.rpartition("@")[2]
-        return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
+        # More than a password may go: an address that is not well formed tells no part apart.
+        return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", self.location)
 
     @property
     def is_address(self) -> bool:
@@ -146,7 +143,8 @@ class FrameStream:
             video = self._choose_stream(container)
             clock, first, orientation = _Clock(container, video), None, Orientation()
             reformatter = VideoReformatter()
-            declared = float((video.duration or 0) * (video.time_base or 0))
+            time_base = float(video.time_base or 0)
+            declared, end = (video.duration or 0) * time_base, 0.0
             for frame in self._decode(container, video):
                 self.seen_at = time.monotonic()
                 if first is None:
@@ -155,8 +153,10 @@ class FrameStream:
                     sizes = f"{first.width} x {first.height} to {frame.width} x {frame.height}"
                     self._fail(f"changes size from {sizes}", "Begin a new stream there.")
                 self.n_frames += 1
-                yield StreamFrame(clock.tell(frame.pts), frame, orientation, reformatter)
-        self._check_end(clock.seconds, declared)
+                seconds = clock.tell(frame.pts)
+                end = seconds + (frame.duration or 0) * time_base
+                yield StreamFrame(seconds, frame, orientation, reformatter)
+        self._check_end(end, declared)
 
     def _open(self) -> InputContainer:
         source = self.source

@@ -28,8 +28,9 @@ def replacing(path: Path) -> Iterator[Path]:
         >>> file.read_text(), [path.name for path in file.parent.iterdir()]
         ('whole', ['a.txt'])
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+    target = path.resolve()  # a link stays one
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{path.name}.", dir=target.parent) as folder:
         temporary = Path(folder) / path.name
         yield temporary
-        temporary.replace(path)
+        temporary.replace(target)

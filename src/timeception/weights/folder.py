@@ -58,11 +58,10 @@ def write_folder(
     }
     text = json.dumps(config, indent=2, sort_keys=True, allow_nan=False) + "\n"
     contiguous = {name: np.ascontiguousarray(arrays[name], np.float32) for name in arrays}
-    (folder / HASHES_FILE).unlink(missing_ok=True)
-    with replacing(folder / WEIGHTS_FILE) as file:
-        save_file(contiguous, file, metadata={"format": "np"})
-    with replacing(folder / CONFIG_FILE) as file:
-        file.write_text(text, encoding="utf-8")
+    with replacing(folder / WEIGHTS_FILE) as weights, replacing(folder / CONFIG_FILE) as settings:
+        save_file(contiguous, weights, metadata={"format": "np"})
+        settings.write_text(text, encoding="utf-8")
+    (folder / HASHES_FILE).unlink(missing_ok=True)  # the last: they tell of a half-replaced pair
 
 
 def read_folder(

@@ -217,7 +217,8 @@ def evaluate_part(
     out = x.new_empty(n_clips, n_groups * rows, part.n_outputs, height, width)
     entry = "timeception_evaluate_bfloat16" if is_half else "timeception_evaluate"
     addresses = Address(x.data_ptr()), Address(out.data_ptr())
-    _call(entry, ctypes.byref(layer), ctypes.byref(described), *addresses, n_clips)
+    if n_clips:
+        _call(entry, ctypes.byref(layer), ctypes.byref(described), *addresses, n_clips)
     return out
 
 
