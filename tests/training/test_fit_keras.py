@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -18,12 +17,13 @@ import tests.keras  # noqa: F401 - chooses the backend; skips these tests where 
 # isort: split
 import keras
 
+from tests.training.order_recipe import order_recipe, table
 from timeception.training import fit_keras, keras_callbacks, keras_optimizers
 from timeception.training.draws import FeatureDraws
 from timeception.training.evaluate import EvaluationReport, evaluate
 from timeception.training.keras_data import DrawBatches
 from timeception.training.problem import build_problem
-from timeception.training.recipe import Recipe, build_recipe
+from timeception.training.recipe import Recipe
 from timeception.training.runs import Run
 from timeception.training.saved import load_saved
 from timeception.training.sections import TrainingSection
@@ -40,23 +40,7 @@ needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is 
 
 
 def recipe_for(root: Path, framework: str = "keras", **changes: object) -> Recipe:
-    fields: dict[str, object] = {
-        "name": "order",
-        "framework": framework,
-        "data": {"kind": "csv", "source": str(root / "videos.csv"), "bank": str(root / "bank")},
-        "sampling": {"n_timesteps": 24},
-        "model": {"n_layers": 1, "n_groups": 1, "expansion": 4.0, "hidden": 32},
-        "training": {"epochs": 30, "batch_size": 8, "learning_rate": 0.005},
-        "testing": {"draws": 3},
-    }
-    for key, value in changes.items():
-        section, _, leaf = key.partition("__")
-        fields[section] = {**fields.get(section, {}), leaf: value} if leaf else value
-    return build_recipe(fields)
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(path.read_text().splitlines()))
+    return order_recipe(root, framework=framework, **{"model__n_layers": 1, **changes})
 
 
 def stored(path: Path) -> dict[str, np.ndarray]:

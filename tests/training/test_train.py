@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 
@@ -11,12 +10,12 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from tests.training.order_recipe import order_recipe, table
 from timeception.torch import TimeceptionClassifier
 from timeception.torch.native import why_unavailable
 from timeception.training import torch_module
 from timeception.training.evaluate import EvaluationReport, evaluate
 from timeception.training.problem import build_problem
-from timeception.training.recipe import Recipe, build_recipe
 from timeception.training.runs import Run, find_run
 from timeception.training.saved import load_saved
 from timeception.training.train import pipeline, train
@@ -29,28 +28,9 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-def recipe_for(root: Path, **changes: object) -> Recipe:
-    fields: dict[str, object] = {
-        "name": "order",
-        "data": {"kind": "csv", "source": str(root / "videos.csv"), "bank": str(root / "bank")},
-        "sampling": {"n_timesteps": 24},
-        "model": {"n_layers": 2, "n_groups": 1, "expansion": 4.0, "hidden": 32},
-        "training": {"epochs": 30, "batch_size": 8, "learning_rate": 0.005},
-        "testing": {"draws": 3},
-    }
-    for key, value in changes.items():
-        section, _, leaf = key.partition("__")
-        fields[section] = {**fields.get(section, {}), leaf: value} if leaf else value
-    return build_recipe(fields)
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(path.read_text().splitlines()))
-
-
 @pytest.fixture(scope="module")
 def run(order_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return train(recipe_for(order_data), tmp_path_factory.mktemp("runs") / "order")
+    return train(order_recipe(order_data), tmp_path_factory.mktemp("runs") / "order")
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +52,7 @@ def test_scores_are_those_of_the_head(run: Run) -> None:
 
 
 def test_on_a_processor_the_kernels_train(order_data: Path) -> None:
-    recipe = recipe_for(order_data)
+    recipe = order_recipe(order_data)
     problem = build_problem(recipe)
     network = TimeceptionClassifier(8, n_classes=2, n_layers=2, n_groups=1)
     torch_module.Training(network, problem, recipe).on_fit_start()
@@ -81,14 +61,14 @@ def test_on_a_processor_the_kernels_train(order_data: Path) -> None:
 
 
 def test_pooling_cannot(order_data: Path, tmp_path: Path) -> None:
-    pooled = train(recipe_for(order_data, model__head="pooling"), tmp_path / "pooling")
+    pooled = train(order_recipe(order_data, model__head="pooling"), tmp_path / "pooling")
     result = evaluate(pooled, load_saved(pooled.root).score, n_draws=3)
     assert result.average_of_draws.accuracy is not None
     assert result.average_of_draws.accuracy <= 0.8
 
 
 def test_shuffled_time_cannot(order_data: Path, tmp_path: Path) -> None:
-    shuffled = train(recipe_for(order_data, sampling__order="shuffled"), tmp_path / "shuffled")
+    shuffled = train(order_recipe(order_data, sampling__order="shuffled"), tmp_path / "shuffled")
     result = evaluate(shuffled, load_saved(shuffled.root).score, n_draws=3)
     assert result.average_of_draws.accuracy is not None
     assert result.average_of_draws.accuracy <= 0.8
@@ -123,7 +103,7 @@ def test_scores_are_metrics_of_the_whole_set(run: Run, report: EvaluationReport)
 def test_resuming_gives_the_same_weights(
     order_data: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = recipe_for(order_data, training__epochs=4, training__checkpoint_every=1)
+    recipe = order_recipe(order_data, training__epochs=4, training__checkpoint_every=1)
     whole = train(recipe, tmp_path / "whole")
     step = torch_module.Training.training_step
 
@@ -138,7 +118,7 @@ def test_resuming_gives_the_same_weights(
             train(recipe, tmp_path / "cut")
     with pytest.raises(ValueError, match="Tell --resume"):
         train(recipe, tmp_path / "cut")
-    changed = recipe_for(order_data, training__epochs=5, training__checkpoint_every=1)
+    changed = order_recipe(order_data, training__epochs=5, training__checkpoint_every=1)
     with pytest.raises(ValueError, match=r"training\.epochs: began with 4, now 5"):
         train(changed, tmp_path / "cut", resume=True)
     resumed = train(recipe, tmp_path / "cut", resume=True)
@@ -152,16 +132,16 @@ def test_finished_and_foreign_folders_are_refused(
     run: Run, order_data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match="holds a finished run"):
-        train(recipe_for(order_data), run.root)
+        train(order_recipe(order_data), run.root)
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(ValueError, match="not empty and holds no run"):
-        train(recipe_for(order_data), tmp_path)
+        train(order_recipe(order_data), tmp_path)
     with pytest.raises(ValueError, match="no run folder"):
         find_run(tmp_path)
 
 
 def test_validation_keeps_the_best_checkpoint(order_data: Path, tmp_path: Path) -> None:
-    recipe = recipe_for(order_data, data__split={"validation_fraction": 0.25}, training__epochs=3)
+    recipe = order_recipe(order_data, data__split={"validation_fraction": 0.25}, training__epochs=3)
     made = train(recipe, tmp_path / "validated")
     rows = table(made.logs / "part_1" / "metrics.csv")
     assert len([row for row in rows if row["validation_map"]]) == 3
@@ -172,8 +152,8 @@ def test_videos_without_features_are_told(order_data: Path, tmp_path: Path) -> N
     table = (order_data / "videos.csv").read_text()
     extra = tmp_path / "more.csv"
     extra.write_text(table + "absent.mp4,rising,train\n")
-    recipe = recipe_for(
-        order_data, data={**recipe_for(order_data).data.model_dump(), "source": extra}
+    recipe = order_recipe(
+        order_data, data={**order_recipe(order_data).data.model_dump(), "source": extra}
     )
     with pytest.raises(ValueError, match="no features of 1 of 25 videos: absent"):
         train(recipe, tmp_path / "run")
@@ -181,7 +161,7 @@ def test_videos_without_features_are_told(order_data: Path, tmp_path: Path) -> N
 
 
 def test_the_time_between_timesteps_is_noted_where_it_means_something(order_data: Path) -> None:
-    recipe = recipe_for(order_data)
+    recipe = order_recipe(order_data)
     problem = build_problem(recipe)
     made = {"backbone": {"name": "any"}}
     assert pipeline(recipe, problem, made)["timestep_seconds"] == 0.5  # 24 steps of 4 frames at 8
