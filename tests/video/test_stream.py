@@ -4,6 +4,7 @@ import http.server
 import os
 import socket
 import threading
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,6 @@ import numpy as np
 import pytest
 
 from tests.video.making import (
-    FPS,
     number_of,
     numbered_image,
     overwrite,
@@ -74,7 +74,14 @@ def test_frames_equal_those_of_the_reader(ts):
 
 
 def test_a_last_frame_may_be_shown_for_long(tmp_path):
-    path = write_video(tmp_path / "slides.mp4", 6, pts=[3 * FPS * place for place in range(6)])
+    path = tmp_path / "slides.mp4"
+    with av.open(str(path), "w") as container:
+        slides = container.add_stream("libx264", rate=Fraction(1, 3))
+        slides.height, slides.width, slides.pix_fmt = 64, 96, "yuv420p"
+        for number in range(6):
+            image = numbered_image(number, 64, 96)
+            container.mux(slides.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(slides.encode())
     frames = list(FrameStream(StreamSource(str(path))))
     assert numbers(frames) == list(range(6))
     assert frames[-1].seconds == pytest.approx(15)
