@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.training.order_recipe import order_recipe
 from tests.training.test_end_to_end import recipe_for as video_recipe
-from tests.training.test_train import recipe_for
 from timeception.cli import main
 from timeception.torch import TimeceptionClassifier
 from timeception.training.evaluate import evaluate
@@ -32,7 +32,9 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture(scope="module")
 def run(order_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    run = train(recipe_for(order_data, training__epochs=2), tmp_path_factory.mktemp("r") / "order")
+    run = train(
+        order_recipe(order_data, training__epochs=2), tmp_path_factory.mktemp("r") / "order"
+    )
     evaluate(run, n_draws=2)
     return run
 
@@ -76,7 +78,7 @@ def test_no_folder_of_the_maker_is_handed_on(packed: Path, order_data: Path) -> 
 
 
 def test_a_run_that_was_not_tested_says_so(order_data: Path, tmp_path: Path) -> None:
-    run = train(recipe_for(order_data, training__epochs=1), tmp_path / "run")
+    run = train(order_recipe(order_data, training__epochs=1), tmp_path / "run")
     assert "Not tested." in (pack(run.root, tmp_path / "out") / "README.md").read_text()
 
 

@@ -11,8 +11,8 @@ import torch
 from safetensors.numpy import load_file
 
 from tests import oracle
+from tests.training.order_recipe import order_recipe
 from tests.training.test_end_to_end import recipe_for as video_recipe
-from tests.training.test_train import recipe_for
 from tests.weights.test_reading import HEAD_2019, write_2019
 from timeception.backbones import create_backbone
 from timeception.spec import ClassifierSpec, PoolingSpec, TimeceptionSpec
@@ -49,12 +49,12 @@ def start_of(recipe: Recipe, classes: list[str] = CLASSES) -> Start:
 
 @pytest.fixture(scope="module")
 def run(order_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    recipe = recipe_for(order_data, training__epochs=1)
+    recipe = order_recipe(order_data, training__epochs=1)
     return train(recipe, tmp_path_factory.mktemp("runs") / "first")
 
 
 def test_a_fresh_start_loads_nothing(order_data: Path) -> None:
-    start = start_of(recipe_for(order_data))
+    start = start_of(order_recipe(order_data))
     assert start.arrays == {} and start.source is None
     assert set(start.new) == set(spec_of().parameter_shapes())
     assert start.lines() == []
@@ -77,7 +77,7 @@ def test_every_kind_of_source(
         expected = oracle.random_arrays(spec.parameter_shapes())
         file = Path(saved(run.root.parent / "bare", spec, None)) / "model.safetensors"
         source = file
-    start = start_of(recipe_for(order_data, init_from=str(source), **changes))
+    start = start_of(order_recipe(order_data, init_from=str(source), **changes))
     expected = load_file(file)
     assert start.arrays.keys() == expected.keys()
     assert all(np.array_equal(start.arrays[name], expected[name]) for name in expected)
@@ -89,11 +89,11 @@ def test_a_2019_file(tmp_path: Path, order_data: Path) -> None:
     head = HEAD_2019 | {"l1.weight": (512, layers.out_channels)}
     write_2019(tmp_path / "old.pkl", layers, head)
     model = {"n_layers": 2, "n_groups": 1, "is_dilated": False, "pool_lookahead": False}
-    recipe = recipe_for(order_data, init_from=str(tmp_path / "old.pkl"), model=model)
+    recipe = order_recipe(order_data, init_from=str(tmp_path / "old.pkl"), model=model)
     with pytest.raises(ValueError, match=r"bn_eps: 1e-05 in the source, 0.001 here"):
         start_of(recipe)
     model["bn_eps"] = 1e-5
-    start = start_of(recipe_for(order_data, init_from=str(tmp_path / "old.pkl"), model=model))
+    start = start_of(order_recipe(order_data, init_from=str(tmp_path / "old.pkl"), model=model))
     assert start.skipped == dict.fromkeys(
         ("output.weight", "output.bias"), "3 classes there, 2 here"
     )
@@ -103,7 +103,7 @@ def test_a_2019_file(tmp_path: Path, order_data: Path) -> None:
 def test_layers_alone_leave_the_head_new(tmp_path: Path, order_data: Path) -> None:
     arrays = oracle.random_arrays(TimeceptionSpec(8, 2, 1).parameter_shapes())
     torch.save({name: torch.tensor(a) for name, a in arrays.items()}, tmp_path / "layers.pt")
-    recipe = recipe_for(order_data, init_from=str(tmp_path / "layers.pt"), model__expansion=1.25)
+    recipe = order_recipe(order_data, init_from=str(tmp_path / "layers.pt"), model__expansion=1.25)
     start = start_of(recipe)
     assert {name.split(".")[0] for name in start.arrays} == {"timeception"}
     assert {name.split(".")[0] for name in start.new} == {"hidden", "norm", "output"}
@@ -129,7 +129,7 @@ def test_what_is_replaced(
     tmp_path: Path,
     order_data: Path,
 ) -> None:
-    recipe = recipe_for(order_data, init_from=saved(tmp_path / "model", spec, classes))
+    recipe = order_recipe(order_data, init_from=saved(tmp_path / "model", spec, classes))
     start = start_of(recipe)
     assert {name.split(".")[0] for name in start.skipped} == skipped
     assert all(why.startswith(reason) for why in start.skipped.values())
@@ -141,7 +141,7 @@ def test_training_begins_with_what_was_loaded_and_leaves_frozen_layers_alone(
     run: Run, order_data: Path, tmp_path: Path
 ) -> None:
     told: list[str] = []
-    recipe = recipe_for(
+    recipe = order_recipe(
         order_data,
         init_from=str(run.root),
         training={"epochs": 2, "batch_size": 8, "freeze": ["timeception.*", "hidden.bias"]},
@@ -165,7 +165,7 @@ def test_fine_tuning_resumes_to_the_same_weights(
     from timeception.training import torch_module
 
     training = {"epochs": 3, "batch_size": 8, "checkpoint_every": 1, "freeze": ["*.layers.0.*"]}
-    recipe = recipe_for(order_data, init_from=str(run.root), training=training)
+    recipe = order_recipe(order_data, init_from=str(run.root), training=training)
     whole = train(recipe, tmp_path / "whole")
     step = torch_module.Training.training_step
 
@@ -192,7 +192,7 @@ def test_a_trained_backbone_is_taken_over(clips: Path, tmp_path: Path, order_dat
     assert all(np.array_equal(after[name], before[name]) for name in before)
     fresh = create_backbone("timm:test_resnet", "random").network.state_dict()
     assert any(not np.array_equal(after[name], fresh[name]) for name in after)
-    frozen_head = recipe_for(order_data, init_from=str(model), model={"n_layers": 2})
+    frozen_head = order_recipe(order_data, init_from=str(model), model={"n_layers": 2})
     with pytest.raises(ValueError, match="take features of 8 channels; got"):
         start_of(frozen_head)
 
@@ -227,7 +227,7 @@ def test_what_does_not_fit_is_told(
 ) -> None:
     source = saved(tmp_path / "model", spec, CLASSES)
     with pytest.raises(ValueError) as caught:
-        start_of(recipe_for(order_data, init_from=source, **changes))
+        start_of(order_recipe(order_data, init_from=source, **changes))
     for word in words:
         assert word in str(caught.value)
 
@@ -235,14 +235,14 @@ def test_what_does_not_fit_is_told(
 def test_files_of_another_family_are_told(tmp_path: Path, order_data: Path) -> None:
     torch.save({"Conv3d_1a_7x7.conv3d.weight": torch.zeros(64, 3, 7, 7, 7)}, tmp_path / "i3d.pt")
     with pytest.raises(ValueError, match=r"(?s)i3d\.pt.*is not a Timeception network.*expected"):
-        start_of(recipe_for(order_data, init_from=str(tmp_path / "i3d.pt")))
-    (tmp_path / "recipe.yaml").write_text((recipe_for(order_data)).to_yaml())
+        start_of(order_recipe(order_data, init_from=str(tmp_path / "i3d.pt")))
+    (tmp_path / "recipe.yaml").write_text((order_recipe(order_data)).to_yaml())
     with pytest.raises(ValueError, match="did not finish"):
-        start_of(recipe_for(order_data, init_from=str(tmp_path)))
+        start_of(order_recipe(order_data, init_from=str(tmp_path)))
     with pytest.raises(ValueError, match="be an existing folder, or a hub id"):
-        start_of(recipe_for(order_data, init_from="no-such-model"))
+        start_of(order_recipe(order_data, init_from="no-such-model"))
 
 
 def test_a_hash_needs_its_source(order_data: Path) -> None:
     with pytest.raises(ValueError, match="init_sha256 is the hash of init_from"):
-        recipe_for(order_data, init_sha256="0" * 64)
+        order_recipe(order_data, init_sha256="0" * 64)
