@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import timeception.load_order  # noqa: F401 - tests import frameworks in any order
+import timeception.import_order  # noqa: F401 - tests import frameworks in any order
 
 _ROOT = Path(__file__).parent
 _PACKAGE = _ROOT / "src" / "timeception"

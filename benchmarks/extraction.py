@@ -32,10 +32,10 @@ from timeception.backbones import Backbone, create_backbone
 from timeception.datasets.synthetic import ACTIVITIES, make_plan
 from timeception.datasets.synthetic.generate import render
 from timeception.features import FeatureBank
-from timeception.features.jobs import BankJob, ExtractionReport, RunLog
-from timeception.features.network import Network, n_cores
-from timeception.features.settings import extraction_settings
-from timeception.features.sources import video_sources
+from timeception.features.bank.sources import video_sources
+from timeception.features.extraction.jobs import BankJob, ExtractionReport, RunLog
+from timeception.features.extraction.settings import extraction_settings
+from timeception.features.extractor import Network, n_cores
 from timeception.video import VideoReader
 
 Rows = list[dict[str, Any]]

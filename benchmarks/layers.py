@@ -22,7 +22,8 @@ from torch import nn
 from benchmarks import peers
 from benchmarks.measure import as_json, interleaved, machine, peak_memory_mb
 from timeception.spec import ClassifierSpec, TimeceptionSpec
-from timeception.torch import StreamingClassifier, Timeception, TimeceptionClassifier, native
+from timeception.torch import StreamingClassifier, Timeception, TimeceptionClassifier
+from timeception.torch.fast import native
 
 Rows = list[dict[str, Any]]
 

@@ -17,8 +17,8 @@ from statistics import mean, stdev
 from timeception.cli import main
 from timeception.cli.tables import show, table
 from timeception.datasets.synthetic import Activity, make_synthetic_activities
-from timeception.training.evaluate import EvaluationReport, evaluate
-from timeception.training.recipe import load_recipe
+from timeception.evaluation.evaluate import EvaluationReport, evaluate
+from timeception.recipes.recipe import load_recipe
 from timeception.training.runs import Run
 from timeception.training.train import train
 

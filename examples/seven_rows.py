@@ -20,7 +20,7 @@ from pathlib import Path
 
 from timeception.cli import main
 from timeception.datasets.synthetic import ONE_ACTIONS, make_synthetic_activities
-from timeception.training.recipe import load_recipe
+from timeception.recipes.recipe import load_recipe
 
 ROWS = (
     *("charades_r2d_tc3_f32", "charades_r2d_tc3_f64", "charades_r2d_tc4_f128"),

@@ -17,7 +17,7 @@ LIGHT = (
     "timeception.features",
     "timeception.metrics",
     "timeception.video.sampling",
-    "timeception.training.recipe",
+    "timeception.recipes.recipe",
     "timeception.cli",
 )
 
@@ -35,7 +35,7 @@ def test_no_framework_is_loaded(module: str) -> None:
 )
 @pytest.mark.parametrize("module", ["timeception.keras", "timeception.tensorflow"])
 def test_pytorchs_family_may_follow_tensorflow(module: str) -> None:
-    """Without load_order the process ends by a segmentation fault, where Triton is installed."""
+    """Without import_order the process ends by a segmentation fault, where Triton is installed."""
     program = f"import {module}, sys; assert 'tensorflow' in sys.modules; import torchvision"
     environment = os.environ | {"KERAS_BACKEND": "tensorflow"}
     made = subprocess.run(

@@ -55,8 +55,8 @@ def test_prediction_from_the_file_equals_the_test_from_the_bank(
         rows = list(csv.DictReader(stream))
     assert len(rows) == tested["n_videos"] == 6
     from timeception.features import FeatureBank
-    from timeception.training.predict import Predictor
-    from timeception.training.saved import load_saved
+    from timeception.inference.predictor import Predictor
+    from timeception.inference.saved_model import load_saved
 
     model, predictor = load_saved(run), Predictor.load(run)
     assert model.timestep_seconds is not None and 0.5 < model.timestep_seconds < 20
@@ -70,7 +70,7 @@ def test_prediction_from_the_file_equals_the_test_from_the_bank(
 
 
 def test_prediction_has_the_precision_of_the_bank(work: Path, run: Path) -> None:
-    from timeception.training.predict import Predictor
+    from timeception.inference.predictor import Predictor
 
     plain, halved = Predictor.load(run), Predictor.load(run)
     halved.model.pipeline["features"]["precision"] = "bf16"
@@ -92,7 +92,7 @@ def test_predict_names_a_broken_video_and_scores_the_others(
 
 
 def test_a_saved_model_folder_predicts_like_its_run(work: Path, run: Path) -> None:
-    from timeception.training.predict import Predictor
+    from timeception.inference.predictor import Predictor
 
     video = next((work / "videos").glob("*/*.mp4"))
     from_run, from_model = Predictor.load(run)(video), Predictor.load(run / "model")(video)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from timeception.cli import main
+from timeception.publish.zoo import zoo_entries
+from timeception.recipes.recipe import load_recipe, packaged_recipes
 from timeception.spec import ClassifierSpec, TimeceptionSpec
-from timeception.training.recipe import load_recipe, packaged_recipes
-from timeception.zoo import zoo_entries
 
 
 def test_every_recipe_has_a_row() -> None:

@@ -6,7 +6,7 @@ that one to hold the weights yourself.
 
 from __future__ import annotations
 
-import timeception.load_order  # noqa: F401 - before TensorFlow
+import timeception.import_order  # noqa: F401 - before TensorFlow
 
 # isort: split
 from pathlib import Path

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from timeception.backbones import Backbone, FeatureNetwork, WeightsRecord, create_backbone
-from timeception.backbones.folding import fold_batch_norms, for_inference
+from timeception.backbones.fuse_batch_norm import fold_batch_norms, for_inference
 from timeception.video import Transform
 
 

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from timeception.cli.app import _register_commands, app
-from timeception.training.recipe import load_recipe, packaged_recipes
+from timeception.recipes.recipe import load_recipe, packaged_recipes
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

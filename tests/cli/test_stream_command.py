@@ -18,8 +18,8 @@ import pytest
 from tests.features.videos import make_video
 from tests.training.saved_models import CLASSES, save_model, tiny_backbone
 from timeception.cli import main
-from timeception.features.extraction import extract_features
-from timeception.training.saved import load_saved
+from timeception.features.extraction.extract import extract_features
+from timeception.inference.saved_model import load_saved
 
 COMMAND = str(Path(sys.executable).with_name("timeception"))
 ENDLESS = ("--stream", "testsrc=size=64x48:rate=12", "--input-format", "lavfi")

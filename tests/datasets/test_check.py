@@ -6,7 +6,7 @@ import pytest
 
 from tests.datasets import official_files as made
 from timeception.datasets.check import check_folder
-from timeception.datasets.kinds import KINDS, recognise
+from timeception.datasets.registry import KINDS, recognise
 from timeception.datasets.synthetic import make_synthetic_activities
 
 

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from safetensors import safe_open
 
 from timeception.features import BankError, FeatureBank, storage
-from timeception.features.bank import MismatchError, MissingVideoError
+from timeception.features.bank.store import MismatchError, MissingVideoError
 
 
 def maps(n_steps=6, channels=3, height=2, width=2, seed=0):
@@ -342,7 +342,7 @@ def test_temporary_files_of_dead_processes_are_removed(tmp_path):
     bank = FeatureBank(tmp_path, mode="a")
     bank.write("tea/v", maps(), range(6), 25)
     code = (
-        "import sys, pathlib; from timeception.features import storage;"
+        "import sys, pathlib; from timeception.features.bank import storage;"
         "storage.temporary_path(pathlib.Path(sys.argv[1])).write_text('half')"
     )
     target = str(bank.path("tea/w"))

@@ -14,7 +14,7 @@ from tests.features.videos import IDS, files, make_folder
 from timeception.backbones import create_backbone
 from timeception.cli import extract as extract_command
 from timeception.features import FeatureBank
-from timeception.features.extraction import ExtractionReport, extract
+from timeception.features.extraction.extract import ExtractionReport, extract
 
 ROOT = Path(__file__).parents[2]
 

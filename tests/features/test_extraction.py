@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.features.videos import IDS, files, make_video
 from timeception.backbones import create_backbone
 from timeception.features import BankError, FeatureBank
-from timeception.features.bank import MismatchError
-from timeception.features.extraction import extract, extract_features, restore_backbone
+from timeception.features.bank.store import MismatchError
+from timeception.features.extraction.extract import extract, extract_features, restore_backbone
 from timeception.video import VideoError, VideoReader
 
 

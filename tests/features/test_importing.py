@@ -13,9 +13,9 @@ from safetensors.numpy import save_file
 
 from timeception.datasets import read_timed
 from timeception.features import FeatureBank
-from timeception.features.arrays import likely_axes, load, parse_axes, to_steps
-from timeception.features.bank import MismatchError
-from timeception.features.importing import FrameLabels, import_features
+from timeception.features.bank.arrays import likely_axes, load, parse_axes, to_steps
+from timeception.features.bank.importing import FrameLabels, import_features
+from timeception.features.bank.store import MismatchError
 
 
 def features(n_steps=9, channels=4, height=2, width=3, seed=0):

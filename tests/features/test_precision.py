@@ -10,8 +10,8 @@ import torch
 from tests.features.videos import IDS, files
 from timeception.backbones import create_backbone
 from timeception.features import FeatureBank
-from timeception.features.bank import MismatchError
-from timeception.features.extraction import extract, extract_features
+from timeception.features.bank.store import MismatchError
+from timeception.features.extraction.extract import extract, extract_features
 from timeception.video import VideoReader
 
 

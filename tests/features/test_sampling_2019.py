@@ -8,9 +8,9 @@ from tests.features.test_extraction import plain
 from tests.features.videos import make_video
 from timeception.backbones import create_backbone
 from timeception.features import FeatureBank
-from timeception.features.extraction import extract, extract_features
-from timeception.features.inspection import find_problems
-from timeception.features.settings import extraction_settings, segmenter_of
+from timeception.features.bank.inspection import find_problems
+from timeception.features.extraction.extract import extract, extract_features
+from timeception.features.extraction.settings import extraction_settings, segmenter_of
 from timeception.video.sampling import legacy_2019_frames, legacy_2019_segment_starts
 
 CHOICES = {"tiny_images": legacy_2019_frames, "tiny_videos": legacy_2019_segment_starts}

@@ -15,10 +15,10 @@ from tests.features.videos import make_video
 from tests.video.making import KINDS, write_kind, write_video
 from timeception.backbones import Backbone, create_backbone
 from timeception.features import stream as features
-from timeception.features.extraction import extract_features
-from timeception.features.network import Network
+from timeception.features.extraction.extract import extract_features
+from timeception.features.extraction.settings import extraction_settings, segmenter_of
+from timeception.features.extractor import Network
 from timeception.features.segments import Segmenter, TimedSegment
-from timeception.features.settings import extraction_settings, segmenter_of
 from timeception.features.stream import FeatureStream
 from timeception.video import FrameStream, StreamSource, VideoError, VideoReader
 

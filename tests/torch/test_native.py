@@ -16,8 +16,9 @@ from tests.contracts import EvaluationContract, FrameworkContract, assert_close,
 from tests.goldens import GoldenContract
 from tests.torch.adapter import TorchAdapter, build
 from timeception.spec import ClassifierSpec, TimeceptionSpec
-from timeception.torch import Timeception, TimeceptionClassifier, native
-from timeception.torch.native import build as building
+from timeception.torch import Timeception, TimeceptionClassifier
+from timeception.torch.fast import native
+from timeception.torch.fast.native import build as building
 
 needs_compiler = pytest.mark.skipif(
     bool(native.why_unavailable()), reason=f"no native kernels: {native.why_unavailable()}"

@@ -7,7 +7,8 @@ from tests import oracle
 from tests.contracts import CASES, assert_close, draw_input
 from tests.torch.adapter import build
 from timeception.spec import TimeceptionSpec
-from timeception.torch import Timeception, native
+from timeception.torch import Timeception
+from timeception.torch.fast import native
 
 SPEC = TimeceptionSpec(40, 2, 4)
 

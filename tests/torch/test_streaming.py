@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests import oracle
 from tests.contracts import assert_close, draw_input
 from timeception.spec import ClassifierSpec, TimeceptionSpec
-from timeception.torch import StreamingClassifier, TimeceptionClassifier, native
+from timeception.torch import StreamingClassifier, TimeceptionClassifier
+from timeception.torch.fast import native
 
 IMPLEMENTATIONS = ["torch"] if native.why_unavailable() else ["torch", "native"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from timeception.training.recipe import Recipe, build_recipe
+from timeception.recipes.recipe import Recipe, build_recipe
 
 
 def order_recipe(root: Path, **changes: object) -> Recipe:

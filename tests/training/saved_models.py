@@ -7,7 +7,7 @@ from typing import Any
 
 from tests import oracle
 from timeception.backbones import Backbone, create_backbone
-from timeception.features.settings import extraction_settings
+from timeception.features.extraction.settings import extraction_settings
 from timeception.spec import ClassifierSpec, PoolingSpec, TimeceptionSpec
 from timeception.weights import write_folder
 

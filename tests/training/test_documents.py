@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from timeception.metrics import PROTOCOLS
-from timeception.training.recipe import build_recipe, load_recipe, packaged_recipes
+from timeception.recipes.recipe import build_recipe, load_recipe, packaged_recipes
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -4,10 +4,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from timeception.clips.sampler import FeatureDraws, average_maps, epoch_order
+from timeception.clips.task_data import timestep_seconds
 from timeception.datasets.records import VideoRecord
 from timeception.features.bank import FeatureBank
-from timeception.training.draws import FeatureDraws, average_maps, epoch_order
-from timeception.training.problem import timestep_seconds
 
 
 @pytest.fixture(scope="module")

@@ -12,19 +12,19 @@ import torch
 from safetensors.numpy import load_file
 
 from timeception.backbones import create_backbone
-from timeception.features.extraction import extract_features
+from timeception.backbones.video_classifier import VideoClassifier
+from timeception.clips.augmentation import Augmentation
+from timeception.clips.task_data import build_video_problem
+from timeception.clips.video_store import FrameDraws, FrameStore
+from timeception.evaluation.evaluate import evaluate
+from timeception.features.extraction.extract import extract_features
+from timeception.inference.predictor import Predictor
+from timeception.inference.saved_model import load_saved
+from timeception.recipes.recipe import Recipe, build_recipe
 from timeception.spec import ClassifierSpec, TimeceptionSpec
 from timeception.training import torch_module
-from timeception.training.augmentation import Augmentation
-from timeception.training.end_to_end import VideoClassifier
-from timeception.training.evaluate import evaluate
-from timeception.training.frames import FrameDraws, FrameStore
-from timeception.training.heads import build_head
-from timeception.training.predict import Predictor
-from timeception.training.problem import build_video_problem
-from timeception.training.recipe import Recipe, build_recipe
+from timeception.training.build_head import build_head
 from timeception.training.runs import Run
-from timeception.training.saved import load_saved
 from timeception.training.train import train
 
 pytestmark = pytest.mark.filterwarnings(

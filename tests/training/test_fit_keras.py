@@ -18,15 +18,15 @@ import tests.keras  # noqa: F401 - chooses the backend; skips these tests where 
 import keras
 
 from tests.training.order_recipe import order_recipe, table
+from timeception.clips.sampler import FeatureDraws
+from timeception.clips.task_data import build_problem
+from timeception.evaluation.evaluate import EvaluationReport, evaluate
+from timeception.inference.saved_model import load_saved
+from timeception.recipes.recipe import Recipe
+from timeception.recipes.sections import TrainingSection
 from timeception.training import fit_keras, keras_callbacks, keras_optimizers
-from timeception.training.draws import FeatureDraws
-from timeception.training.evaluate import EvaluationReport, evaluate
-from timeception.training.keras_data import DrawBatches
-from timeception.training.problem import build_problem
-from timeception.training.recipe import Recipe
+from timeception.training.keras.data import DrawBatches
 from timeception.training.runs import Run
-from timeception.training.saved import load_saved
-from timeception.training.sections import TrainingSection
 from timeception.training.train import train
 
 pytestmark = [
@@ -99,7 +99,7 @@ def test_either_framework_scores_alike(run: Run, report: EvaluationReport) -> No
 
 @needs_torch
 def test_batches_are_those_of_pytorch(order_data: Path) -> None:
-    from timeception.training.torch_data import make_loader
+    from timeception.training.torch.data import make_loader
 
     recipe = recipe_for(order_data, training__batch_size=5, training__workers=3)
     subset = build_problem(recipe).train
@@ -212,7 +212,7 @@ def test_steps_are_those_of_pytorch(settings: dict[str, object]) -> None:
     """Three steps on given gradients, the learning rate changed before each."""
     import torch
 
-    from timeception.training.torch_module import make_optimizer
+    from timeception.training.torch.module import make_optimizer
 
     section = TrainingSection(learning_rate=0.01, **settings)
     rng = np.random.default_rng(0)
@@ -243,7 +243,7 @@ def test_a_training_step_is_that_of_pytorch(is_multilabel: bool) -> None:
 
     from timeception.spec import ClassifierSpec, TimeceptionSpec
     from timeception.torch import TimeceptionClassifier
-    from timeception.training.torch_module import make_optimizer
+    from timeception.training.torch.module import make_optimizer
 
     section = TrainingSection(learning_rate=0.01, optimizer="adamw", weight_decay=0.1)
     layers = TimeceptionSpec(8, n_layers=1, n_groups=2, bn_momentum=0.1)

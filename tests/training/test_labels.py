@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.datasets import official_files as official
+from timeception.clips.task_data import Problem, build_problem
 from timeception.features.bank import FeatureBank
-from timeception.training.problem import Problem, build_problem
-from timeception.training.recipe import Recipe, build_recipe
+from timeception.recipes.recipe import Recipe, build_recipe
 
 Row = official.charades_row
 

@@ -12,8 +12,8 @@ import pytest
 from tests.datasets import official_files as official
 from timeception.datasets.synthetic.generate import write_mp4
 from timeception.features.bank import FeatureBank
+from timeception.recipes.recipe import Recipe, load_recipe, packaged_recipes
 from timeception.training.backbone_file import make_backbone
-from timeception.training.recipe import Recipe, load_recipe, packaged_recipes
 from timeception.training.train import train
 from timeception.weights import read_folder
 

@@ -12,13 +12,13 @@ import yaml
 from tests.training.order_recipe import order_recipe
 from tests.training.test_end_to_end import recipe_for as video_recipe
 from timeception.cli import main
+from timeception.evaluation.evaluate import evaluate
+from timeception.inference.predictor import Predictor
+from timeception.inference.saved_model import load_saved
+from timeception.publish.packing import pack
+from timeception.recipes.recipe import load_recipe
 from timeception.torch import TimeceptionClassifier
-from timeception.training.evaluate import evaluate
-from timeception.training.packing import pack
-from timeception.training.predict import Predictor
-from timeception.training.recipe import load_recipe
 from timeception.training.runs import Run
-from timeception.training.saved import load_saved
 from timeception.training.train import train
 from timeception.weights import write_folder
 from timeception.weights.folder import check_hashes, read_folder

@@ -10,10 +10,10 @@ import pytest
 
 from tests.datasets import official_files as official
 from timeception.cli import main
+from timeception.evaluation.evaluate import evaluate
 from timeception.features.bank import FeatureBank
 from timeception.metrics import average_precision
-from timeception.training.evaluate import evaluate
-from timeception.training.recipe import build_recipe
+from timeception.recipes.recipe import build_recipe
 from timeception.training.runs import Run
 from timeception.training.train import train
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from timeception.training.recipe import load_recipe, packaged_recipes
+from timeception.recipes.recipe import load_recipe, packaged_recipes
 
 MINIMAL = {"name": "mine", "data": {"kind": "csv", "source": "videos.csv", "bank": "bank"}}
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from timeception.training.recipe import load_recipe, read_2019_yaml
+from timeception.recipes.recipe import load_recipe, read_2019_yaml
 
 OLD: dict[str, Any] = {
     "NUM_GPUS": 1,

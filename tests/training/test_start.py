@@ -15,11 +15,11 @@ from tests.training.order_recipe import order_recipe
 from tests.training.test_end_to_end import recipe_for as video_recipe
 from tests.weights.test_reading import HEAD_2019, write_2019
 from timeception.backbones import create_backbone
+from timeception.recipes.recipe import Recipe
 from timeception.spec import ClassifierSpec, PoolingSpec, TimeceptionSpec
-from timeception.training.heads import head_spec
-from timeception.training.recipe import Recipe
+from timeception.training.build_head import head_spec
+from timeception.training.initialization import Start, find_start
 from timeception.training.runs import Run
-from timeception.training.start import Start, find_start
 from timeception.training.train import train
 from timeception.weights import write_folder
 

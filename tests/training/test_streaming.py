@@ -12,11 +12,11 @@ import pytest
 from tests.features.videos import make_video
 from tests.training.saved_models import CLASSES, save_model, tiny_backbone
 from timeception.backbones import Backbone
-from timeception.features.extraction import extract_features
-from timeception.training.draws import average_maps
-from timeception.training.predict import Predictor
-from timeception.training.saved import load_saved
-from timeception.training.streaming import StreamUpdate, spacing_notice, stream_video
+from timeception.clips.sampler import average_maps
+from timeception.features.extraction.extract import extract_features
+from timeception.inference.predictor import Predictor
+from timeception.inference.saved_model import load_saved
+from timeception.inference.streams import StreamUpdate, spacing_notice, stream_video
 from timeception.video import StreamSource
 
 N_FRAMES, FPS = 75, 12

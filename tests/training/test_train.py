@@ -11,13 +11,13 @@ import torch
 from safetensors.numpy import load_file
 
 from tests.training.order_recipe import order_recipe, table
+from timeception.clips.task_data import build_problem
+from timeception.evaluation.evaluate import EvaluationReport, evaluate
+from timeception.inference.saved_model import load_saved
 from timeception.torch import TimeceptionClassifier
-from timeception.torch.native import why_unavailable
+from timeception.torch.fast.native import why_unavailable
 from timeception.training import torch_module
-from timeception.training.evaluate import EvaluationReport, evaluate
-from timeception.training.problem import build_problem
 from timeception.training.runs import Run, find_run
-from timeception.training.saved import load_saved
 from timeception.training.train import pipeline, train
 
 pytestmark = pytest.mark.filterwarnings(

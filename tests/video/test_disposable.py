@@ -16,7 +16,7 @@ from tests.video.making import (
     write_video,
 )
 from timeception.video import VideoError, VideoReader
-from timeception.video.disposable import is_disposable
+from timeception.video.h264_nonreference import is_disposable
 from timeception.video.source import VideoSource
 
 N_FRAMES = 40

@@ -84,8 +84,8 @@ def import_(
     A file that cannot be read never stops the others: it is named, and the exit status is 1.
     """
     from timeception.cli.tables import track
-    from timeception.features.importing import FrameLabels, import_features
-    from timeception.features.sources import Source
+    from timeception.features.bank.importing import FrameLabels, import_features
+    from timeception.features.bank.sources import Source
 
     if (frame_labels is None) != (annotations is None):
         raise ValueError("--frame-labels and --annotations must be given together.")
@@ -126,7 +126,7 @@ def stat(bank: Bank, as_json: Json = False) -> None:
     """Say what a bank holds: videos, steps, maps, size, origin, failures."""
     from timeception.cli.tables import show, table
     from timeception.features.bank import FeatureBank
-    from timeception.features.inspection import statistics
+    from timeception.features.bank.inspection import statistics
 
     found = statistics(FeatureBank(bank))
     if as_json:
@@ -164,7 +164,7 @@ def check(
     """Read a bank whole: files, settings, shapes, numbers; exit status 1 if anything is wrong."""
     from timeception.cli.tables import track
     from timeception.features.bank import FeatureBank
-    from timeception.features.inspection import find_problems
+    from timeception.features.bank.inspection import find_problems
 
     opened = FeatureBank(bank)
     problems = find_problems(opened, videos or (), lambda ids: track(ids, "checking"))

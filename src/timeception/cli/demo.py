@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from timeception.training.evaluate import EvaluationReport
+    from timeception.evaluation.evaluate import EvaluationReport
 
 HEADS = ("timeception", "pooling")
 STRIDE_FRAMES = 2
@@ -105,8 +105,8 @@ def _run_folder(out: Path, head: str, seed: int) -> Path:
 
 def _train_and_test(head: str, seed: int, source: Source, out: Path) -> EvaluationReport:
     """Train one head unless that was done before, and test it."""
-    from timeception.training.evaluate import evaluate
-    from timeception.training.recipe import load_recipe
+    from timeception.evaluation.evaluate import evaluate
+    from timeception.recipes.recipe import load_recipe
     from timeception.training.runs import Run
     from timeception.training.train import train
 
@@ -144,9 +144,9 @@ def _spread(values: list[float]) -> str:
 
 def _predict_one(run: Path, source: Source) -> None:
     from timeception.cli.tables import print_predictions
+    from timeception.clips.task_data import build_problem
     from timeception.datasets.files import find_videos
-    from timeception.training.predict import Predictor
-    from timeception.training.problem import build_problem
+    from timeception.inference.predictor import Predictor
     from timeception.training.runs import find_run
 
     record = build_problem(find_run(run).recipe()).subset("test").draws.records[0]

@@ -13,8 +13,8 @@ import typer
 
 if TYPE_CHECKING:
     from timeception.backbones import Backbone
-    from timeception.features.extraction import ExtractionReport
-    from timeception.training.sections import BackboneSection
+    from timeception.features.extraction.extract import ExtractionReport
+    from timeception.recipes.sections import BackboneSection
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 
@@ -173,7 +173,7 @@ def _section_of(
     recipe: str, changes: list[str], name: str | None, weights: str | None, endpoint: str | None
 ) -> BackboneSection:
     """The backbone section of a recipe, with what the command line says instead."""
-    from timeception.training.recipe import load_recipe
+    from timeception.recipes.recipe import load_recipe
 
     told = {"name": name, "weights": weights, "endpoint": endpoint}
     words = [f"backbone.{key}={value}" for key, value in told.items() if value is not None]
@@ -187,7 +187,7 @@ def extract_with_progress(
     videos: list[Path], out: Path, network: Backbone, is_json: bool = False, **options: Any
 ) -> ExtractionReport:
     """Extract with a progress bar and print what was done; failures go to the error stream."""
-    from timeception.features.extraction import extract as extract_into
+    from timeception.features.extraction.extract import extract as extract_into
 
     with _progress() as show:
         report = extract_into(videos, out, network, on_progress=show, **options)

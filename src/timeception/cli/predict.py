@@ -127,8 +127,8 @@ def predict(
     checks.require(not videos, "VIDEOS", "be none with --stream", [str(v) for v in videos or ()])
     checks.require(draws is None, "--draws", "be left out with --stream", draws)
     from timeception.cli.stream import follow
-    from timeception.training.predict import Predictor
-    from timeception.training.streaming import DEFAULT_INTERVAL_SECONDS
+    from timeception.inference.predictor import Predictor
+    from timeception.inference.streams import DEFAULT_INTERVAL_SECONDS
 
     source = _source(stream, input_format, option or [], timeout)
     interval = DEFAULT_INTERVAL_SECONDS if interval is None else interval
@@ -163,7 +163,7 @@ def _predict_files(
     run: str, videos: list[Path], top: int, draws: int, weights: str | None, as_json: bool
 ) -> None:
     from timeception.cli.tables import print_predictions, track
-    from timeception.training.predict import Predictor
+    from timeception.inference.predictor import Predictor
 
     predictor = Predictor.load(run, weights=weights)
     predictions = [predictor(path, n_draws=draws) for path in track(videos, "videos")]

@@ -14,8 +14,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from timeception.training.predict import Predictor
-    from timeception.training.streaming import StreamUpdate
+    from timeception.inference.predictor import Predictor
+    from timeception.inference.streams import StreamUpdate
     from timeception.video import StreamSource
 
 _MOST_STEPS = 5  # output steps shown in a line; the JSON has all
@@ -37,7 +37,7 @@ def follow(
         The exit status: 0 if it ended well or was stopped by Ctrl-C, 1 if it broke off, was
         damaged or too short, or if what reads the scores has gone.
     """
-    from timeception.training.streaming import spacing_notice, stream_video
+    from timeception.inference.streams import spacing_notice, stream_video
 
     stop = threading.Event()
     updates = stream_video(

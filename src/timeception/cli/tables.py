@@ -10,8 +10,8 @@ from rich.progress import track as rich_track
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from timeception.training.evaluate import EvaluationReport
-    from timeception.training.predict import Prediction
+    from timeception.evaluation.evaluate import EvaluationReport
+    from timeception.inference.predictor import Prediction
     from timeception.training.runs import Run
 
 Item = TypeVar("Item")

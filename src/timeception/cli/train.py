@@ -30,7 +30,7 @@ def train(
     ] = False,
 ) -> None:
     """Train a recipe's head on its feature bank; save the model in the run folder."""
-    from timeception.training.recipe import load_recipe
+    from timeception.recipes.recipe import load_recipe
     from timeception.training.train import train as train_recipe
 
     settings = load_recipe(recipe, overrides or ())
@@ -66,7 +66,7 @@ def test(
 ) -> None:
     """Test a run: mAP over the whole set (and accuracy), equidistant and averaged over draws."""
     from timeception.cli.tables import print_evaluation, track
-    from timeception.training.evaluate import evaluate
+    from timeception.evaluation.evaluate import evaluate
     from timeception.training.runs import find_run
 
     found = find_run(run)

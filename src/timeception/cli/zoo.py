@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from timeception.zoo import ZooEntry
+    from timeception.publish.zoo import ZooEntry
 
 COLUMNS = ("recipe", "backbone", "layers", "frames", "timesteps", "parameters", "GMACs")
 Runs = Annotated[Path, typer.Option(help="Folder in which trained runs are looked for.")]
@@ -39,7 +39,7 @@ def zoo(
     """
     if context.invoked_subcommand:
         return
-    from timeception.zoo import zoo_entries
+    from timeception.publish.zoo import zoo_entries
 
     entries = zoo_entries(runs)
     if as_json:
@@ -61,7 +61,7 @@ def show(
     runs: Runs = Path("runs"),
 ) -> None:
     """One recipe in full, with the commands that make its weights."""
-    from timeception.zoo import zoo_entries
+    from timeception.publish.zoo import zoo_entries
 
     (entry,) = zoo_entries(runs, [name])
     fields = entry.to_dict()
@@ -86,7 +86,7 @@ def pack(
     ] = "gpl-3.0",
 ) -> None:
     """Pack a run's model: safetensors, config, recipe, model card and SHA256SUMS."""
-    from timeception.training.packing import pack as pack_model
+    from timeception.publish.packing import pack as pack_model
 
     made = pack_model(run, out, licence=licence)
     print(f"{made}: {', '.join(sorted(path.name for path in made.iterdir()))}")
@@ -101,8 +101,8 @@ def check(
     ] = None,
 ) -> None:
     """Check a packed model's files against their hashes, and that they load."""
+    from timeception.inference.saved_model import load_saved
     from timeception.training.runs import model_folder
-    from timeception.training.saved import load_saved
     from timeception.weights.folder import WEIGHTS_FILE, check_hashes
 
     folder = model_folder(model)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from timeception.datasets.files import find_videos
-from timeception.datasets.kinds import Dataset, Pairing, pair, recognise
 from timeception.datasets.records import TimedDataset
+from timeception.datasets.registry import Dataset, Pairing, pair, recognise
 
 DURATION_TOLERANCE_SECONDS = 1.0
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from timeception import checks
 from timeception.datasets.breakfast import read_breakfast_activities
-from timeception.datasets.kinds import KINDS, Dataset, pair
 from timeception.datasets.records import TimedDataset, VideoDataset
+from timeception.datasets.registry import KINDS, Dataset, pair
 
 _KINDS = {kind.key: kind for kind in KINDS}
 

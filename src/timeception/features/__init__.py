@@ -1,6 +1,5 @@
 """The feature bank, extraction of features into it, and import of features made elsewhere."""
 
-from timeception.features.bank import BankEntry, FeatureBank
-from timeception.features.storage import BankError
+from timeception.features.bank import BankEntry, BankError, FeatureBank
 
 __all__ = ["BankEntry", "BankError", "FeatureBank"]

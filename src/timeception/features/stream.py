@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from timeception.features.network import Network
+from timeception.features.extractor import Network
 from timeception.features.segments import Segmenter, TimedSegment
 from timeception.video import FrameStream, StreamSource, VideoError
 

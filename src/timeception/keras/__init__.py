@@ -3,7 +3,7 @@
 Importing this makes the classes known to ``keras.saving.load_model``.
 """
 
-import timeception.load_order  # noqa: F401 - before Keras
+import timeception.import_order  # noqa: F401 - before Keras
 from timeception.keras.classifier import PoolingClassifier, TimeceptionClassifier
 from timeception.keras.layers import MaxLayer, TimeceptionLayer
 from timeception.keras.network import Timeception

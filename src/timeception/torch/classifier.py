@@ -18,11 +18,11 @@ from timeception.spec import (
     TimeceptionSpec,
     check_input,
 )
-from timeception.torch.fused import FusedClassifier, fold_linear
+from timeception.torch.fast.fused import FusedClassifier, fold_linear
+from timeception.torch.global_pooling import readout
 from timeception.torch.hub import Pretrained
 from timeception.torch.layers import Norm
 from timeception.torch.network import Timeception, channels_of
-from timeception.torch.readout import readout
 
 
 class _Classifier(Pretrained):

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from timeception.spec import DEPTHWISE_BIAS_INIT, LayerSpec
 from timeception.torch import functional
-from timeception.torch.mixing import Mixing, Statistics, mix_plain
-from timeception.torch.mixing import mix as mix_recomputed
-from timeception.torch.native import operators
+from timeception.torch.fast.epilogue import Mixing, Statistics, mix_plain
+from timeception.torch.fast.epilogue import mix as mix_recomputed
+from timeception.torch.fast.native import operators
 
 
 class Kernels(nn.Module):

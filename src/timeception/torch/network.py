@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from timeception import checks
 from timeception.spec import KERAS_BN_EPS, TimeceptionSpec
-from timeception.torch import native
-from timeception.torch.fused import FusedTimeception
+from timeception.torch.fast import native
+from timeception.torch.fast.fused import FusedTimeception
 from timeception.torch.layers import TimeceptionLayer
 
 

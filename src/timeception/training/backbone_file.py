@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from timeception import checks
-from timeception.training.sections import BackboneSection
+from timeception.recipes.sections import BackboneSection
 from timeception.video import Transform
 from timeception.weights.folder import BACKBONE_FILE
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from timeception.training.recipe import Recipe, load_recipe
+from timeception.recipes.recipe import Recipe, load_recipe
 from timeception.weights.folder import CONFIG_FILE, local_folder
 
 

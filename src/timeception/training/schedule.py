@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import cos, pi
 
-from timeception.training.sections import TrainingSection
+from timeception.recipes.sections import TrainingSection
 
 
 def learning_rate_factor(epoch: int, settings: TrainingSection) -> float:

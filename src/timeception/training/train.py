@@ -11,16 +11,16 @@ from typing import Any
 from numpy.typing import NDArray
 
 from timeception import checks
-from timeception.training.heads import head_spec
-from timeception.training.problem import (
+from timeception.clips.task_data import (
     Problem,
     build_problem,
     build_video_problem,
     timestep_seconds,
 )
-from timeception.training.recipe import Recipe
+from timeception.recipes.recipe import Recipe
+from timeception.training.build_head import head_spec
+from timeception.training.initialization import Start, find_start
 from timeception.training.runs import Run, new_run, write_json
-from timeception.training.start import Start, find_start
 from timeception.weights import write_folder
 
 logger = logging.getLogger(__name__)
@@ -74,16 +74,16 @@ def _fit_of(framework: str) -> Callable[..., dict[str, NDArray[Any]]]:
     """
     try:
         import_module(f"timeception.{framework}")
-        return import_module(f"timeception.training.fit_{framework}").fit
+        return import_module(f"timeception.training.{framework}.fit").fit
     except ModuleNotFoundError as error:
         raise ValueError(f"framework={framework} needs {error.name}: install it.") from error
 
 
 def _train_end_to_end(recipe: Recipe, out: Path, resume: bool, tell: Tell) -> Run:
     """Train the backbone with the head; in PyTorch, in which the backbones are."""
-    from timeception.features.settings import extraction_settings
+    from timeception.features.extraction.settings import extraction_settings
     from timeception.training.backbone_file import make_backbone, save_backbone, used
-    from timeception.training.fit_torch import fit_end_to_end
+    from timeception.training.torch.fit import fit_end_to_end
 
     if recipe.backbone is None:
         raise ValueError("end-to-end training needs a backbone section.")

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from av.video.stream import VideoStream
 
-from timeception.video.disposable import is_disposable, unit_length_bytes
 from timeception.video.files import VideoError
+from timeception.video.h264_nonreference import is_disposable, unit_length_bytes
 from timeception.video.index import FrameIndex
 from timeception.video.source import SeekError, VideoSource
 from timeception.video.survey import (

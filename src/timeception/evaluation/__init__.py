@@ -1,0 +1,1 @@
+"""Tests of trained models: metrics over a whole split, reports, protocols."""

@@ -1,0 +1,301 @@
+"""Import of features that were made elsewhere, whatever their file format and axis order."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timeception import checks
+from timeception.datasets.records import TimedVideo
+from timeception.datasets.timed import intervals_of_frames, write_timed
+from timeception.features.bank import arrays
+from timeception.features.bank.sources import (
+    Source,
+    array_sources,
+    describe_file,
+    open_bank,
+    plan,
+    unique_sources,
+)
+from timeception.features.bank.store import DEFAULT_DTYPE, FeatureBank
+
+logger = logging.getLogger(__name__)
+
+EVERY_KEY = "*"
+
+#: Shows progress: wraps the sources that are gone through.
+Track = Callable[[Sequence[Source]], Iterable[Source]]
+#: Answers which axis order is meant: gets the question and the candidates.
+Ask = Callable[[str, tuple[str, ...]], str]
+
+
+@dataclass(frozen=True)
+class FrameLabels:
+    """Labels that stand beside the features, one a step, to become timed annotations.
+
+    Args:
+        key: name of their array, of shape (S,): whole numbers or names.
+        out: the CSV to write, ``video,label,start,end`` in seconds, ends exclusive.
+        class_names: names of the whole numbers 0, 1, ...; ``None`` takes the numbers.
+        background: number (or name) of the label that is no action; its steps are left out.
+
+    Raises:
+        ValueError: if the background's number has no name.
+    """
+
+    key: str
+    out: Path
+    class_names: tuple[str, ...] | None = None
+    background: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.class_names is not None and self._background_number is not None:
+            n_names, index = len(self.class_names), self._background_number
+            advice = f"There are {n_names} class names."
+            checks.require(0 <= index < n_names, "background", "be a class's number", index, advice)
+
+    @property
+    def _background_number(self) -> int | None:
+        text = self.background or ""
+        return int(text) if text.removeprefix("-").isdecimal() else None
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Name of the background, if there is one."""
+        if self.class_names is not None and self._background_number is not None:
+            return (self.class_names[self._background_number],)
+        return () if self.background is None else (self.background,)
+
+    def names(self, labels: NDArray[Any], n_steps: int) -> list[str]:
+        """The name of every step's label.
+
+        Raises:
+            ValueError: if there is not one label a step, or a number has no name.
+        """
+        what = f"labels {self.key!r}"
+        is_whole = labels.size == n_steps
+        checks.require(is_whole, what, f"be {n_steps}, one a step", labels.shape)
+        flat = labels.reshape(-1)
+        if flat.dtype.kind in "SUO":
+            return [str(n, "utf-8") if isinstance(n, bytes) else str(n) for n in flat.tolist()]
+        is_number = flat.dtype.kind in "biuf"
+        checks.require(is_number, what, "be whole numbers or names", str(flat.dtype))
+        numbers = flat.astype(np.int64)
+        checks.require(bool(np.all(numbers == flat)), what, "be whole numbers or names", flat[:8])
+        if self.class_names is None:
+            return [str(number) for number in numbers.tolist()]
+        n_names = len(self.class_names)
+        is_named = bool(np.all((numbers >= 0) & (numbers < n_names)))
+        worst = int(numbers.max()) if numbers.max() >= n_names else int(numbers.min())
+        checks.require(is_named, what, f"have one of the {n_names} class names", worst)
+        return [self.class_names[number] for number in numbers.tolist()]
+
+
+@dataclass
+class ImportReport:
+    """What an import did.
+
+    Args:
+        axes: the order of axes that was read.
+        done: ids imported now.
+        skipped: ids that the bank held already, from the same files.
+        failed: error by id.
+        annotations: the CSV of timed labels, if one was written.
+        seconds: how long it took.
+    """
+
+    axes: str
+    done: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    annotations: str | None = None
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report, as JSON holds it."""
+        return dict(vars(self))
+
+
+def import_features(
+    paths: Sequence[str | Path],
+    bank_root: str | Path,
+    *,
+    axes: str | None = None,
+    key: str | None = None,
+    fps: float = 1.0,
+    stride: int = 1,
+    dtype: str = DEFAULT_DTYPE,
+    labels: FrameLabels | None = None,
+    is_overwritten: bool = False,
+    ask: Ask | None = None,
+    track: Track = iter,
+) -> ImportReport:
+    """Bring features from .npy, .npz, HDF5, safetensors, PyTorch and pickle files into a bank.
+
+    The kind of a file is told by its content. A file that cannot be read never stops the others:
+    the bank records it.
+
+    Args:
+        paths: files and folders; ids are paths below the folder, without suffix.
+        bank_root: the bank's folder; made if it does not exist, added to if it does.
+        axes: order of the axes, such as ``"TC"`` or ``"THWC"``; ``None`` finds it where the first
+            file leaves no doubt.
+        key: name of the features in each file; ``None`` takes a file's only array; ``"*"`` takes
+            every array as a video of its own, whose id is its name.
+        fps: frames per second of the videos; with the default, a second stands for a frame.
+        stride: frames from one step to the next.
+        dtype: stored type: ``float16``, ``float32`` or ``bfloat16``.
+        labels: labels that stand beside the features.
+        is_overwritten: replace what the bank holds from other files, instead of refusing.
+        ask: answers which axes are meant, where it is in doubt; ``None`` makes that an error.
+        track: shows progress.
+
+    Returns:
+        What was imported, skipped, and failed.
+
+    Raises:
+        ValueError: for wrong arguments, an axis order that stays in doubt, and a bank that does
+            not match.
+    """
+    began = time.monotonic()
+    checks.positive_int("stride", stride)
+    checks.require(isfinite(fps) and fps > 0, "fps", "be positive", fps)
+    sources = _expanded(array_sources(paths), key)
+    array_key = None if key == EVERY_KEY else key
+    labels_key = labels.key if labels else None
+    axes = arrays.parse_axes(axes) if axes else _find_axes(sources, array_key, labels_key, ask)
+    time_base = {"fps": float(fps), "stride": stride}
+    settings = {"kind": "import", **time_base}
+    bank = open_bank(bank_root, settings, dtype, sources, is_overwritten=is_overwritten)
+    planned = plan(bank, sources, expected={"axes": axes}, is_overwritten=is_overwritten)
+    is_todo = {source.video_id for source in planned.todo}
+    report = ImportReport(axes)
+    timed: list[TimedVideo] = []
+    importer = _Importer(bank, axes, array_key, fps, stride, labels, is_todo)
+    for source in track(sources if labels else planned.todo):
+        try:
+            timed += importer.bring(source)
+        except (ValueError, OSError) as error:
+            logger.info("%s: %s", source.video_id, error)
+            bank.record_failure(source.video_id, source.path, error)
+            report.failed[source.video_id] = str(error)
+        else:
+            bank.clear_failure(source.video_id)
+    for source in sources:
+        if source.video_id not in report.failed:
+            (report.done if source.video_id in is_todo else report.skipped).append(source.video_id)
+    if labels:
+        labels.out.parent.mkdir(parents=True, exist_ok=True)
+        write_timed(labels.out, timed)
+        report.annotations = str(labels.out)
+    report.seconds = time.monotonic() - began
+    return report
+
+
+class _Importer:
+    """Brings one file after the other into a bank; all must have the same number of channels."""
+
+    def __init__(
+        self,
+        bank: FeatureBank,
+        axes: str,
+        key: str | None,
+        fps: float,
+        stride: int,
+        labels: FrameLabels | None,
+        todo: set[str],
+    ) -> None:
+        self.bank, self.axes, self.key, self.fps, self.stride = bank, axes, key, fps, stride
+        self.labels, self.todo = labels, todo
+        first = next((video_id for video_id in bank if video_id not in todo), None)
+        self.example = first and (first, bank.file(first).shape[1])
+
+    def bring(self, source: Source) -> list[TimedVideo]:
+        """Import a file if it is still to do; return its timed labels, if there are any."""
+        labels_key = self.labels.key if self.labels else None
+        loaded = arrays.load(source.path, source.key or self.key, labels_key)
+        features = arrays.to_steps(loaded.features, self.axes)
+        timed = []
+        if self.labels and loaded.labels is not None:
+            names = self.labels.names(loaded.labels, len(features))
+            rate = self.fps / self.stride
+            intervals = intervals_of_frames(names, rate, self.labels.ignored)
+            timed = [TimedVideo(source.video_id, intervals)]
+        if source.video_id in self.todo:
+            self._write(source, loaded, features)
+        return timed
+
+    def _write(self, source: Source, loaded: arrays.Loaded, features: NDArray[Any]) -> None:
+        video_id, n_channels = self.example or (source.video_id, features.shape[1])
+        checks.require(
+            features.shape[1] == n_channels,
+            "features",
+            f"have {n_channels} channels, as those of {video_id!r} in the bank",
+            features.shape[1],
+            f"Read with axes {self.axes}; is that their order?",
+        )
+        provenance = {
+            "source": describe_file(source.path),
+            "format": loaded.kind,
+            "key": loaded.key,
+            "axes": self.axes,
+        }
+        starts = np.arange(len(features), dtype=np.int64) * self.stride
+        self.bank.write(source.video_id, features, starts, self.fps, provenance)
+        self.example = (video_id, n_channels)
+
+
+def _expanded(sources: tuple[Source, ...], key: str | None) -> tuple[Source, ...]:
+    """One source an array, where every array is a video."""
+    if key != EVERY_KEY:
+        return sources
+    found = []
+    for source in sources:
+        try:
+            names = arrays.names_in(source.path)
+        except (ValueError, OSError):  # told when it is imported
+            found.append(source)
+        else:
+            found += [Source(name, source.path, name) for name in names]
+    return unique_sources(found)
+
+
+def _find_axes(
+    sources: Sequence[Source], key: str | None, labels_key: str | None, ask: Ask | None
+) -> str:
+    """The axis order of the first readable file, asked for where its shape leaves a doubt."""
+    problems = []
+    for source in sources:
+        try:
+            loaded = arrays.load(source.path, source.key or key, labels_key)
+            shape = loaded.features.shape
+            n_labels = None if loaded.labels is None else loaded.labels.size
+            options = arrays.likely_axes(shape, n_labels)
+        except (ValueError, OSError) as error:  # recorded when it is imported
+            problems.append(error)
+            continue
+        if len(options) == 1:
+            return options[0]
+        question = f"Features of {source.path} have the shape {shape}. {_readings(shape, options)}"
+        if ask is None:
+            told = " or ".join(f"--axes {option}" for option in options)
+            raise ValueError(f"{question} Tell which it is: {told}.")
+        return arrays.parse_axes(ask(question, options))
+    raise ValueError(f"no file tells the order of its axes. The first: {problems[0]}")
+
+
+def _readings(shape: tuple[int, ...], options: Sequence[str]) -> str:
+    texts = []
+    for axes in options:
+        length = dict(zip(axes, shape, strict=True))
+        maps = f" on {length['H']}x{length['W']} maps" if "H" in length else ""
+        texts.append(f"{axes} reads {length['T']} steps of {length['C']} channels{maps}")
+    return "; ".join(texts) + "."

@@ -1,0 +1,125 @@
+"""What a bank holds, and whether it is sound."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from timeception.features.bank.sources import Source, array_sources, describe_file, video_sources
+from timeception.features.bank.storage import BankError, BankFile
+from timeception.features.bank.store import FeatureBank
+
+_STEPS_AT_ONCE = 256
+
+#: Shows progress: wraps the ids that are gone through.
+Track = Callable[[Sequence[str]], Iterable[str]]
+
+
+def statistics(bank: FeatureBank) -> dict[str, Any]:
+    """Counts, shapes, size and origin of a bank's features, from the headers alone, for JSON."""
+    files, damaged = [], {}
+    for video_id in bank:
+        try:
+            files.append(bank.file(video_id))
+        except BankError as error:
+            damaged[video_id] = str(error)
+    steps = [file.shape[0] for file in files]
+    maps = Counter("x".join(map(str, file.shape[1:])) for file in files)
+    seconds = sum(_seconds(file) for file in files)
+    return {
+        "root": str(bank.root),
+        "n_videos": len(files) + len(damaged),
+        "n_steps": sum(steps),
+        "n_steps_least": min(steps, default=0),
+        "n_steps_most": max(steps, default=0),
+        "hours": seconds / 3600,
+        "maps": dict(maps.most_common()),
+        "dtype": bank.dtype,
+        "n_bytes": sum(file.path.stat().st_size for file in files),
+        "settings": bank.settings,
+        "fingerprint": bank.fingerprint,
+        "failures": bank.failures,
+        "damaged": damaged,
+    }
+
+
+def find_problems(
+    bank: FeatureBank, sources: Sequence[str | Path] = (), track: Track = iter
+) -> dict[str, str]:
+    """Read a bank whole and name what is wrong with it.
+
+    Checks that every file can be read, was made with the bank's settings, has the channels of the
+    others, finite numbers and ascending start frames.
+
+    Args:
+        bank: any bank.
+        sources: the files that the features were made from; their content is compared too, and
+            each must be in the bank or among its failures.
+        track: shows progress.
+
+    Returns:
+        The problem of each video that has one, by id.
+    """
+    problems: dict[str, str] = {}
+    find = array_sources if bank.settings.get("kind") == "import" else video_sources
+    by_id = {source.video_id: source for source in find(sources)} if sources else {}
+    n_channels = _usual_channels(bank)
+    for video_id in track(bank.video_ids):
+        try:
+            file = bank.file(video_id)
+            found = _problem(file, n_channels, "frames_2019" in bank.settings)
+        except (ValueError, OSError) as error:
+            found = str(error)
+        else:
+            if not found and sources:
+                found = _source_problem(file.metadata["provenance"], by_id.get(video_id))
+        if found:
+            problems[video_id] = found
+    for video_id in sorted(by_id.keys() - set(bank) - bank.failures.keys()):
+        problems[video_id] = f"{by_id[video_id].path} is not in the bank."
+    return problems
+
+
+def _problem(file: BankFile, n_channels: int, is_of_2019: bool) -> str:
+    if file.shape[1] != n_channels:
+        return f"has {file.shape[1]} channels where others have {n_channels}."
+    starts = file.start_frames()
+    steps = np.diff(starts)
+    if starts[0] < 0 or np.any(steps < 0 if is_of_2019 else steps <= 0):
+        return "has start frames that do not ascend."
+    for step in range(0, file.shape[0], _STEPS_AT_ONCE):
+        part = file.features(slice(step, step + _STEPS_AT_ONCE))
+        is_finite = np.isfinite(part).all(axis=(1, 2, 3))
+        if not is_finite.all():
+            return f"has numbers that are not finite at step {step + int(is_finite.argmin())}."
+    return ""
+
+
+def _source_problem(provenance: Mapping[str, Any], source: Source | None) -> str:
+    made_from = provenance.get("source", {})
+    if source is None:
+        return f"was made from {made_from.get('name')!r}, which is not among the files given."
+    content = describe_file(source.path)
+    if content["sha256"] != made_from.get("sha256"):
+        return f"was made from other content than {source.path} has now."
+    return ""
+
+
+def _usual_channels(bank: FeatureBank) -> int:
+    counts: Counter[int] = Counter()
+    for video_id in bank:
+        try:
+            counts[bank.file(video_id).shape[1]] += 1
+        except BankError:  # told when it is checked
+            continue
+    return counts.most_common(1)[0][0] if counts else 0
+
+
+def _seconds(file: BankFile) -> float:
+    """Time from the first step's start to the last one's."""
+    starts = file.start_frames()
+    return float(starts[-1] - starts[0]) / float(file.metadata["fps"])

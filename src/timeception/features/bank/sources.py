@@ -1,0 +1,251 @@
+"""What goes into a bank: files by video id, what is known of each, and what is still to do."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from timeception import checks
+from timeception.datasets.files import find_videos, video_id_of
+from timeception.features.bank.arrays import ARRAY_SUFFIXES, looks_like_arrays
+from timeception.features.bank.storage import BankError
+from timeception.features.bank.store import FeatureBank, MismatchError, require_same
+
+logger = logging.getLogger(__name__)
+
+_N_MISMATCHES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that gives one video's features; ``key`` names one array of several in it."""
+
+    video_id: str
+    path: Path
+    key: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is still to do, and what the bank holds already."""
+
+    todo: tuple[Source, ...]
+    done: tuple[Source, ...]
+
+
+def video_sources(paths: Sequence[str | Path]) -> tuple[Source, ...]:
+    """Find video files.
+
+    Args:
+        paths: folders, searched for the suffixes of ``timeception.datasets.files``, hidden files
+            left out; ``.txt`` files that list a path a line, relative to their own folder;
+            everything else is a video file whatever its name.
+
+    Returns:
+        Sorted by id: the path relative to the folder or list, without its suffix; of a file that
+        was named itself, its name.
+
+    Raises:
+        ValueError: if a path does not exist, two files have one id, or none is found.
+    """
+    found: list[Source] = []
+    for path in _existing(paths):
+        if path.is_dir():
+            found += [Source(video_id, file) for video_id, file in find_videos(path).items()]
+        elif path.suffix.lower() == ".txt":
+            found += _listed(path)
+        else:
+            found.append(Source(video_id_of(path.name), path))
+    return _checked(found, "video files", paths)
+
+
+def array_sources(paths: Sequence[str | Path]) -> tuple[Source, ...]:
+    """Find files of arrays, as ``video_sources`` finds videos.
+
+    Of a folder, files count whose suffix or content is that of arrays.
+    """
+    found: list[Source] = []
+    for path in _existing(paths):
+        if path.is_dir():
+            found += [
+                Source(_array_id(below), path / below)
+                for below in sorted(file.relative_to(path) for file in path.rglob("*"))
+                if not any(part.startswith(".") for part in below.parts)
+                and (path / below).is_file()
+                and looks_like_arrays(path / below)
+            ]
+        else:
+            found.append(Source(_array_id(Path(path.name)), path))
+    return _checked(found, "files of arrays", paths)
+
+
+def unique_sources(sources: Iterable[Source]) -> tuple[Source, ...]:
+    """Sort sources by id.
+
+    Raises:
+        ValueError: if two have one id; the error names both.
+    """
+    by_id: dict[str, Source] = {}
+    for source in sources:
+        twin = by_id.setdefault(source.video_id, source)
+        if (twin.path, twin.key) != (source.path, source.key):
+            both = [_label(twin), _label(source)]
+            advice = "Rename or remove one of them."
+            checks.require(False, f"id {source.video_id!r}", "be of one file", both, advice)
+    return tuple(by_id[video_id] for video_id in sorted(by_id))
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """Name, size in bytes and SHA-256 of a file, by whose content it is known again."""
+    return {"name": path.name, **_content(path)}
+
+
+def _content(path: Path) -> dict[str, Any]:
+    status = path.stat()
+    digest = _sha256(path, status.st_size, status.st_mtime_ns)
+    return {"size_bytes": status.st_size, "sha256": digest}
+
+
+@lru_cache(maxsize=8)  # a file of many videos' arrays is read once
+def _sha256(path: Path, size_bytes: int, modified_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_bank(
+    root: str | Path,
+    settings: Mapping[str, Any],
+    dtype: str,
+    sources: Sequence[Source],
+    *,
+    is_overwritten: bool = False,
+) -> FeatureBank:
+    """Open a bank for the features of ``sources``, made with ``settings``.
+
+    Raises:
+        MismatchError: if it was made with other settings and is not to be overwritten, or if that
+            would leave videos in it that are not among the sources.
+    """
+    try:
+        return FeatureBank(root, mode="a", settings=settings, dtype=dtype)
+    except MismatchError as error:
+        if not is_overwritten:
+            raise
+        left = sorted(set(FeatureBank(root)) - {source.video_id for source in sources})
+        if left:
+            raise MismatchError(
+                f"{error}\n--overwrite would leave {len(left)} video(s) in the bank that were made "
+                f"with the other settings: {', '.join(left[:5])}. Remove the bank, or choose "
+                "another --out."
+            ) from error
+    return FeatureBank(root, mode="a", settings=settings, dtype=dtype, is_replaced=True)
+
+
+def plan(
+    bank: FeatureBank,
+    sources: Sequence[Source],
+    *,
+    expected: Mapping[str, Any] | None = None,
+    is_overwritten: bool = False,
+    n_workers: int = 1,
+) -> Plan:
+    """Tell what the bank lacks from what it holds already, made from the same file in the same way.
+
+    Args:
+        bank: opened for writing.
+        sources: files by video id.
+        expected: what the provenance must say beside the file.
+        is_overwritten: do again what does not match, instead of refusing.
+        n_workers: files read at once.
+
+    Raises:
+        MismatchError: if the bank holds features of a video from another file, or made in another
+            way; the error prints both sides of each.
+    """
+    present = [source for source in sources if source.video_id in bank]
+    with ThreadPoolExecutor(n_workers) as pool:
+        states = list(pool.map(partial(_state, bank, expected or {}), present))
+    mismatches = [state.strip() for state in states if state not in (_MATCHES, _DAMAGED)]
+    if mismatches and not is_overwritten:
+        hidden = len(mismatches) - _N_MISMATCHES_SHOWN
+        more = [f"... and {hidden} more"] if hidden > 0 else []
+        lines = [
+            f"bank {bank.root} does not match {len(mismatches)} of the files:",
+            *mismatches[:_N_MISMATCHES_SHOWN],
+            *more,
+            "Choose another --out, or replace what does not match with --overwrite.",
+        ]
+        raise MismatchError("\n".join(lines))
+    finished = {s.video_id for s, state in zip(present, states, strict=True) if state == _MATCHES}
+    return Plan(
+        tuple(source for source in sources if source.video_id not in finished),
+        tuple(source for source in sources if source.video_id in finished),
+    )
+
+
+_MATCHES, _DAMAGED = "matches", "damaged"
+
+
+def _state(bank: FeatureBank, expected: Mapping[str, Any], source: Source) -> str:
+    """``_MATCHES``, ``_DAMAGED``, or how the bank's features of a video differ."""
+    try:
+        provenance = bank.file(source.video_id).metadata["provenance"]
+    except BankError as error:
+        logger.warning("%s It is made again.", error)
+        return _DAMAGED
+    known = provenance.get("source", {})
+    try:
+        content: dict[str, Any] = {"size_bytes": source.path.stat().st_size}
+        if content["size_bytes"] == known.get("size_bytes"):
+            content = _content(source.path)
+    except OSError:  # told when its features are made
+        return _DAMAGED
+    has = {name: provenance.get(name) for name in expected}
+    has["source"] = {name: known.get(name) for name in content}
+    try:
+        owner = f"{source.video_id!r} from {_label(source)}"
+        require_same("provenance", owner, has, {**expected, "source": content}, "")
+    except MismatchError as error:
+        return str(error)
+    return _MATCHES
+
+
+def _listed(file: Path) -> list[Source]:
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} must list video paths as text, one a line.") from error
+    sources = []
+    for line in filter(None, lines):
+        path = PurePosixPath(line)
+        is_below = not path.is_absolute() and ".." not in path.parts
+        video_id = video_id_of(path if is_below else path.name)
+        sources.append(Source(video_id, file.parent / line))
+    return sources
+
+
+def _checked(found: list[Source], what: str, paths: Sequence[str | Path]) -> tuple[Source, ...]:
+    names = ", ".join(map(str, paths))
+    checks.require(bool(found), "sources", f"hold {what}", names)
+    return unique_sources(found)
+
+
+def _existing(paths: Sequence[str | Path]) -> list[Path]:
+    absent = [str(path) for path in paths if not Path(path).exists()]
+    checks.require(not absent, "sources", "exist", absent)
+    return [Path(path) for path in paths]
+
+
+def _array_id(below: Path) -> str:
+    known = below.suffix.lower() in ARRAY_SUFFIXES
+    return (below.with_suffix("") if known else below).as_posix()
+
+
+def _label(source: Source) -> str:
+    return f"{source.path}" if source.key is None else f"{source.path}:{source.key}"

@@ -1,0 +1,396 @@
+"""The feature bank: dense features of videos, one file a video, drawn from anew every epoch.
+
+A bank is a folder::
+
+    bank.json                    the settings that all its features share, and their fingerprint
+    videos/VIDEO_ID.safetensors  features (S, C, H, W), start_frames (S,), provenance
+    failures.json                the videos that could not be read, if any: {id: {path, error}}
+
+Equal features with equal provenance give equal bytes, whoever writes them and in whatever order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from math import isfinite
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+import timeception
+from timeception import checks
+from timeception.features.bank import storage
+from timeception.features.bank.storage import BankError, BankFile, PendingFile
+from timeception.video.sampling import draw
+
+DEFAULT_DTYPE = "float16"
+_SETTINGS_FILE = "bank.json"
+_FAILURES_FILE = "failures.json"
+_ANOTHER_BANK = "Choose another --out, or replace what does not match with --overwrite."
+
+
+class MissingVideoError(KeyError, ValueError):
+    """The bank has no features of the video asked for."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class MismatchError(ValueError):
+    """Features were made with other settings, or from another source, than asked for."""
+
+
+@dataclass(frozen=True)
+class BankEntry:
+    """The features of one video.
+
+    Args:
+        features: (S, C, H, W), one map a step. A read-only memory map in the stored type, so
+            that slicing reads only what is wanted; float32 where the bank stores bfloat16.
+        start_frames: frame at which each step begins, (S,).
+        fps: frames per second of the video.
+        provenance: how and from what the features were made.
+    """
+
+    features: NDArray[Any]
+    start_frames: NDArray[np.int64]
+    fps: float
+    provenance: dict[str, Any]
+
+
+class FeatureBank(Mapping[str, BankEntry]):
+    """A bank of features by video id, which is a relative path without suffix (``"tea/P03_1"``).
+
+    Reads open no lasting handle and keep no state, so a bank may be shared by threads, copied to
+    processes and read while it is written.
+
+    Args:
+        root: the bank's folder.
+        mode: ``"r"`` reads a bank; ``"a"`` makes one, or adds to it.
+        settings: what all features of the bank share, as JSON holds it (mode ``"a"``). A bank
+            that exists must have the same; ``None`` takes those that it has.
+        dtype: stored type: ``float16`` (default of a new bank), ``float32`` or ``bfloat16``
+            (mode ``"a"``). Part of the settings.
+        is_replaced: give a bank that exists the new settings, where they differ (mode ``"a"``).
+
+    Raises:
+        BankError: if ``root`` is not a feature bank.
+        MismatchError: if the bank was made with other settings; the error prints both sides.
+
+    Example:
+        >>> import tempfile
+        >>> bank = FeatureBank(tempfile.mkdtemp(), mode="a", settings={"backbone": "mine"})
+        >>> bank.write("tea/P03", np.ones((6, 4, 2, 2)), np.arange(6) * 8, fps=24.0)
+        >>> bank.video_ids, bank["tea/P03"].features.shape, bank.draw("tea/P03", 3).shape
+        (('tea/P03',), (6, 4, 2, 2), (3, 4, 2, 2))
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        mode: str = "r",
+        *,
+        settings: Mapping[str, Any] | None = None,
+        dtype: str | None = None,
+        is_replaced: bool = False,
+    ) -> None:
+        self.root = Path(root)
+        self.mode: str = checks.one_of("mode", mode, ("r", "a"))
+        if dtype is not None:
+            checks.one_of("dtype", dtype, tuple(storage.DTYPES))
+        if mode == "r":
+            advice = "Only a bank opened with mode='a' takes settings."
+            checks.require(settings is None and dtype is None, "mode", "be 'a'", mode, advice)
+            self.settings = self._read_settings()
+        else:
+            self.settings = self._settle(settings, dtype, is_replaced)
+            storage.remove_stale(self.root)
+        #: SHA-256 of the settings: features with the same one are comparable.
+        self.fingerprint = fingerprint(self.settings)
+
+    def _settle(
+        self, settings: Mapping[str, Any] | None, dtype: str | None, is_replaced: bool
+    ) -> dict[str, Any]:
+        """Bring the settings asked for and those of the folder together, and write them."""
+        advice = "Choose another folder."
+        checks.require(not self.root.is_file(), "root", "be a folder", str(self.root), advice)
+        is_new = not self._settings_path.exists()
+        has = {} if is_new else self._read_settings()
+        wanted = dict(has if settings is None else _as_json(settings))
+        wanted["dtype"] = dtype or wanted.get("dtype") or DEFAULT_DTYPE
+        if not is_new and not is_replaced:
+            require_same("settings", f"bank {self.root}", has, wanted, _ANOTHER_BANK)
+        if is_new or has != wanted:
+            version = storage.FORMAT_VERSION
+            content = {"format_version": version, "settings": wanted}
+            content["fingerprint"] = fingerprint(wanted)
+            storage.write_json(self._settings_path, content)
+        return wanted
+
+    @property
+    def dtype(self) -> str:
+        """Stored type of the features."""
+        return str(self.settings["dtype"])
+
+    @property
+    def video_ids(self) -> tuple[str, ...]:
+        """Ids of the videos that the bank holds, sorted; looked up in the folder at each call."""
+        folder = self.root / "videos"
+        files = folder.rglob(f"*{storage.SUFFIX}")
+        return tuple(
+            sorted(f.relative_to(folder).as_posix()[: -len(storage.SUFFIX)] for f in files)
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.video_ids)
+
+    def __len__(self) -> int:
+        return len(self.video_ids)
+
+    def __contains__(self, video_id: object) -> bool:
+        is_id = isinstance(video_id, str) and _is_plain(video_id)
+        return is_id and self.path(str(video_id)).is_file()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FeatureBank):
+            return NotImplemented
+        return (self.root, self.mode, self.settings) == (other.root, other.mode, other.settings)
+
+    def __hash__(self) -> int:
+        return hash(self.root)
+
+    def __getitem__(self, video_id: str) -> BankEntry:
+        file = self.file(video_id)
+        fps, provenance = file.metadata["fps"], file.metadata["provenance"]
+        return BankEntry(file.features(), file.start_frames(), fps, provenance)
+
+    def path(self, video_id: str) -> Path:
+        """The file of a video, whether or not it exists.
+
+        Raises:
+            ValueError: if the id is not a plain relative path.
+        """
+        checks.require(_is_plain(video_id), "video_id", "be a plain relative path", video_id)
+        return self.root / "videos" / f"{video_id}{storage.SUFFIX}"
+
+    def file(self, video_id: str) -> BankFile:
+        """The file of a video, its header read and checked.
+
+        Raises:
+            MissingVideoError: if the bank does not hold it; the error names the nearest id.
+            BankError: if the file is truncated, foreign, of another video, or made with other
+                settings than the bank's.
+        """
+        path = self.path(video_id)
+        try:
+            file = storage.read_header(path)
+        except FileNotFoundError:
+            raise MissingVideoError(self._missing(video_id)) from None
+        if file.metadata.get("video_id") != video_id:
+            what = f"holds the features of {file.metadata.get('video_id')!r}."
+            raise BankError(path, what, "A file of a bank cannot be renamed; extract again.")
+        if file.metadata["provenance"].get("settings_fingerprint") != self.fingerprint:
+            what = "was made with other settings than the bank's."
+            raise BankError(path, what, "Finish the --overwrite that was broken off, or remove it.")
+        return file
+
+    def n_steps(self, video_id: str) -> int:
+        """Steps of a video: the S of its features."""
+        return self.file(video_id).shape[0]
+
+    def draw(
+        self,
+        video_id: str,
+        n_timesteps: int,
+        rng: np.random.Generator | None = None,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> NDArray[Any]:
+        """Draw steps of a video, in order; only these are read from disk.
+
+        Args:
+            video_id: which video.
+            n_timesteps: how many steps; a video or window that has fewer repeats some.
+            rng: draws one step at random from each of ``n_timesteps`` equal strata; ``None``
+                takes the middle of each.
+            start: first step of the window to draw from.
+            stop: end of that window, exclusive; ``None`` is the end of the video.
+
+        Returns:
+            A new array of shape (n_timesteps, C, H, W) in the stored type (bfloat16 as float32).
+
+        Raises:
+            ValueError: if the window is empty or leaves the video.
+        """
+        file = self.file(video_id)
+        n_steps = file.shape[0]
+        end = n_steps if stop is None else stop
+        advice = f"Video {video_id!r} has {n_steps} steps."
+        is_inside = 0 <= start < end <= n_steps
+        checks.require(is_inside, "start, stop", "be a window in the video", (start, end), advice)
+        steps = start + draw(end - start, n_timesteps, rng)
+        features: NDArray[Any] = file.features(steps)
+        return features
+
+    def begin(
+        self,
+        video_id: str,
+        shape: tuple[int, ...],
+        start_frames: ArrayLike,
+        fps: float,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> PendingFile:
+        """Begin the file of a video, whose steps come bit by bit; nothing shows until ``commit``.
+
+        Args:
+            video_id: relative path without suffix; ``/`` separates folders.
+            shape: of the features to come, (S, C, H, W).
+            start_frames: frame at which each step begins, (S,).
+            fps: frames per second of the video.
+            provenance: how the features were made, as JSON holds it. The settings' fingerprint
+                and this package's version are added.
+        """
+        checks.require(self.mode == "a", "bank", "be opened with mode='a' for writing", self.mode)
+        checks.require(isfinite(fps) and fps > 0, f"fps of {video_id!r}", "be positive", fps)
+        made_with = {
+            "settings_fingerprint": self.fingerprint,
+            "timeception_version": timeception.__version__,
+        }
+        metadata = {
+            "video_id": video_id,
+            "fps": float(fps),
+            "provenance": {**_as_json(provenance or {}), **made_with},
+        }
+        return PendingFile(self.path(video_id), shape, start_frames, self.dtype, metadata)
+
+    def write(
+        self,
+        video_id: str,
+        features: NDArray[Any],
+        start_frames: ArrayLike,
+        fps: float,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write the features of a video, (S, C, H, W), atomically; an older file is replaced.
+
+        Raises:
+            ValueError: if shapes disagree, or if a number is not finite or does not fit the
+                stored type.
+        """
+        with self.begin(video_id, features.shape, start_frames, fps, provenance) as pending:
+            pending.put(0, features)
+            pending.commit()
+
+    @property
+    def failures(self) -> dict[str, dict[str, str]]:
+        """Videos that could not be read: ``{video_id: {"path": ..., "error": ...}}``."""
+        path = self.root / _FAILURES_FILE
+        try:
+            failures: dict[str, dict[str, str]] = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise BankError(path, "is not JSON.", "Remove it.") from error
+        return failures
+
+    def record_failure(self, video_id: str, path: str | Path, error: object) -> None:
+        """Note that a video could not be read."""
+        failure = {"path": str(path), "error": str(error)}
+        self._write_failures({**self.failures, video_id: failure})
+
+    def clear_failure(self, video_id: str) -> None:
+        """Forget that a video could not be read."""
+        failures = self.failures
+        if failures.pop(video_id, None) is not None:
+            self._write_failures(failures)
+
+    def _write_failures(self, failures: Mapping[str, Any]) -> None:
+        path = self.root / _FAILURES_FILE
+        if failures:
+            storage.write_json(path, failures)
+        else:
+            path.unlink(missing_ok=True)
+
+    @property
+    def _settings_path(self) -> Path:
+        return self.root / _SETTINGS_FILE
+
+    def _read_settings(self) -> dict[str, Any]:
+        path = self._settings_path
+        if not path.is_file():
+            advice = "Make one with `timeception extract` or `timeception bank import`."
+            raise BankError(self.root, f"not a feature bank: it has no {_SETTINGS_FILE}.", advice)
+        try:
+            content = json.loads(path.read_bytes())
+            version, settings = content["format_version"], dict(content["settings"])
+            checks.one_of("dtype", settings["dtype"], tuple(storage.DTYPES))
+        except (ValueError, KeyError, TypeError) as error:
+            raise BankError(path, "is not the description of a feature bank.") from error
+        if version != storage.FORMAT_VERSION:
+            what = f"has format version {version}; this release reads {storage.FORMAT_VERSION}."
+            raise BankError(path, what, "Take the release that wrote it, or extract again.")
+        return settings
+
+    def _missing(self, video_id: str) -> str:
+        known = self.video_ids
+        text = f"bank {self.root} has no video {video_id!r} among its {len(known)}."
+        failure = self.failures.get(video_id)
+        if failure:
+            return f"{text} It could not be read: {failure['error']}"
+        return f"{text} {checks.did_you_mean(video_id, known)}".rstrip()
+
+    def __repr__(self) -> str:
+        return f"FeatureBank({str(self.root)!r}, mode={self.mode!r}, {self.dtype})"
+
+
+def fingerprint(settings: Mapping[str, Any]) -> str:
+    """SHA-256 of settings, whatever the order of their names."""
+    return sha256(json.dumps(settings, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def require_same(
+    what: str, owner: str, has: Mapping[str, Any], wanted: Mapping[str, Any], advice: str
+) -> None:
+    """Check that two nested records are equal; the error prints both sides of each difference.
+
+    Raises:
+        MismatchError: if they differ.
+    """
+    left, right = _flat(has), _flat(wanted)
+    lines = [
+        f"  {name}: {left.get(name, 'absent')} in the bank, {right.get(name, 'absent')} asked for"
+        for name in sorted(left.keys() | right.keys())
+        if left.get(name, "absent") != right.get(name, "absent")
+    ]
+    if lines:
+        text = [f"{owner} was made with other {what}:", *lines, advice]
+        raise MismatchError("\n".join(text))
+
+
+def _is_plain(video_id: str) -> bool:
+    parts = PurePosixPath(video_id).parts
+    is_relative = bool(parts) and parts[0] != "/" and ".." not in parts
+    return is_relative and "/".join(parts) == video_id and not {"\\", "\0"} & set(video_id)
+
+
+def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value)
+    return flat
+
+
+def _as_json(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The value as it comes back from JSON: tuples are lists; what JSON cannot hold is an error."""
+    try:
+        return dict(json.loads(json.dumps(value, allow_nan=False)))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"settings and provenance must be plain JSON: {error}.") from error

@@ -1,0 +1,111 @@
+"""What decides the features of a video, as a bank keeps it, and back from there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from timeception import checks
+from timeception.features.extractor import DEFAULT_PRECISION, PRECISIONS
+from timeception.features.segments import Segmenter, default_stride
+from timeception.video import Transform
+from timeception.video.sampling import LEGACY_SEGMENT_FRAMES
+
+if TYPE_CHECKING:
+    from timeception.backbones import Backbone
+
+
+def extraction_settings(
+    backbone: Backbone,
+    stride: int | None = None,
+    map_size: tuple[int, int] | None = None,
+    precision: str = DEFAULT_PRECISION,
+    frames_2019: int | None = None,
+) -> dict[str, Any]:
+    """Everything that decides the features of a video, as a bank's settings hold it."""
+    checks.one_of("precision", precision, PRECISIONS)
+    frames_per_segment = backbone.frames_per_segment
+    stride = default_stride(frames_per_segment) if stride is None else stride
+    checks.positive_int("stride", stride)
+    if map_size is not None:
+        _require_map_size(backbone, map_size)
+    settings = {
+        "kind": "extraction",
+        "backbone": backbone.describe(),
+        "frames_per_segment": frames_per_segment,
+        "stride": stride,
+        "segment_mean": True,
+        "map_size": None if map_size is None else list(map_size),
+        "precision": precision,
+    }
+    if frames_2019 is not None:
+        _require_frames_2019(frames_per_segment, frames_2019)
+        settings["frames_2019"] = frames_2019
+    return settings
+
+
+def _require_frames_2019(frames_per_segment: int, frames_2019: int) -> None:
+    checks.positive_int("frames_2019", frames_2019)
+    can = frames_per_segment in (1, LEGACY_SEGMENT_FRAMES)
+    must = "go with a backbone that takes 1 or 8 frames at once"
+    checks.require(can, "frames_2019", must, f"{frames_per_segment} frames")
+    is_whole = frames_2019 % frames_per_segment == 0
+    checks.require(is_whole, "frames_2019", f"be a multiple of {frames_per_segment}", frames_2019)
+
+
+def _require_map_size(backbone: Backbone, map_size: tuple[int, int]) -> None:
+    checks.require(len(map_size) == 2, "map_size", "be (height, width)", map_size)
+    for side in map_size:
+        checks.positive_int("map_size", side)
+    crop = backbone.transform.crop
+    if crop is not None:
+        height, width = backbone.map_size(crop, crop)
+        fits = map_size[0] <= height and map_size[1] <= width
+        checks.require(fits, "map_size", f"be at most the maps' own {height}x{width}", map_size)
+
+
+def segmenter_of(settings: Mapping[str, Any]) -> Segmenter:
+    """What cuts videos into segments as a bank's settings say."""
+    transform = Transform.from_dict(settings["backbone"]["transform"])
+    return Segmenter(
+        settings["frames_per_segment"],
+        settings["stride"],
+        transform,
+        settings.get("frames_2019"),
+    )
+
+
+def restore_backbone(settings: Mapping[str, Any], weights: str | None = None) -> Backbone:
+    """Make the backbone that a bank's features came from.
+
+    Args:
+        settings: of the bank.
+        weights: the file of its weights; ``None`` where the backbone brings its own.
+
+    Raises:
+        ValueError: if the features were imported, so that their network is unknown, or if the
+            weights are not the same.
+    """
+    from timeception.backbones import create_backbone
+
+    made = settings.get("backbone") or {}
+    advice = "These features were imported; the network that made them is unknown."
+    checks.require(bool(made), "settings", "name a backbone", settings.get("kind"), advice)
+    source = made["weights"]["source"]
+    options: dict[str, Any] = dict(made.get("options", {}))
+    if weights is None and made["weights"]["family"] == "random":
+        weights, seed = "random", re.search(r"seed (\d+)", source)
+        options |= {"seed": int(seed.group(1))} if seed else {}
+    transform = Transform.from_dict(made["transform"])
+    backbone = create_backbone(
+        made["name"], weights, made["endpoint"], transform=transform, **options
+    )
+    checks.require(
+        backbone.weights_hash == made["weights"]["sha256"],
+        f"weights of {made['name']!r}",
+        f"be those of the bank ({source}, {made['weights']['sha256'][:12]})",
+        f"{backbone.weights.source}, {backbone.weights_hash[:12]}",
+        "Give their file as weights.",
+    )
+    return backbone

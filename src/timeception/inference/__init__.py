@@ -1,0 +1,1 @@
+"""Saved models to scores: video files, features and streams."""

@@ -1,0 +1,174 @@
+"""Saved models: a run, a saved-model folder or a hub id becomes a head ready to score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timeception.clips.task_data import Problem, build_problem, build_video_problem
+from timeception.recipes.recipe import Framework
+from timeception.spec import PoolingSpec
+from timeception.training.backbone_file import TRAINED, load_backbone
+from timeception.training.runs import Run, model_folder
+from timeception.weights.folder import read_folder
+
+if TYPE_CHECKING:
+    from timeception.backbones import Backbone
+
+Scorer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""From clips (N, T, C, H, W), features or frames, to probabilities (N, n_classes)."""
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A trained head and what surrounds it; ``framework`` is the head's."""
+
+    head: Any
+    pipeline: dict[str, Any]
+    folder: Path
+    framework: Framework = "torch"
+
+    @cached_property
+    def score(self) -> Scorer:
+        """Probabilities (N, n_classes) of features (N, T, C, H, W)."""
+        make = scorer if self.framework == "torch" else keras_scorer
+        return make(self.head, self.is_multilabel)
+
+    @property
+    def is_multilabel(self) -> bool:
+        """Whether scores are of each class by itself."""
+        return bool(self.pipeline["task"] == "multi-label")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the scores."""
+        return tuple(self.pipeline["classes"])
+
+    @property
+    def n_timesteps(self) -> int:
+        """Timesteps of a draw."""
+        return int(self.pipeline["sampling"]["n_timesteps"])
+
+    @property
+    def map_size(self) -> tuple[int, int] | None:
+        """Size that the features' spatial maps are averaged to, if they are."""
+        size = self.pipeline["sampling"]["map_size"]
+        return (size[0], size[1]) if size else None
+
+    @property
+    def window_steps(self) -> tuple[int, int] | None:
+        """Length and stride in bank steps of the windows of training, if it had any."""
+        windows = self.pipeline["windows"]
+        return (windows["length_steps"], windows["stride_steps"]) if windows else None
+
+    @property
+    def timestep_seconds(self) -> float | None:
+        """Median time between the timesteps of a draw in training, if it was noted."""
+        seconds = self.pipeline.get("timestep_seconds")
+        return None if seconds is None else float(seconds)
+
+    @property
+    def features(self) -> dict[str, Any]:
+        """How the features are made: the settings of the bank that the head was trained on."""
+        return dict(self.pipeline["features"])
+
+    def backbone(self, weights: str | None = None) -> Backbone:
+        """The network that makes the features: the one trained with the head, or the bank's.
+
+        Args:
+            weights: file of its weights, where the one used in training has moved.
+
+        Raises:
+            ValueError: if it is unknown, or its weights are not those of training.
+        """
+        from timeception.features.extraction.settings import restore_backbone
+
+        made = self.features
+        record = made.get("backbone") or {}
+        if record.get("weights", {}).get("family") == TRAINED:
+            return load_backbone(self.folder, record, weights)
+        return restore_backbone(made, weights)
+
+
+def load_saved(source: str | Path, framework: Framework = "torch") -> SavedModel:
+    """Load a run's model, a saved-model folder or a hub id, into either framework.
+
+    Raises:
+        ValueError: if there is none, or it was saved without its pipeline (class names, sampling).
+    """
+    classifiers = import_module(f"timeception.{framework}")
+    folder = model_folder(source)
+    spec, arrays, pipeline = read_folder(folder)
+    if pipeline is None:
+        raise ValueError(
+            f"model {source} was saved without its pipeline (class names, sampling, features). "
+            "Save it by `timeception train`, or set model.pipeline before save_pretrained."
+        )
+    name = "PoolingClassifier" if isinstance(spec, PoolingSpec) else "TimeceptionClassifier"
+    head = getattr(classifiers, name).from_arrays(spec, arrays, pipeline)
+    return SavedModel(head, pipeline, folder, framework)
+
+
+def load_for_testing(run: Run, framework: Framework | None = None) -> tuple[Problem, Scorer]:
+    """The problem of a finished run, its clips not augmented, and what scores these clips.
+
+    A run that was trained end to end scores frames through its own backbone; others features.
+    ``framework`` left out is the one of training.
+    """
+    recipe = run.recipe()
+    framework = framework or recipe.framework
+    if recipe.is_end_to_end and framework != "torch":
+        raise ValueError(f"{run.root} was trained with its backbone: test it with PyTorch.")
+    saved = load_saved(run.root, framework)
+    if not recipe.is_end_to_end:
+        return build_problem(recipe), saved.score
+    from timeception.backbones.video_classifier import VideoClassifier
+
+    backbone = saved.backbone()
+    problem = build_video_problem(recipe, backbone.transform, is_augmented=False)
+    size = recipe.end_to_end.segments_per_pass
+    model = VideoClassifier(backbone, saved.head, saved.map_size, segments_per_pass=size)
+    return problem, scorer(model, saved.is_multilabel)
+
+
+def scorer(model: Any, is_multilabel: bool) -> Scorer:
+    """Return a function from clips (N, T, C, H, W) to probabilities, of a PyTorch model.
+
+    Timeception layers run fused: their weights are those of this moment.
+    """
+    import torch
+
+    from timeception.torch import TimeceptionClassifier
+
+    model.eval()
+    device = next(model.parameters()).device
+    if isinstance(model, TimeceptionClassifier):
+        model = model.fuse("auto" if device.type == "cpu" else "torch")
+
+    def score(clips: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            logits = model(torch.from_numpy(clips).to(device).transpose(1, 2))
+            scores = logits.sigmoid() if is_multilabel else logits.softmax(dim=1)
+        return np.asarray(scores.float().cpu().numpy())
+
+    return score
+
+
+def keras_scorer(model: Any, is_multilabel: bool) -> Scorer:
+    """As ``scorer``, of a Keras model."""
+    import keras
+
+    activation = keras.ops.sigmoid if is_multilabel else keras.ops.softmax
+
+    def score(clips: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits = model.predict_on_batch(np.moveaxis(clips, 2, -1))
+        return np.asarray(keras.ops.convert_to_numpy(activation(logits)))
+
+    return score

@@ -1,0 +1,1 @@
+"""Sharing models: packing, model cards, the zoo."""

@@ -1,0 +1,167 @@
+"""The model table: every packaged recipe, what it costs, what was published, and how to make it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from importlib import resources
+from itertools import takewhile
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from timeception import checks
+from timeception.recipes.recipe import Recipe, load_recipe, packaged_recipes
+from timeception.spec import ClassifierSpec, TimeceptionSpec, default_groups
+from timeception.training.runs import Run
+
+#: The backbone's name in recipes whose features come from elsewhere.
+IMPORTED = "imported"
+
+#: What comes before a recipe's own commands, where it can be told.
+_FIRST: dict[str, tuple[str, ...]] = {"demo": ("timeception data synthesize demo/videos",)}
+
+
+@dataclass(frozen=True)
+class ZooEntry:
+    """One row of the table.
+
+    Args:
+        name: of the recipe.
+        about: what it is, in a line.
+        notes: what the head of its file says: where data and backbone weights come from, ...
+        data: kind of the data set.
+        scheme: ``timeception_only`` or ``end_to_end``.
+        backbone: its name, and the endpoint after a slash.
+        backbone_weights: the file or name that the recipe asks for; ``None``: its own default.
+        n_layers: Timeception layers.
+        n_frames: frames that a clip spans: timesteps times frames per segment.
+        n_timesteps: of a clip.
+        feature_shape: channels, height and width of a timestep.
+        n_layer_parameters: numbers in the Timeception layers.
+        n_parameters: the same with the classifier; ``None`` where the classes are not known.
+        n_macs: multiply-accumulates of layers and classifier for one clip, without the backbone.
+        published: metric, percent and source of what others published for these settings.
+        weights: folder of a trained model, if there is one here.
+        commands: that make the weights, from the videos on.
+    """
+
+    name: str
+    about: str
+    notes: str
+    data: str
+    scheme: str
+    backbone: str
+    backbone_weights: str | None
+    n_layers: int
+    n_frames: int
+    n_timesteps: int
+    feature_shape: tuple[int, int, int]
+    n_layer_parameters: int
+    n_parameters: int | None
+    n_macs: int
+    published: dict[str, Any] | None
+    weights: str | None
+    commands: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as JSON holds it."""
+        return asdict(self)
+
+
+def zoo_entries(
+    runs: str | Path = "runs", names: Iterable[str] | None = None
+) -> tuple[ZooEntry, ...]:
+    """Rows of the packaged recipes, by name.
+
+    Args:
+        runs: folder in which trained runs are looked for, ``RUNS/NAME``.
+        names: of recipes; ``None`` takes all.
+
+    Example:
+        >>> entry, = zoo_entries(names=["charades_i3d_tc4_f1024"])
+        >>> entry.n_frames, entry.n_layer_parameters, entry.published["percent"]
+        (1024, 1494304, 37.2)
+    """
+    chosen = packaged_recipes() if names is None else names
+    return tuple(_entry(load_recipe(name), Path(runs)) for name in chosen)
+
+
+def _entry(recipe: Recipe, runs: Path) -> ZooEntry:
+    section = recipe.backbone
+    if section is None or section.channels is None or section.map_size is None:
+        must = "name its backbone, channels and map size"
+        raise ValueError(checks.problem(f"recipe {recipe.name}", must, section))
+    height, width = recipe.sampling.map_size or section.map_size
+    n_timesteps = recipe.sampling.n_timesteps
+    layers, classifier = _specs(recipe, section.channels, (height, width))
+    n_macs = layers.n_macs(n_timesteps, height, width)
+    run = Run(runs / recipe.name)
+    return ZooEntry(
+        name=recipe.name,
+        about=recipe.about,
+        notes=_notes(recipe.name),
+        data=recipe.data.kind,
+        scheme=recipe.training.scheme,
+        backbone="/".join(filter(None, (section.name, section.endpoint))),
+        backbone_weights=section.weights,
+        n_layers=recipe.model.n_layers,
+        n_frames=n_timesteps * section.frames_per_segment,
+        n_timesteps=n_timesteps,
+        feature_shape=(section.channels, height, width),
+        n_layer_parameters=layers.n_parameters,
+        n_parameters=classifier.n_parameters if classifier else None,
+        n_macs=n_macs + (_linear_macs(classifier) if classifier else 0),
+        published=recipe.published.model_dump() if recipe.published else None,
+        weights=str(run.model) if run.is_finished else None,
+        commands=commands(recipe, run.root),
+    )
+
+
+def _notes(name: str) -> str:
+    """The comment at the head of a packaged recipe."""
+    lines = (resources.files("timeception.recipes") / "packaged" / f"{name}.yaml").read_text(
+        "utf-8"
+    )
+    head = takewhile(lambda line: line.startswith("#"), lines.splitlines())
+    return " ".join(line.removeprefix("#").strip() for line in head)
+
+
+def _specs(
+    recipe: Recipe, channels: int, size: tuple[int, int]
+) -> tuple[TimeceptionSpec, ClassifierSpec | None]:
+    model, n_classes = recipe.model, recipe.data.n_classes
+    layers = TimeceptionSpec(
+        channels,
+        n_layers=model.n_layers,
+        n_groups=model.n_groups or default_groups(channels),
+        is_dilated=model.is_dilated,
+        expansion=model.expansion,
+    )
+    if n_classes is None:
+        return layers, None
+    kept = size if model.keep_positions else None
+    return layers, ClassifierSpec(layers, n_classes, hidden=model.hidden, map_size=kept)
+
+
+def _linear_macs(spec: ClassifierSpec) -> int:
+    shapes = spec.parameter_shapes()
+    return sum(prod(shapes[f"{layer}.weight"]) for layer in ("hidden", "output"))
+
+
+def commands(recipe: Recipe, run: Path) -> tuple[str, ...]:
+    """The commands that make the weights of a packaged recipe, from its videos on."""
+    data, section = recipe.data, recipe.backbone
+    first = _FIRST.get(recipe.name, ())
+    if section is not None and section.name == IMPORTED:
+        labels = f" --frame-labels LABELS --annotations {data.source}"
+        labels = labels if data.kind == "timed" else ""
+        first += (f"timeception bank import FEATURES --out {data.bank}{labels}",)
+    elif not recipe.is_end_to_end:
+        first += (f"timeception extract {data.videos} --out {data.bank} --recipe {recipe.name}",)
+    return (
+        *first,
+        f"timeception train {recipe.name} --out {run}",
+        f"timeception test {run}",
+        f"timeception zoo pack {run} {recipe.name}_model",
+    )

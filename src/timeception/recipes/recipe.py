@@ -1,0 +1,230 @@
+"""Recipes: one YAML file names everything that a run needs.
+
+Every field is typed and validated; an unknown key is an error that names the nearest known one.
+Relative paths are taken from the current directory. ``key=value`` words override fields, with
+dots for sections: ``training.epochs=10 sampling.map_size=[2,3]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from timeception import checks
+from timeception.recipes.recipe_2019 import fields_of_2019, is_2019
+from timeception.recipes.sections import (
+    PROTOCOL_OF_KIND,
+    BackboneSection,
+    DataSection,
+    EndToEndSection,
+    ModelSection,
+    PublishedSection,
+    SamplingSection,
+    Section,
+    TestingSection,
+    TrainingSection,
+)
+
+Framework = Literal["torch", "keras"]
+_PACKAGED = resources.files("timeception.recipes") / "packaged"
+
+
+class Recipe(Section):
+    """Everything a run needs.
+
+    ``framework`` trains the head; with ``keras``, ``KERAS_BACKEND`` names the backend.
+
+    ``init_from`` names what training starts from: a run, a saved-model folder, a hub id, or a
+    weight file, those of 2019 too; ``init_sha256`` is the hash that its weights must have.
+    """
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    about: str = ""
+    framework: Framework = "torch"
+    seed: int = Field(default=0, ge=0)
+    init_from: str | None = None
+    init_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    data: DataSection
+    backbone: BackboneSection | None = None
+    sampling: SamplingSection = SamplingSection()
+    model: ModelSection = ModelSection()
+    training: TrainingSection = TrainingSection()
+    end_to_end: EndToEndSection = EndToEndSection()
+    testing: TestingSection = TestingSection()
+    published: PublishedSection | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Recipe:
+        steps, layers = self.sampling.n_timesteps, self.model.n_layers
+        if self.model.head == "timeception" and steps < 2**layers:
+            raise ValueError(
+                f"sampling.n_timesteps={steps} is too short for model.n_layers={layers}: "
+                f"take at least {2**layers}"
+            )
+        if self.init_sha256 and not self.init_from:
+            raise ValueError("init_sha256 is the hash of init_from: tell both")
+        if self.is_end_to_end and (self.data.videos is None or self.backbone is None):
+            raise ValueError("training.scheme=end_to_end needs data.videos and a backbone section")
+        if self.is_end_to_end and self.framework != "torch":
+            raise ValueError("training.scheme=end_to_end needs framework=torch, as backbones do")
+        if not self.is_end_to_end and self.data.bank is None:
+            raise ValueError(
+                "data.bank: tell the folder of features, made by `timeception extract`"
+            )
+        return self
+
+    @property
+    def is_end_to_end(self) -> bool:
+        """Whether the backbone is trained with the head."""
+        return self.training.scheme == "end_to_end"
+
+    def protocol(self, is_multilabel: bool) -> str:
+        """Name of the protocol that the recipe is tested by.
+
+        Args:
+            is_multilabel: decides between mAP and accuracy where nothing else is said.
+        """
+        default = "map" if is_multilabel else "accuracy"
+        return self.testing.protocol or PROTOCOL_OF_KIND.get(self.data.kind, default)
+
+    def with_absolute_paths(self) -> Recipe:
+        """A copy that can be read from any directory."""
+        data = {
+            name: path.absolute()
+            for name, path in (
+                ("source", self.data.source),
+                ("bank", self.data.bank),
+                ("videos", self.data.videos),
+            )
+            if path is not None
+        }
+        changes: dict[str, Any] = {"data": self.data.model_copy(update=data)}
+        if self.init_from and Path(self.init_from).exists():
+            changes["init_from"] = str(Path(self.init_from).absolute())
+        weights = self.backbone and self.backbone.weights
+        if self.backbone and weights and Path(weights).is_file():
+            path = {"weights": str(Path(weights).absolute())}
+            changes["backbone"] = self.backbone.model_copy(update=path)
+        return self.model_copy(update=changes)
+
+    def to_yaml(self) -> str:
+        """The resolved recipe, every field written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def packaged_recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    names = (file.name for file in _PACKAGED.iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+
+
+def packaged_text(name: str) -> str:
+    """The YAML text of a packaged recipe."""
+    return (_PACKAGED / f"{name}.yaml").read_text("utf-8")
+
+
+def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe file, or a packaged recipe by name, and apply ``key=value`` overrides.
+
+    A configuration file of 2019 is told by its content and read as ``read_2019_yaml`` does.
+
+    Raises:
+        ValueError: if the recipe is unknown, is no YAML mapping, or a field is wrong; every
+            wrong field is listed.
+    """
+    fields = _read_fields(source)
+    for override in overrides:
+        _apply(fields, override)
+    return build_recipe(fields, str(source))
+
+
+def read_2019_yaml(path: str | Path) -> Recipe:
+    """Read a configuration file of the 2019 code as a recipe.
+
+    What the file does not tell (folders of annotations, of features) has defaults, to be
+    overridden; what has no meaning here (``NUM_GPUS``, ``LOG_PERIOD``) is left out and logged.
+
+    Raises:
+        ValueError: if the file is of another kind, has unknown keys, or values that cannot be.
+    """
+    fields = _read_yaml(Path(path).read_text(encoding="utf-8"), path)
+    checks.require(is_2019(fields), f"{path}", "have sections MODEL, TRAIN, SOLVER", list(fields))
+    return build_recipe(fields_of_2019(fields, Path(path).stem), str(path))
+
+
+def build_recipe(fields: dict[str, Any], origin: str = "recipe") -> Recipe:
+    """Validate ``fields``; the error lists every wrong field by its dotted name."""
+    try:
+        return Recipe.model_validate(fields)
+    except ValidationError as error:
+        lines = [f"{origin}: {len(error.errors())} field(s) are wrong."]
+        lines += [f"  {_explain(problem)}" for problem in error.errors()]
+        raise ValueError("\n".join(lines)) from None
+
+
+def _read_fields(source: str | Path) -> dict[str, Any]:
+    path = Path(source)
+    if path.is_file():
+        text = path.read_text(encoding="utf-8")
+    elif str(source) in packaged_recipes():
+        text = (resources.files("timeception.recipes") / "packaged" / f"{source}.yaml").read_text(
+            "utf-8"
+        )
+    else:
+        known = packaged_recipes()
+        hint = checks.did_you_mean(str(source), known)
+        raise ValueError(
+            f"recipe {str(source)!r} is neither a file nor a packaged recipe "
+            f"({', '.join(known)}). {hint}".rstrip()
+        )
+    fields = _read_yaml(text, source)
+    return fields_of_2019(fields, path.stem) if is_2019(fields) else fields
+
+
+def _read_yaml(text: str, source: str | Path) -> dict[str, Any]:
+    try:
+        fields = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"recipe {str(source)!r} is not valid YAML: {error}") from None
+    checks.require(isinstance(fields, dict), f"recipe {str(source)!r}", "hold a mapping", fields)
+    return dict(fields)
+
+
+def _apply(fields: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    checks.require(bool(equals and key), "override", "have the form key=value", override)
+    *sections, leaf = key.split(".")
+    for section in sections:
+        inner = fields.setdefault(section, {})
+        if not isinstance(inner, dict):
+            inner = fields[section] = {}
+        fields = inner
+    try:
+        fields[leaf] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ValueError(checks.problem(f"override {key}", "have a YAML value", text)) from None
+
+
+def _explain(problem: Any) -> str:
+    location = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        hint = checks.did_you_mean(str(problem["loc"][-1]), _known_keys(problem["loc"][:-1]))
+        return f"{location}: unknown key. {hint}".rstrip()
+    message = problem["msg"].removeprefix("Value error, ")
+    if isinstance(problem["input"], dict):
+        return f"{location}: {message}" if location else message
+    return f"{location}: {message}; got {problem['input']!r}"
+
+
+def _known_keys(location: tuple[Any, ...]) -> list[str]:
+    model: Any = Recipe
+    for part in location:
+        annotation = model.model_fields[part].annotation
+        options = [annotation, *get_args(annotation)]
+        model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+    return list(model.model_fields)

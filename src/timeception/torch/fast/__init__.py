@@ -1,0 +1,1 @@
+"""What makes the network faster and changes no number: recomputing, fusing, native kernels."""

@@ -1,0 +1,238 @@
+"""What a training starts from: fresh values, or those of an earlier model, array by array.
+
+Fine-tuning takes the layers over as they are and makes the last layer anew where the classes
+differ. Nothing is taken in silence: what was loaded, skipped and newly made is kept in the run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from timeception import checks
+from timeception.recipes.recipe import Recipe
+from timeception.spec import ClassifierSpec, PoolingSpec, TimeceptionSpec
+from timeception.training.backbone_file import BACKBONE_PREFIX, file_sha256, read_tensors
+from timeception.training.build_head import HeadSpec
+from timeception.training.runs import model_folder
+from timeception.weights import read_checkpoint, read_folder
+from timeception.weights.folder import BACKBONE_FILE, WEIGHTS_FILE
+
+Arrays = dict[str, NDArray[Any]]
+Source = ClassifierSpec | PoolingSpec | TimeceptionSpec
+
+#: Fields of the layers that change what they compute; ``bn_momentum`` matters in training alone.
+_FUNCTION = ("n_layers", "n_groups", "is_dilated", "expansion", "pool_lookahead", "bn_eps")
+
+
+@dataclass(frozen=True)
+class Start:
+    """First values of a model's arrays.
+
+    Args:
+        arrays: values to load, by the model's names: canonical ones of the head, and those of the
+            backbone after ``backbone.``.
+        source: where they come from; ``None`` for a fresh start.
+        sha256: of the source's weight file.
+        skipped: why, by the name of an array of the source that is not used.
+        new: names of arrays that begin with fresh values.
+        frozen: names of arrays that training leaves as they are.
+    """
+
+    arrays: Arrays
+    source: str | None
+    sha256: str | None
+    skipped: dict[str, str]
+    new: tuple[str, ...]
+    frozen: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was loaded, skipped, made and frozen, as JSON holds it."""
+        return {
+            "init_from": self.source,
+            "sha256": self.sha256,
+            "loaded": sorted(self.arrays),
+            "skipped": self.skipped,
+            "new": list(self.new),
+            "frozen": list(self.frozen),
+        }
+
+    def lines(self) -> list[str]:
+        """The same for people, names grouped; empty for a fresh start with nothing frozen."""
+        lines = []
+        if self.source is not None:
+            lines += [f"init_from {self.source} (sha256 {(self.sha256 or '')[:12]})"]
+            lines += [f"  loaded: {grouped(self.arrays)}"]
+            for reason in dict.fromkeys(self.skipped.values()):
+                names = [name for name, why in self.skipped.items() if why == reason]
+                lines += [f"  skipped: {grouped(names)}: {reason}"]
+            lines += [f"  new: {grouped(self.new)}"] if self.new else []
+        return lines + ([f"  frozen: {grouped(self.frozen)}"] if self.frozen else [])
+
+
+def find_start(
+    recipe: Recipe,
+    spec: HeadSpec,
+    classes: Sequence[str],
+    backbone_shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> Start:
+    """Read what a recipe starts from, and fit it to the model that is to be trained.
+
+    Args:
+        recipe: with or without ``init_from``.
+        spec: of the head.
+        classes: names, in the order of the scores.
+        backbone_shapes: by name, of a backbone that is trained too.
+
+    Raises:
+        ValueError: if the source is no such model, if its hash or its layers are others than the
+            recipe says, or if a ``freeze`` pattern matches nothing.
+    """
+    backbone = {f"{BACKBONE_PREFIX}{k}": v for k, v in (backbone_shapes or {}).items()}
+    head = spec.parameter_shapes()
+    frozen = matching(recipe.training.freeze, [*head, *backbone])
+    is_any_left = len(frozen) < len(head) + len(backbone)
+    checks.require(is_any_left, "training.freeze", "leave something to train", "all frozen")
+    if recipe.init_from is None:
+        return Start({}, None, None, {}, tuple(head), frozen)
+    found = _read(recipe.init_from)
+    told = recipe.init_sha256
+    checks.require(
+        told in (None, found.sha256),
+        f"SHA-256 of {recipe.init_from}",
+        f"be init_sha256 ({told})",
+        found.sha256,
+    )
+    _check_layers(recipe.init_from, found.spec, spec)
+    skipped = _skipped(found, spec, classes, backbone)
+    wanted = {name: array for name, array in found.arrays.items() if name not in skipped}
+    new = tuple(name for name in head if name not in wanted)
+    return Start(wanted, recipe.init_from, found.sha256, skipped, new, frozen)
+
+
+@dataclass(frozen=True)
+class _Found:
+    spec: Source
+    arrays: Arrays
+    classes: list[str] | None
+    sha256: str
+
+
+def _read(source: str) -> _Found:
+    """A weight file, a run, a saved-model folder, or a hub id, in this order."""
+    path = Path(source)
+    if path.is_file():
+        checkpoint = read_checkpoint(path)
+        arrays: Arrays = dict(checkpoint.arrays)
+        if isinstance(checkpoint.spec, TimeceptionSpec):
+            arrays = {f"timeception.{name}": array for name, array in arrays.items()}
+        return _Found(checkpoint.spec, arrays, None, checkpoint.provenance["sha256"])
+    folder = model_folder(source)
+    spec, head, pipeline = read_folder(folder)
+    arrays = dict(head)
+    if (folder / BACKBONE_FILE).is_file():
+        tensors = read_tensors(folder)
+        arrays |= {f"{BACKBONE_PREFIX}{name}": array for name, array in tensors.items()}
+    classes = (pipeline or {}).get("classes")
+    return _Found(spec, arrays, classes, file_sha256(folder / WEIGHTS_FILE))
+
+
+def _check_layers(source: str, theirs: Source, ours: HeadSpec) -> None:
+    """The layers must compute the same function; the error tells what to override."""
+    theirs = theirs.timeception if isinstance(theirs, ClassifierSpec) else theirs
+    layers = ours.timeception if isinstance(ours, ClassifierSpec) else ours
+    kinds = {True: "a pooling head", False: "Timeception layers"}
+    given, wanted = (isinstance(spec, PoolingSpec) for spec in (theirs, layers))
+    must = f"hold {kinds[wanted]}, as model.head says"
+    checks.require(given == wanted, f"init_from {source}", must, kinds[given])
+    checks.require(
+        theirs.in_channels == layers.in_channels,
+        f"init_from {source}",
+        f"take features of {layers.in_channels} channels",
+        theirs.in_channels,
+        "Take features of the same backbone and endpoint.",
+    )
+    names = ("bn_eps",) if wanted else _FUNCTION
+    both = [(name, getattr(theirs, name), getattr(layers, name)) for name in names]
+    differing = [(name, old, new) for name, old, new in both if old != new]
+    if differing:
+        lines = [f"init_from {source} has other layers than the recipe:"]
+        lines += [f"  model.{n}: {old!r} in the source, {new!r} here" for n, old, new in differing]
+        words = " ".join(f"model.{n}={str(old).lower()}" for n, old, _ in differing)
+        raise ValueError("\n".join([*lines, f"To take them over: {words}"]))
+
+
+def _skipped(
+    found: _Found, spec: HeadSpec, classes: Sequence[str], backbone: Mapping[str, tuple[int, ...]]
+) -> dict[str, str]:
+    """Why, by the name of each array of the source that cannot be used."""
+    reasons = {}
+    shapes = spec.parameter_shapes()
+    readout = _readout_differs(found, spec)
+    for name, array in found.arrays.items():
+        if name.startswith(BACKBONE_PREFIX):
+            if not backbone:
+                reasons[name] = "no backbone is trained here"
+            elif backbone.get(name) != array.shape:
+                reasons[name] = "of another backbone"
+        elif readout and not name.startswith("timeception."):
+            reasons[name] = readout
+        elif name.startswith("output."):
+            if array.shape != shapes[name]:
+                reasons[name] = f"{len(array)} classes there, {len(classes)} here"
+            elif found.classes is not None and found.classes != list(classes):
+                reasons[name] = "other classes there"
+    return reasons
+
+
+def _readout_differs(found: _Found, spec: HeadSpec) -> str:
+    """How the vectors that the linear layers take differ, if they do."""
+    theirs = found.spec
+    if isinstance(theirs, TimeceptionSpec):
+        return ""
+    if theirs.hidden != spec.hidden:
+        return f"{theirs.hidden} hidden numbers there, {spec.hidden} here"
+    positions = [getattr(one, "map_size", None) for one in (theirs, spec)]
+    return (
+        ""
+        if positions[0] == positions[1]
+        else "positions kept of {} maps there, {} here".format(*positions)
+    )
+
+
+def matching(globs: Iterable[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Names that a pattern matches, in their order.
+
+    Raises:
+        ValueError: if a pattern matches none.
+
+    Example:
+        >>> matching(["*.0.*"], ["layers.0.norm.weight", "layers.1.norm.weight"])
+        ('layers.0.norm.weight',)
+    """
+    taken: set[str] = set()
+    for glob in globs:
+        found = {name for name in names if fnmatchcase(name, glob)}
+        advice = f"Names look like {', '.join(list(names)[:3])}, ..., {names[-1]}."
+        checks.require(bool(found), "training.freeze", "match parameter names", glob, advice)
+        taken |= found
+    return tuple(name for name in names if name in taken)
+
+
+def grouped(names: Iterable[str]) -> str:
+    """Names for people: by layer, with the number of arrays.
+
+    Example:
+        >>> grouped(["timeception.layers.0.norm.weight", "output.weight", "output.bias"])
+        'timeception.layers.0 (1), output (2)'
+    """
+    counts = Counter(
+        ".".join(name.split(".")[: 3 if name.startswith("timeception.") else 1]) for name in names
+    )
+    return ", ".join(f"{group} ({count})" for group, count in counts.items()) or "nothing"

@@ -1,0 +1,1 @@
+"""Training of heads with Keras, on any of its backends."""

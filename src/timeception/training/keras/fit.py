@@ -1,0 +1,95 @@
+"""Training in Keras, on the backend that ``KERAS_BACKEND`` names.
+
+The bank, the draws, their order, the losses, the optimisers, the schedule and the distributions of
+the initial values are those of PyTorch's training. The numbers drawn for the initial values and for
+dropout are Keras' own, and Keras' moving variances are those of the batch itself, where PyTorch
+enlarges them by n / (n - 1).
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from timeception.clips.task_data import Problem
+from timeception.keras import PoolingClassifier, TimeceptionClassifier
+from timeception.recipes.recipe import Recipe
+from timeception.spec import PoolingSpec
+from timeception.training.build_head import HeadSpec
+from timeception.training.initialization import Start
+from timeception.training.keras.callbacks import EpochLogs, make_callbacks, weights_file
+from timeception.training.keras.data import DrawBatches
+from timeception.training.keras.optimizers import make_optimizer
+from timeception.training.runs import Run
+
+
+def fit(
+    recipe: Recipe, problem: Problem, run: Run, spec: HeadSpec, start: Start
+) -> dict[str, NDArray[np.float32]]:
+    """Train a head to the end, resuming from the run's last checkpoint where there is one.
+
+    Returns:
+        The head's canonical arrays: those of the best validation mAP, or the last ones where the
+        recipe has no validation videos.
+    """
+    keras.utils.set_random_seed(recipe.seed)
+    model = make_model(recipe, problem, spec, start)
+    batches = DrawBatches(problem.train, recipe)
+    run.checkpoints.mkdir(exist_ok=True)
+    last = weights_file(run, "last")
+    if last.exists():
+        model.load_weights(last)
+    n_done = int(model.optimizer.iterations) // len(batches)
+    batches.set_epoch(n_done)
+    with closing(EpochLogs(run.next_logs())) as logs:
+        model.fit(
+            batches,
+            epochs=recipe.training.epochs,
+            initial_epoch=n_done,
+            callbacks=make_callbacks(recipe, problem, run, batches, logs),
+            shuffle=False,  # the epoch has its own order
+            verbose=1 if sys.stdout.isatty() else 0,
+        )
+    if problem.validation is not None:
+        model.load_weights(weights_file(run, "best"))
+    return model.to_arrays()
+
+
+def make_model(recipe: Recipe, problem: Problem, spec: HeadSpec, start: Start) -> Any:
+    """The head with its first values, compiled, its optimiser built."""
+    kind: Any = PoolingClassifier if isinstance(spec, PoolingSpec) else TimeceptionClassifier
+    model = kind.from_spec(spec)
+    model.load_arrays(model.to_arrays() | start.arrays)
+    freeze(model, start.frozen)
+    settings = recipe.training
+    loss = make_loss(problem.is_multilabel, settings.label_smoothing)
+    model.compile(make_optimizer(settings), loss)
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def make_loss(is_multilabel: bool, label_smoothing: float) -> keras.losses.Loss:
+    """Binary cross-entropy (multi-label) or cross-entropy (single-label) of logits."""
+    if is_multilabel:
+        return keras.losses.BinaryCrossentropy(from_logits=True, name="loss")
+    return keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=label_smoothing, name="loss"
+    )
+
+
+def freeze(model: Any, frozen: tuple[str, ...]) -> None:
+    """Keep variables as they are; batch norms whose variables are all frozen infer."""
+    for name, variable in model.canonical_variables().items():
+        if name in frozen:
+            variable.trainable = False
+    layers = model.timeception.layers if isinstance(model, TimeceptionClassifier) else []
+    norms = {f"timeception.layers.{index}.norm": layer.norm for index, layer in enumerate(layers)}
+    for name, norm in {"norm": model.norm, **norms}.items():
+        arrays = [f"{name}.{each}" for each in ("weight", "bias", "running_mean", "running_var")]
+        if set(arrays) <= set(frozen):
+            norm.trainable = False

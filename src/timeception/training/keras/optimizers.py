@@ -1,0 +1,97 @@
+"""Adam, AdamW and SGD in Keras, step by step those of PyTorch.
+
+Keras' own differ from PyTorch's in three ways, and a recipe has one meaning in all frameworks:
+
+- Adam adds epsilon to the second moment before the correction of its bias, PyTorch after it. At
+  the first step Keras' epsilon weighs 32 times what PyTorch's does.
+- SGD multiplies the learning rate into its momentum, PyTorch applies it to the sum: they part
+  where the learning rate changes.
+- Weight decay of Keras' Adam and SGD is decoupled, PyTorch's is added to the gradient (L2).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from timeception.recipes.sections import TrainingSection
+
+Tensor = Any
+
+
+class Adam(keras.optimizers.Adam):
+    """Adam with epsilon beside the corrected second moment.
+
+    Args:
+        learning_rate: of every step.
+        epsilon: added to the square root of the corrected second moment.
+        l2: times the variable, is added to the gradient: weight decay of Adam.
+        weight_decay: times learning rate and variable, is taken off before the step: of AdamW.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float,
+        epsilon: float,
+        l2: float = 0.0,
+        weight_decay: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, epsilon=epsilon, weight_decay=weight_decay, name="adam")
+        self.l2 = l2
+
+    def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
+        """Change one variable."""
+        index, dtype = self._get_variable_index(variable), variable.dtype
+        first, second = self._momentums[index], self._velocities[index]
+        gradient = with_l2(gradient, variable, self.l2)
+        self.assign_add(first, (gradient - first) * (1 - self.beta_1))
+        self.assign_add(second, (ops.square(gradient) - second) * (1 - self.beta_2))
+        step = ops.cast(self.iterations + 1, dtype)
+        mean = first / (1 - ops.power(ops.cast(self.beta_1, dtype), step))
+        square = second / (1 - ops.power(ops.cast(self.beta_2, dtype), step))
+        rate = ops.cast(learning_rate, dtype)
+        self.assign_sub(variable, rate * mean / (ops.sqrt(square) + self.epsilon))
+
+
+class SGD(keras.optimizers.SGD):
+    """Stochastic gradient descent whose momentum is a sum of gradients.
+
+    Args:
+        learning_rate: of every step.
+        momentum: share of the sum that stays.
+        nesterov: look ahead along the sum.
+        l2: times the variable, is added to the gradient: weight decay.
+    """
+
+    def __init__(
+        self, learning_rate: float, momentum: float = 0.0, nesterov: bool = False, l2: float = 0.0
+    ) -> None:
+        super().__init__(learning_rate, momentum=momentum, nesterov=nesterov, name="sgd")
+        self.l2 = l2
+
+    def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
+        """Change one variable."""
+        gradient = with_l2(gradient, variable, self.l2)
+        if self.momentum:
+            total = self.momentums[self._get_variable_index(variable)]
+            self.assign(total, total * self.momentum + gradient)
+            gradient = gradient + total * self.momentum if self.nesterov else total
+        self.assign_sub(variable, gradient * ops.cast(learning_rate, variable.dtype))
+
+
+def with_l2(gradient: Tensor, variable: Tensor, l2: float) -> Tensor:
+    """The gradient of a loss to which half of ``l2`` times the squared variable is added."""
+    gradient = ops.cast(gradient, variable.dtype)
+    return gradient + variable * l2 if l2 else gradient
+
+
+def make_optimizer(settings: TrainingSection) -> keras.optimizers.Optimizer:
+    """The optimiser that a recipe names."""
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.optimizer == "sgd":
+        return SGD(rate, settings.momentum, settings.nesterov, decay)
+    if settings.optimizer == "adamw":
+        return Adam(rate, settings.epsilon, weight_decay=decay)
+    return Adam(rate, settings.epsilon, l2=decay)

@@ -1,0 +1,138 @@
+"""Training in PyTorch, with Lightning: a head on a bank's features, or with its backbone."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from numpy.typing import NDArray
+from torch import nn
+
+from timeception.backbones import Backbone
+from timeception.backbones.video_classifier import VideoClassifier
+from timeception.clips.task_data import Problem
+from timeception.recipes.recipe import Recipe
+from timeception.training.build_head import HeadSpec, build_head
+from timeception.training.initialization import Start
+from timeception.training.runs import Run
+from timeception.training.torch.data import make_loader
+from timeception.training.torch.module import Training, tensors
+
+
+def fit(
+    recipe: Recipe, problem: Problem, run: Run, spec: HeadSpec, start: Start
+) -> dict[str, NDArray[np.float32]]:
+    """Train a head to the end, resuming from the run's last checkpoint where there is one.
+
+    Returns:
+        The head's canonical arrays: those of the best validation mAP, or the last ones where the
+        recipe has no validation videos.
+    """
+    seed(recipe.seed)
+    head: Any = build_head(spec)
+    _fit(head, recipe, problem, run, start)
+    return head.to_arrays()
+
+
+def fit_end_to_end(
+    recipe: Recipe, problem: Problem, run: Run, spec: HeadSpec, start: Start, backbone: Backbone
+) -> dict[str, NDArray[np.float32]]:
+    """Train a head and its backbone, as ``fit`` trains a head; the backbone is changed in place."""
+    seed(recipe.seed)
+    settings = recipe.end_to_end
+    head: Any = build_head(spec)
+    model = VideoClassifier(
+        backbone.unfreeze(batch_norm=settings.trains_batch_norm),
+        head,
+        recipe.sampling.map_size,
+        segments_per_pass=settings.segments_per_pass,
+        is_checkpointed=settings.gradient_checkpointing,
+    )
+    _fit(model, recipe, problem, run, start)
+    backbone.freeze()
+    return head.to_arrays()
+
+
+def _fit(model: nn.Module, recipe: Recipe, problem: Problem, run: Run, start: Start) -> None:
+    """Load the start, train, and leave the best or last weights in the model."""
+    named = tensors(model)
+    with torch.no_grad():
+        for name, array in start.arrays.items():
+            named[name].copy_(torch.from_numpy(array))
+    module = Training(model, problem, recipe, start.frozen)
+    keep_best = problem.validation is not None
+    best = ModelCheckpoint(
+        run.checkpoints, "best", monitor="validation_map" if keep_best else None, mode="max"
+    )
+    last = run.checkpoints / "last.ckpt"
+    validation = make_loader(problem.validation, recipe, False) if problem.validation else None
+    with _quiet_lightning():
+        trainer = make_trainer(recipe, run, [best] if keep_best else [])
+        trainer.fit(
+            module,
+            make_loader(problem.train, recipe, True),
+            validation,
+            ckpt_path=last if last.exists() else None,
+            weights_only=True,
+        )
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if keep_best:
+        state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
+        model.load_state_dict({k.removeprefix("model."): v for k, v in state.items()})
+    model.eval()
+
+
+def seed(number: int) -> None:
+    """Seed the initial weights, dropout and the loaders' workers."""
+    lightning.seed_everything(number, workers=True, verbose=False)
+
+
+def make_trainer(recipe: Recipe, run: Run, callbacks: list[Callback]) -> lightning.Trainer:
+    """A trainer that logs to CSV and TensorBoard and keeps the last checkpoint.
+
+    Each start of a training logs into its own ``logs/part_N``: Lightning would delete the curve of
+    an interrupted one.
+    """
+    settings = recipe.training
+    logs = run.next_logs()
+    last = ModelCheckpoint(
+        run.checkpoints,
+        "last",
+        every_n_epochs=settings.checkpoint_every,
+        enable_version_counter=False,
+    )
+    progress = [RichProgressBar()] if sys.stderr.isatty() else []
+    return lightning.Trainer(
+        max_epochs=settings.epochs,
+        logger=[
+            logger(logs.parent, name=None, version=logs.name)
+            for logger in (CSVLogger, TensorBoardLogger)
+        ],
+        callbacks=[*callbacks, last, *progress],
+        enable_progress_bar=bool(progress),
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        deterministic="warn",
+    )
+
+
+class _quiet_lightning(warnings.catch_warnings):  # noqa: N801 - reads as a statement
+    """Silence Lightning's advice that does not apply, such as more workers for a mapped bank."""
+
+    def __enter__(self) -> Any:
+        result = super().__enter__()
+        warnings.simplefilter("ignore", PossibleUserWarning)
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        return result

@@ -1,0 +1,161 @@
+"""What Lightning trains: the model with its loss, optimiser and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from timeception.clips.task_data import Problem
+from timeception.metrics import accuracy, mean_average_precision
+from timeception.recipes.recipe import Recipe
+from timeception.recipes.sections import TrainingSection
+from timeception.torch import Timeception
+from timeception.training.backbone_file import BACKBONE_PREFIX
+from timeception.training.schedule import learning_rate_factor
+
+
+class Training(lightning.LightningModule):
+    """The loss, the optimiser and the metrics of a model that is trained.
+
+    Args:
+        model: from clips to logits: a head, or a ``VideoClassifier``.
+        problem: classes and task.
+        recipe: settings.
+        frozen: names of tensors, as ``tensors`` gives them, that stay as they are.
+    """
+
+    def __init__(
+        self, model: nn.Module, problem: Problem, recipe: Recipe, frozen: Sequence[str] = ()
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.seed = recipe.seed
+        self.is_multilabel = problem.is_multilabel
+        self.classes = problem.classes
+        self.recipe, self.settings = recipe, recipe.training
+        self._scores: list[Tensor] = []
+        self._targets: list[Tensor] = []
+        named = tensors(model)
+        for name in frozen:
+            named[name].requires_grad_(False)
+        self._still = _frozen_modules(model, frozen)
+
+    def train(self, mode: bool = True) -> Training:
+        """Set training mode; modules whose tensors are all frozen stay in evaluation."""
+        super().train(mode)
+        for module in self._still:
+            module.eval()
+        return self
+
+    def on_fit_start(self) -> None:
+        """Lightning keeps the modes it finds; on a processor the layers' own kernels run."""
+        self.train()
+        for module in self.modules():
+            if isinstance(module, Timeception):
+                module.use_implementation("auto" if self.device.type == "cpu" else "torch")
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Binary cross-entropy (multi-label) or cross-entropy (single-label) of a batch."""
+        if self.is_multilabel:
+            return F.binary_cross_entropy_with_logits(logits, targets)
+        return F.cross_entropy(
+            logits, targets.argmax(dim=1), label_smoothing=self.settings.label_smoothing
+        )
+
+    def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
+        """Seed dropout by epoch and batch: a resumed training equals one that was never stopped."""
+        place = np.random.SeedSequence([self.seed, self.current_epoch, batch_index])
+        torch.manual_seed(int(place.generate_state(1)[0]))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        """Loss of one batch."""
+        clips, targets = batch
+        loss = self.loss(self.model(clips), targets)
+        self.log(
+            "train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(targets)
+        )
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
+        """Keep scores; the metric is computed once, over the whole set."""
+        clips, targets = batch
+        logits = self.model(clips)
+        self.log("validation_loss", self.loss(logits, targets), batch_size=len(targets))
+        self._scores.append(logits.float().cpu())
+        self._targets.append(targets.cpu())
+
+    def on_validation_epoch_end(self) -> None:
+        """Log mAP, and accuracy for single-label problems."""
+        scores, targets = torch.cat(self._scores).numpy(), torch.cat(self._targets).numpy()
+        self._scores.clear()
+        self._targets.clear()
+        result = mean_average_precision(scores, targets, self.classes)
+        self.log("validation_map", result.mean, prog_bar=True)
+        if not self.is_multilabel:
+            self.log("validation_accuracy", accuracy(scores, targets), prog_bar=True)
+
+    def configure_optimizers(self) -> Any:
+        """Adam, AdamW or SGD, with a constant or a cosine learning rate, warmed up linearly."""
+        optimizer = make_optimizer(self._groups(), self.settings)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate_factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "epoch"},
+        }
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """What is trained: the head at its learning rate, a backbone at its own."""
+        groups: dict[float, list[Tensor]] = {}
+        rates = (backbone_learning_rate(self.recipe), self.settings.learning_rate)
+        for name, tensor in tensors(self.model).items():
+            if isinstance(tensor, nn.Parameter) and tensor.requires_grad:
+                is_head = not name.startswith(BACKBONE_PREFIX)
+                groups.setdefault(rates[is_head], []).append(tensor)
+        return [{"params": group, "lr": rate} for rate, group in groups.items()]
+
+    def _learning_rate_factor(self, epoch: int) -> float:
+        return learning_rate_factor(epoch, self.settings)
+
+
+def tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by the names that recipes and saved models have for them."""
+    named = model.state_dict(keep_vars=True)
+    return {
+        name.removeprefix("head.").replace("backbone.network.", BACKBONE_PREFIX, 1): tensor
+        for name, tensor in named.items()
+    }
+
+
+def _frozen_modules(model: nn.Module, frozen: Sequence[str]) -> list[nn.Module]:
+    """Modules with tensors of their own that are all frozen, such as batch norms."""
+    by_tensor = {id(tensor): name for name, tensor in tensors(model).items()}
+    still = []
+    for module in model.modules():
+        own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        names = {by_tensor[id(tensor)] for tensor in own if id(tensor) in by_tensor}
+        if names and names <= set(frozen):
+            still.append(module)
+    return still
+
+
+def make_optimizer(groups: Any, settings: TrainingSection) -> torch.optim.Optimizer:
+    """The optimiser that a recipe names."""
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(
+            groups, rate, settings.momentum, weight_decay=decay, nesterov=settings.nesterov
+        )
+    kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, rate, eps=settings.epsilon, weight_decay=decay)
+
+
+def backbone_learning_rate(recipe: Recipe) -> float:
+    """The learning rate of a backbone: told, or a tenth of the head's."""
+    told = recipe.end_to_end.backbone_learning_rate
+    return recipe.training.learning_rate / 10 if told is None else told
