@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors import safe_open
 
-from timeception.features import BankError, FeatureBank, storage
+from timeception.features import BankError, FeatureBank
+from timeception.features.bank import storage
 from timeception.features.bank.store import MismatchError, MissingVideoError
 
 

@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from timeception.cli import bank as bank_commands
 from timeception.cli.bank import read_class_names
-from timeception.features import FeatureBank, storage
+from timeception.features import FeatureBank
+from timeception.features.bank import storage
 
 runner = CliRunner()
 

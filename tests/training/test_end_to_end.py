@@ -22,9 +22,9 @@ from timeception.inference.predictor import Predictor
 from timeception.inference.saved_model import load_saved
 from timeception.recipes.recipe import Recipe, build_recipe
 from timeception.spec import ClassifierSpec, TimeceptionSpec
-from timeception.training import torch_module
 from timeception.training.build_head import build_head
 from timeception.training.runs import Run
+from timeception.training.torch import module as torch_module
 from timeception.training.train import train
 
 pytestmark = pytest.mark.filterwarnings(

@@ -24,7 +24,8 @@ from timeception.evaluation.evaluate import EvaluationReport, evaluate
 from timeception.inference.saved_model import load_saved
 from timeception.recipes.recipe import Recipe
 from timeception.recipes.sections import TrainingSection
-from timeception.training import fit_keras, keras_callbacks, keras_optimizers
+from timeception.training.keras import callbacks, optimizers
+from timeception.training.keras import fit as fit_keras
 from timeception.training.keras.data import DrawBatches
 from timeception.training.runs import Run
 from timeception.training.train import train
@@ -151,15 +152,15 @@ def test_resuming_gives_the_same_weights(
         training__optimizer="sgd",
     )
     whole = train(recipe, tmp_path / "whole")
-    begin = keras_callbacks.EpochSeeds.on_epoch_begin
+    begin = callbacks.EpochSeeds.on_epoch_begin
 
-    def stop_in_third_epoch(self: keras_callbacks.EpochSeeds, epoch: int, logs: object) -> None:
+    def stop_in_third_epoch(self: callbacks.EpochSeeds, epoch: int, logs: object) -> None:
         if epoch == 2:
             raise RuntimeError("the power went out")
         begin(self, epoch, logs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(keras_callbacks.EpochSeeds, "on_epoch_begin", stop_in_third_epoch)
+        patch.setattr(callbacks.EpochSeeds, "on_epoch_begin", stop_in_third_epoch)
         with pytest.raises(RuntimeError, match="power"):
             train(recipe, tmp_path / "cut")
     resumed = train(recipe, tmp_path / "cut", resume=True)
@@ -220,7 +221,7 @@ def test_steps_are_those_of_pytorch(settings: dict[str, object]) -> None:
     theirs = torch.nn.Parameter(torch.tensor(value))
     ours = keras.Variable(value)
     their_optimizer = make_optimizer([theirs], section)
-    our_optimizer = keras_optimizers.make_optimizer(section)
+    our_optimizer = optimizers.make_optimizer(section)
     our_optimizer.build([ours])
     for rate, gradient in zip((0.01, 0.02, 0.005), gradients, strict=True):
         their_optimizer.param_groups[0]["lr"] = our_optimizer.learning_rate = rate
@@ -266,7 +267,7 @@ def test_a_training_step_is_that_of_pytorch(is_multilabel: bool) -> None:
         optimizer.step()
         losses.append(loss.item())
     our_loss = fit_keras.make_loss(is_multilabel, 0.0 if is_multilabel else 0.1)
-    ours.compile(keras_optimizers.make_optimizer(section), our_loss)
+    ours.compile(optimizers.make_optimizer(section), our_loss)
     history = ours.fit(clips, targets, batch_size=6, epochs=2, shuffle=False, verbose=0).history
     assert history["loss"] == pytest.approx(losses, abs=1e-5)
     expected = theirs.to_arrays()

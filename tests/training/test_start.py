@@ -162,7 +162,7 @@ def test_training_begins_with_what_was_loaded_and_leaves_frozen_layers_alone(
 def test_fine_tuning_resumes_to_the_same_weights(
     run: Run, order_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from timeception.training import torch_module
+    from timeception.training.torch import module as torch_module
 
     training = {"epochs": 3, "batch_size": 8, "checkpoint_every": 1, "freeze": ["*.layers.0.*"]}
     recipe = order_recipe(order_data, init_from=str(run.root), training=training)

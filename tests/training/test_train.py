@@ -16,8 +16,8 @@ from timeception.evaluation.evaluate import EvaluationReport, evaluate
 from timeception.inference.saved_model import load_saved
 from timeception.torch import TimeceptionClassifier
 from timeception.torch.fast.native import why_unavailable
-from timeception.training import torch_module
 from timeception.training.runs import Run, find_run
+from timeception.training.torch import module as torch_module
 from timeception.training.train import pipeline, train
 
 pytestmark = pytest.mark.filterwarnings(
