@@ -170,7 +170,7 @@ CASES: dict[str, tuple[Callable[[], list[str]], list[str]]] = {
     # videos
     "a video that the bank lacks": (
         table("path,labels,split\nAAAA1.mp4,x,train\nabsent.mp4,y,test\n"),
-        ["has no features of 1 of 2 videos: absent", "data.skip_missing=true"],
+        ["lacks 1 of 2 videos: absent", "data.skip_missing=true"],
     ),
     "no bank": (charades("data.bank=nowhere"), ["nowhere", "not a feature bank"]),
     "no folder of videos": (

@@ -4,10 +4,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timeception.clips.sampler import FeatureDraws, average_maps, epoch_order
+from timeception.clips.sampler import ClipSampler, epoch_order
 from timeception.clips.task_data import timestep_seconds
 from timeception.datasets.records import VideoRecord
 from timeception.features.bank import FeatureBank
+from timeception.features.maps import average_maps
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +20,9 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> FeatureBank:
     return bank
 
 
-def draws(bank: FeatureBank, **changes: object) -> FeatureDraws:
+def sampler(bank: FeatureBank, **changes: object) -> ClipSampler:
     settings = {"records": (VideoRecord("ramp", ("a",)),), "n_timesteps": 10, "seed": 3}
-    return FeatureDraws(bank, **{**settings, **changes})
+    return ClipSampler(bank, **{**settings, **changes})
 
 
 def steps_of(features: np.ndarray) -> list[int]:
@@ -29,48 +30,48 @@ def steps_of(features: np.ndarray) -> list[int]:
 
 
 def test_a_draw_depends_on_epoch_seed_and_record_alone(bank: FeatureBank) -> None:
-    first = steps_of(draws(bank).draw(0, 1))
-    assert steps_of(draws(bank).draw(0, 1)) == first
-    assert steps_of(draws(bank).draw(0, 2)) != first
-    assert steps_of(draws(bank, seed=4).draw(0, 1)) != first
+    first = steps_of(sampler(bank).sample(0, 1))
+    assert steps_of(sampler(bank).sample(0, 1)) == first
+    assert steps_of(sampler(bank).sample(0, 2)) != first
+    assert steps_of(sampler(bank, seed=4).sample(0, 1)) != first
     window = VideoRecord("ramp", ("a",), steps=(0, 40))
-    assert steps_of(draws(bank, records=(window,)).draw(0, 1)) != first
+    assert steps_of(sampler(bank, records=(window,)).sample(0, 1)) != first
 
 
 def test_random_draws_take_one_step_of_each_stratum(bank: FeatureBank) -> None:
     for epoch in range(5):
-        assert [step // 4 for step in steps_of(draws(bank).draw(0, epoch))] == list(range(10))
+        assert [step // 4 for step in steps_of(sampler(bank).sample(0, epoch))] == list(range(10))
 
 
 def test_windows_bound_the_draw(bank: FeatureBank) -> None:
     window = VideoRecord("ramp", ("a",), steps=(12, 32))
     for number in (None, 0, 1):
-        drawn = steps_of(draws(bank, records=(window,)).draw(0, number))
+        drawn = steps_of(sampler(bank, records=(window,)).sample(0, number))
         assert min(drawn) >= 12 and max(drawn) < 32
 
 
 def test_shuffling_permutes_the_same_steps(bank: FeatureBank) -> None:
     for number in (None, 5):
-        ordered = steps_of(draws(bank).draw(0, number))
-        shuffled = steps_of(draws(bank, is_shuffled=True).draw(0, number))
+        ordered = steps_of(sampler(bank).sample(0, number))
+        shuffled = steps_of(sampler(bank, is_shuffled=True).sample(0, number))
         assert shuffled != ordered
         assert sorted(shuffled) == ordered
 
 
 def test_the_time_between_timesteps_is_the_median_over_records(bank: FeatureBank) -> None:
     windows = tuple(VideoRecord("ramp", ("a",), steps=s) for s in ((0, 4), (4, 12), (12, 40)))
-    assert timestep_seconds(draws(bank)) == 4.0  # 40 s in 10 timesteps
-    assert timestep_seconds(draws(bank, records=windows)) == 0.8
-    assert draws(bank, records=windows).span_seconds(2) == 28.0
+    assert timestep_seconds(sampler(bank)) == 4.0  # 40 s in 10 timesteps
+    assert timestep_seconds(sampler(bank, records=windows)) == 0.8
+    assert sampler(bank, records=windows).span_seconds(2) == 28.0
 
 
 def test_batches_cover_every_record_in_order(bank: FeatureBank) -> None:
     records = tuple(VideoRecord("ramp", ("a",), steps=(i, i + 10)) for i in range(5))
-    made = draws(bank, records=records)
+    made = sampler(bank, records=records)
     parts = list(made.batches(None, 2))
     assert [len(features) for _, features in parts] == [2, 2, 1]
     together = np.concatenate([features for _, features in parts])
-    assert (together == np.stack([made.draw(i, None) for i in range(5)])).all()
+    assert (together == np.stack([made.sample(i, None) for i in range(5)])).all()
 
 
 @given(

@@ -14,8 +14,9 @@ from safetensors.numpy import load_file
 from timeception.backbones import create_backbone
 from timeception.backbones.video_classifier import VideoClassifier
 from timeception.clips.augmentation import Augmentation
-from timeception.clips.task_data import build_video_problem
-from timeception.clips.video_store import FrameDraws, FrameStore
+from timeception.clips.sampler import ClipSampler, PrepareFrames
+from timeception.clips.task_data import read_video_task_data
+from timeception.clips.video_store import VideoStore
 from timeception.evaluation.evaluate import evaluate
 from timeception.features.extraction.extract import extract_features
 from timeception.inference.predictor import Predictor
@@ -79,10 +80,10 @@ def test_prediction_goes_through_the_trained_backbone(run: Run, clips: Path) -> 
     with (run.results / "train_scores.csv").open() as file:
         names = [row["record"] for row in csv.DictReader(file)]
     model = Predictor.load(run.root)
-    problem = build_video_problem(run.recipe(), model.backbone.transform, is_augmented=False)
+    problem = read_video_task_data(run.recipe(), model.backbone.transform, is_augmented=False)
     classifier = VideoClassifier(model.backbone, model.model.head).eval()
     for index, name in enumerate(names[:2]):
-        frames = torch.from_numpy(problem.train.draws.draw(index, None)).transpose(0, 1)[None]
+        frames = torch.from_numpy(problem.train.sampler.sample(index, None)).transpose(0, 1)[None]
         with torch.no_grad():
             expected = classifier(frames).softmax(dim=1)[0].numpy()
         assert model(clips / f"{name}.mp4").scores == pytest.approx(expected, abs=1e-4)
@@ -159,7 +160,7 @@ def test_passes_of_any_size_give_the_same_features() -> None:
 
 def test_backbone_and_head_learn_at_rates_of_their_own(clips: Path) -> None:
     recipe = recipe_for(clips)
-    problem = build_video_problem(recipe, create_backbone("timm:test_resnet", "random").transform)
+    problem = read_video_task_data(recipe, create_backbone("timm:test_resnet", "random").transform)
     model = classifier()
     module = torch_module.Training(model, problem, recipe)
     groups = module.configure_optimizers()["optimizer"].param_groups
@@ -171,10 +172,10 @@ def test_backbone_and_head_learn_at_rates_of_their_own(clips: Path) -> None:
     assert torch_module.backbone_learning_rate(default) == pytest.approx(0.001)
 
 
-def store_of(clips: Path, cache_bytes: int = 0, frames_per_segment: int = 1) -> FrameStore:
+def store_of(clips: Path, cache_bytes: int = 0, frames_per_segment: int = 1) -> VideoStore:
     paths = {f"{p.parent.name}/{p.stem}": p for p in sorted(clips.glob("*/*.mp4"))}
     transform = create_backbone("timm:test_resnet", "random").transform.replace(**SIZES)
-    return FrameStore(clips, paths, frames_per_segment, 2, transform, cache_bytes)
+    return VideoStore(clips, paths, frames_per_segment, 2, transform, cache_bytes)
 
 
 @pytest.mark.parametrize("frames_per_segment", [1, 3])
@@ -196,8 +197,9 @@ def test_training_sees_the_features_that_extraction_makes(clips: Path) -> None:
 
     backbone = create_backbone("timm:test_resnet", "random")
     backbone.transform = backbone.transform.replace(**SIZES)
-    draws = FrameDraws(store_of(clips), (VideoRecord("right/1", ("right",)),), n_timesteps=4)
-    clip = torch.from_numpy(draws.draw(0, None)).transpose(0, 1)[None]
+    store, records = store_of(clips), (VideoRecord("right/1", ("right",)),)
+    sampler = ClipSampler(store, records, 4, PrepareFrames(store.transform))
+    clip = torch.from_numpy(sampler.sample(0, None)).transpose(0, 1)[None]
     with torch.no_grad():
         ours = VideoClassifier(backbone, torch.nn.Identity()).features(clip)[0]
     extracted = extract_features(clips / "right" / "1.mp4", backbone, stride=2).features
@@ -232,15 +234,16 @@ def test_each_change_does_what_it_says() -> None:
 def test_random_draws_differ_by_epoch_and_equidistant_ones_are_never_changed(clips: Path) -> None:
     from timeception.datasets.records import VideoRecord
 
-    records = (VideoRecord("left/0", ("left",)),)
+    store, records = store_of(clips), (VideoRecord("left/0", ("left",)),)
     change = Augmentation(has_random_crop=True, colour=0.2)
     plain, changing = (
-        FrameDraws(store_of(clips), records, 6, augmentation=a) for a in (Augmentation(), change)
+        ClipSampler(store, records, 6, PrepareFrames(store.transform, augmentation))
+        for augmentation in (Augmentation(), change)
     )
-    np.testing.assert_array_equal(changing.draw(0, 1), changing.draw(0, 1))
-    assert not np.array_equal(changing.draw(0, 1), changing.draw(0, 2))
-    np.testing.assert_array_equal(changing.draw(0, None), plain.draw(0, None))
-    assert changing.draw(0, 1).shape == changing.shape() == (6, 3, 32, 32)
+    np.testing.assert_array_equal(changing.sample(0, 1), changing.sample(0, 1))
+    assert not np.array_equal(changing.sample(0, 1), changing.sample(0, 2))
+    np.testing.assert_array_equal(changing.sample(0, None), plain.sample(0, None))
+    assert changing.sample(0, 1).shape == changing.shape() == (6, 3, 32, 32)
 
 
 @pytest.mark.parametrize(
@@ -272,9 +275,9 @@ def test_missing_and_broken_videos(clips: Path, tmp_path: Path) -> None:
     (videos / "right" / "7.mp4").unlink()
     recipe = recipe_for(clips, data__videos=str(videos))
     transform = create_backbone("timm:test_resnet", "random").transform
-    with pytest.raises(ValueError, match=r"has no file of 1 of 8 videos: right/7\."):
-        build_video_problem(recipe, transform)
+    with pytest.raises(ValueError, match=r"lacks 1 of 8 videos: right/7\."):
+        read_video_task_data(recipe, transform)
     allowed = recipe_for(clips, data__videos=str(videos), data__skip_missing=True)
-    problem = build_video_problem(allowed, transform)
+    problem = read_video_task_data(allowed, transform)
     assert problem.left_out == ("left/0", "right/7")
     assert len(problem.train) == 6

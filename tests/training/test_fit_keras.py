@@ -18,15 +18,15 @@ import tests.keras  # noqa: F401 - chooses the backend; skips these tests where 
 import keras
 
 from tests.training.order_recipe import order_recipe, table
-from timeception.clips.sampler import FeatureDraws
-from timeception.clips.task_data import build_problem
+from timeception.clips.sampler import ClipSampler
+from timeception.clips.task_data import read_task_data
 from timeception.evaluation.evaluate import EvaluationReport, evaluate
 from timeception.inference.saved_model import load_saved
 from timeception.recipes.recipe import Recipe
 from timeception.recipes.sections import TrainingSection
 from timeception.training.keras import callbacks, optimizers
 from timeception.training.keras import fit as fit_keras
-from timeception.training.keras.data import DrawBatches
+from timeception.training.keras.data import TrainingBatches
 from timeception.training.runs import Run
 from timeception.training.train import train
 
@@ -92,7 +92,7 @@ def test_logs_and_checkpoints_exist(run: Run) -> None:
 def test_either_framework_scores_alike(run: Run, report: EvaluationReport) -> None:
     by_torch = evaluate(run, n_draws=3, framework="torch")
     assert by_torch.average_of_draws == report.average_of_draws
-    clips = build_problem(run.recipe()).subset("test").draws.draw(0, None)[None]
+    clips = read_task_data(run.recipe()).split("test").sampler.sample(0, None)[None]
     scores = [load_saved(run.root, framework).score(clips) for framework in ("torch", "keras")]
     np.testing.assert_allclose(*scores, atol=1e-5)
     assert scores[0].sum() == pytest.approx(1, abs=1e-5)
@@ -103,8 +103,8 @@ def test_batches_are_those_of_pytorch(order_data: Path) -> None:
     from timeception.training.torch.data import make_loader
 
     recipe = recipe_for(order_data, training__batch_size=5, training__workers=3)
-    subset = build_problem(recipe).train
-    batches = DrawBatches(subset, recipe)
+    subset = read_task_data(recipe).train
+    batches = TrainingBatches(subset, recipe)
     loader = make_loader(
         subset, recipe.model_copy(update={"training": TrainingSection(batch_size=5)}), True
     )
@@ -123,20 +123,20 @@ def test_training_draws_what_pytorch_draws(
     order_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: dict[str, set[tuple[int, int | None]]] = {}
-    draw = FeatureDraws.draw
+    sample = ClipSampler.sample
 
     for framework in ("torch", "keras"):
         seen = drawn.setdefault(framework, set())
 
-        def spy(self: FeatureDraws, index: int, number: int | None, seen: set = seen) -> np.ndarray:
+        def spy(self: ClipSampler, index: int, number: int | None, seen: set = seen) -> np.ndarray:
             seen.add((index, number))
-            return draw(self, index, number)
+            return sample(self, index, number)
 
-        monkeypatch.setattr(FeatureDraws, "draw", spy)
+        monkeypatch.setattr(ClipSampler, "sample", spy)
         recipe = recipe_for(order_data, framework, model__head="pooling", training__epochs=2)
         train(recipe, tmp_path / framework)
     assert drawn["keras"] == drawn["torch"]
-    assert len(drawn["keras"]) == 16 * 2 + 1  # the shape is read off an equidistant draw
+    assert len(drawn["keras"]) == 16 * 2 + 1  # the shape is read off a uniform clip
 
 
 def test_resuming_gives_the_same_weights(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.datasets import official_files as official
-from timeception.clips.task_data import Problem, build_problem
+from timeception.clips.task_data import TaskData, read_task_data
 from timeception.features.bank import FeatureBank
 from timeception.recipes.recipe import Recipe, build_recipe
 
@@ -53,26 +53,26 @@ def test_official_data_become_problems(kind: str, tmp_path: Path) -> None:
     write, video_ids, protocol, is_multilabel, n_classes = KINDS[kind]
     source = write(tmp_path / "annotations")
     recipe = recipe_of(kind, source, bank_of(tmp_path / "bank", video_ids), n_classes=n_classes)
-    problem = build_problem(recipe)
+    problem = read_task_data(recipe)
     assert problem.is_multilabel is is_multilabel
     assert len(problem.classes) == n_classes
     assert recipe.protocol(is_multilabel) == protocol
-    found = {r.video_id for subset in problem.splits.values() for r in subset.draws.records}
+    found = {r.video_id for subset in problem.splits.values() for r in subset.sampler.records}
     assert found == set(video_ids)
-    assert problem.train.draws.shape() == (4, 4, 1, 1)
+    assert problem.train.sampler.shape() == (4, 4, 1, 1)
     assert problem.left_out == ()
 
 
-def charades(folder: Path, videos: Iterable[str] = CHARADES, **data: object) -> Problem:
+def charades(folder: Path, videos: Iterable[str] = CHARADES, **data: object) -> TaskData:
     official.write_charades(folder / "charades")
     bank = bank_of(folder / "bank", videos)
-    return build_problem(recipe_of("charades", folder / "charades", bank, **data))
+    return read_task_data(recipe_of("charades", folder / "charades", bank, **data))
 
 
 def test_unlabelled_videos_are_left_out_of_training_if_asked(tmp_path: Path) -> None:
     assert len(charades(tmp_path).train) == 2
     kept = charades(tmp_path, trains_on_unlabelled=False)
-    assert [record.video_id for record in kept.train.draws.records] == [CHARADES[0]]
+    assert [record.video_id for record in kept.train.sampler.records] == [CHARADES[0]]
 
 
 def test_missing_videos_are_left_out_if_asked(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_wrong_annotations_are_told_by_their_place(case: str, tmp_path: Path) ->
     source = write(tmp_path / "annotations")
     recipe = recipe_of(kind, source, bank_of(tmp_path / "bank", ["AAAA1"]))
     with pytest.raises((ValueError, OSError)) as caught:
-        build_problem(recipe)
+        read_task_data(recipe)
     for word in words:
         assert word in str(caught.value)
 
@@ -179,4 +179,4 @@ def test_features_of_another_backbone_are_told(tmp_path: Path) -> None:
     backbone = {"name": "i3d", "channels": 1024}
     fields = recipe.model_dump(mode="json") | {"backbone": backbone}
     with pytest.raises(ValueError, match=r"features of 1024 channels, as i3d .* got '4 channels"):
-        build_problem(build_recipe(fields))
+        read_task_data(build_recipe(fields))

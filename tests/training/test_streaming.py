@@ -12,8 +12,8 @@ import pytest
 from tests.features.videos import make_video
 from tests.training.saved_models import CLASSES, save_model, tiny_backbone
 from timeception.backbones import Backbone
-from timeception.clips.sampler import average_maps
 from timeception.features.extraction.extract import extract_features
+from timeception.features.maps import average_maps
 from timeception.inference.predictor import Predictor
 from timeception.inference.saved_model import load_saved
 from timeception.inference.streams import StreamUpdate, spacing_notice, stream_video

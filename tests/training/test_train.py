@@ -11,7 +11,7 @@ import torch
 from safetensors.numpy import load_file
 
 from tests.training.order_recipe import order_recipe, table
-from timeception.clips.task_data import build_problem
+from timeception.clips.task_data import read_task_data
 from timeception.evaluation.evaluate import EvaluationReport, evaluate
 from timeception.inference.saved_model import load_saved
 from timeception.torch import TimeceptionClassifier
@@ -45,7 +45,7 @@ def test_timeception_learns_the_order_of_time(report: EvaluationReport) -> None:
 
 def test_scores_are_those_of_the_head(run: Run) -> None:
     saved = load_saved(run.root)
-    clips = build_problem(run.recipe()).subset("test").draws.draw(0, None)[None]
+    clips = read_task_data(run.recipe()).split("test").sampler.sample(0, None)[None]
     with torch.inference_mode():
         expected = saved.head.eval()(torch.from_numpy(clips).transpose(1, 2)).softmax(dim=1)
     np.testing.assert_allclose(saved.score(clips), expected.numpy(), atol=1e-5)
@@ -53,7 +53,7 @@ def test_scores_are_those_of_the_head(run: Run) -> None:
 
 def test_on_a_processor_the_kernels_train(order_data: Path) -> None:
     recipe = order_recipe(order_data)
-    problem = build_problem(recipe)
+    problem = read_task_data(recipe)
     network = TimeceptionClassifier(8, n_classes=2, n_layers=2, n_groups=1)
     torch_module.Training(network, problem, recipe).on_fit_start()
     expected = "torch" if why_unavailable() else "native"
@@ -162,7 +162,7 @@ def test_videos_without_features_are_told(order_data: Path, tmp_path: Path) -> N
 
 def test_the_time_between_timesteps_is_noted_where_it_means_something(order_data: Path) -> None:
     recipe = order_recipe(order_data)
-    problem = build_problem(recipe)
+    problem = read_task_data(recipe)
     made = {"backbone": {"name": "any"}}
     assert pipeline(recipe, problem, made)["timestep_seconds"] == 0.5  # 24 steps of 4 frames at 8
     for features in ({"kind": "import"}, made | {"frames_2019": 64}):

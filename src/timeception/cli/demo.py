@@ -144,12 +144,12 @@ def _spread(values: list[float]) -> str:
 
 def _predict_one(run: Path, source: Source) -> None:
     from timeception.cli.tables import print_predictions
-    from timeception.clips.task_data import build_problem
+    from timeception.clips.task_data import read_task_data
     from timeception.datasets.files import find_videos
     from timeception.inference.predictor import Predictor
     from timeception.training.runs import find_run
 
-    record = build_problem(find_run(run).recipe()).subset("test").draws.records[0]
+    record = read_task_data(find_run(run).recipe()).split("test").sampler.records[0]
     video = find_videos(source.folder)[record.video_id]
     print(f"true label: {', '.join(record.labels)}")
     print_predictions([Predictor.load(run)(video)], top=3)

@@ -1,4 +1,4 @@
-"""From a recipe's data section to labelled, split records of the videos that are there."""
+"""The data section of a recipe as labelled, split records of the videos that exist."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import get_args
 
 from timeception import checks
-from timeception.clips.video_store import FrameStore
+from timeception.clips.sampler import ClipSource
 from timeception.datasets.folder import from_folder
 from timeception.datasets.names import from_names
 from timeception.datasets.official import read_official
@@ -15,7 +15,7 @@ from timeception.datasets.records import TimedDataset, VideoDataset
 from timeception.datasets.splits import split_by_fraction, split_by_globs
 from timeception.datasets.table import from_csv
 from timeception.datasets.timed import read_timed
-from timeception.datasets.windows import Edges, make_windows, step_edges_seconds
+from timeception.datasets.windows import make_windows
 from timeception.features.bank import FeatureBank
 from timeception.recipes.sections import DataSection, OfficialKind, SplitSection, WindowSection
 
@@ -23,32 +23,29 @@ logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
 
-#: Where videos come from: a bank of features, or a folder of video files.
-Footage = FeatureBank | FrameStore
 
-
-def read_dataset(data: DataSection, footage: Footage) -> tuple[VideoDataset, tuple[str, ...]]:
-    """The records of a recipe's data section, split as it says, that ``footage`` has videos of.
+def read_dataset(data: DataSection, source: ClipSource) -> tuple[VideoDataset, tuple[str, ...]]:
+    """Read the records of a recipe's data section, split them, and keep those with a video.
 
     Returns:
-        The data set, and the ids of the videos left out because they are missing or broken.
+        The data set, and the ids of videos left out because they are missing or unreadable.
     """
     if data.kind == "timed":
         timed = read_timed(data.source).without_classes(data.exclude_classes)
         timed = timed.with_splits(_glob_splits(timed.video_ids, data.split))
-        left_out = _missing(timed.video_ids, footage, data)
+        left_out = _missing(timed.video_ids, source, data)
         timed = replace(timed, videos=tuple(v for v in timed.videos if v.video_id not in left_out))
-        dataset = _windowed(timed, data.windows, footage) if data.windows else timed.to_videos()
+        dataset = _windowed(timed, data.windows, source) if data.windows else timed.to_videos()
     else:
-        dataset = _read_labelled(data, footage).without_classes(data.exclude_classes)
+        dataset = _read_labelled(data, source).without_classes(data.exclude_classes)
         if data.task is not None:
             dataset = replace(dataset, is_multilabel=data.task == "multi-label")
         dataset = dataset.with_splits(_glob_splits(dataset.video_ids, data.split))
-        left_out = _missing(dataset.video_ids, footage, data)
+        left_out = _missing(dataset.video_ids, source, data)
         kept = tuple(r for r in dataset.records if r.video_id not in left_out)
         dataset = replace(dataset, records=kept)
     if left_out:
-        logger.warning("%d video(s) are missing or broken and left out", len(left_out))
+        logger.warning("%d video(s) are missing or unreadable and are left out", len(left_out))
     dataset = _random_splits(dataset, data.split)
     _check_classes(dataset, data)
     dataset = _without_unlabelled(dataset, data)
@@ -56,39 +53,32 @@ def read_dataset(data: DataSection, footage: Footage) -> tuple[VideoDataset, tup
     return dataset, left_out
 
 
-def _read_labelled(data: DataSection, footage: Footage) -> VideoDataset:
+def _read_labelled(data: DataSection, source: ClipSource) -> VideoDataset:
     if data.kind == "folder":
         return from_folder(data.source)
     if data.kind == "csv":
         return from_csv(data.source)
-    videos = sorted({*footage.video_ids, *footage.failures})
+    videos = sorted({*source.video_ids, *source.failures})
     if data.kind in get_args(OfficialKind):
         return read_official(data.kind, data.source, videos)
     return from_names(videos, data.pattern or "", data.source.name)
 
 
-def _windowed(timed: TimedDataset, windows: WindowSection, footage: Footage) -> VideoDataset:
-    edges = {video_id: _edges_seconds(footage, video_id) for video_id in timed.video_ids}
+def _windowed(timed: TimedDataset, windows: WindowSection, source: ClipSource) -> VideoDataset:
+    edges = {video_id: source.edges_seconds(video_id) for video_id in timed.video_ids}
     return make_windows(
         timed, edges, windows.length_steps, windows.stride_steps, windows.min_overlap_steps
     )
 
 
-def _edges_seconds(footage: Footage, video_id: str) -> Edges:
-    if isinstance(footage, FrameStore):
-        return footage.edges_seconds(video_id)
-    entry = footage[video_id]
-    return step_edges_seconds(entry.start_frames, entry.fps)
-
-
 def _glob_splits(video_ids: tuple[str, ...], split: SplitSection) -> dict[str, str]:
     globs = {"train": split.train, "validation": split.validation, "test": split.test}
-    told = {name: patterns for name, patterns in globs.items() if patterns}
-    return split_by_globs(video_ids, told) if told else {}
+    given = {name: patterns for name, patterns in globs.items() if patterns}
+    return split_by_globs(video_ids, given) if given else {}
 
 
 def _random_splits(dataset: VideoDataset, split: SplitSection) -> VideoDataset:
-    """Set aside the random shares that the recipe asks for, the test share first."""
+    """Set aside the random shares that the recipe specifies, the test share first."""
     shares = {"test": split.test_fraction, "validation": split.validation_fraction}
     for name, share in shares.items():
         if share:
@@ -99,57 +89,56 @@ def _random_splits(dataset: VideoDataset, split: SplitSection) -> VideoDataset:
 
 
 def _check_classes(dataset: VideoDataset, data: DataSection) -> None:
-    told, found = data.n_classes, len(dataset.classes)
+    found = len(dataset.classes)
     checks.require(
-        told in (None, found),
+        data.n_classes in (None, found),
         "data.n_classes",
-        f"be the number that {data.source} has ({found})",
-        told,
-        "Check that these are the annotations that the recipe means.",
+        f"be the number of classes in {data.source} ({found})",
+        data.n_classes,
+        "Check that data.source names the annotations that the recipe was written for.",
     )
 
 
 def _check_splits(dataset: VideoDataset, data: DataSection) -> None:
-    """Training needs a split of its own; a split of another name would never be used."""
+    """Require a training split, and names that training and testing know."""
     for name in dataset.splits:
         checks.one_of(f"split in {data.source}", name, (*SPLITS, ""))
     unused = [record.key for record in dataset.records if not record.split]
     if unused and "train" in dataset.splits and not data.split.train:
-        logger.warning("%d record(s) are in no split, and not used: %s", len(unused), unused[:5])
+        logger.warning("%d record(s) are in no split and are not used: %s", len(unused), unused[:5])
     checks.require(
         "train" in dataset.splits,
         f"{data.source}",
         "have videos in split train",
-        dataset.splits,
-        "Name splits in the annotations, or tell data.split, such as data.split.test_fraction=0.25",
+        ", ".join(filter(None, dataset.splits)) or "no splits",
+        "Name splits in the annotations, or set data.split, such as data.split.test_fraction=0.25.",
     )
 
 
 def _without_unlabelled(dataset: VideoDataset, data: DataSection) -> VideoDataset:
-    """Leave training videos without a label out, if the recipe says so."""
+    """Leave unlabelled videos out of the training split, if the recipe says so."""
     if data.trains_on_unlabelled:
         return dataset
     kept = tuple(r for r in dataset.records if r.labels or r.split != "train")
     return replace(dataset, records=kept)
 
 
-def _missing(video_ids: tuple[str, ...], footage: Footage, data: DataSection) -> tuple[str, ...]:
+def _missing(video_ids: tuple[str, ...], source: ClipSource, data: DataSection) -> tuple[str, ...]:
     """Ids of the videos to leave out.
 
     Raises:
-        ValueError: if some are missing without a reason that is known or allowed.
+        ValueError: if videos are missing that neither failed to be read nor may be skipped.
     """
-    missing = sorted(video for video in video_ids if video not in footage)
-    unexplained = [video for video in missing if video not in footage.failures]
+    missing = sorted(video for video in video_ids if video not in source)
+    unexplained = [video for video in missing if video not in source.failures]
     if unexplained and not data.skip_missing:
-        is_bank = isinstance(footage, FeatureBank)
-        place = f"bank {footage.root} has no features" if is_bank else f"{footage.root} has no file"
+        is_bank = isinstance(source, FeatureBank)
+        place, cure = ("bank", "Extract them") if is_bank else ("folder", "Add them")
         shown = ", ".join(unexplained[:5]) + (", ..." if len(unexplained) > 5 else "")
         raise ValueError(
-            f"{place} of {len(unexplained)} of {len(video_ids)} videos: {shown}. "
-            f"{'Extract them' if is_bank else 'Add them'}, take them out of the annotations, or "
-            "tell data.skip_missing=true."
+            f"{place} {source.root} lacks {len(unexplained)} of {len(video_ids)} videos: {shown}. "
+            f"{cure}, take them out of the annotations, or set data.skip_missing=true."
         )
     all_missing = len(missing) == len(video_ids)
-    checks.require(not all_missing, f"videos of {data.source}", f"be in {footage.root}", "none")
+    checks.require(not all_missing, f"videos of {data.source}", f"be in {source.root}", "none")
     return tuple(missing)

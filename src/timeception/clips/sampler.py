@@ -1,136 +1,164 @@
-"""Clips drawn from a feature bank: the same draws in every framework.
+"""One sampler of clips, for banks of features and for video files, in every framework.
 
-A draw depends on the recipe's seed, the epoch (or the test's draw number) and the record's own
-name alone, never on the order of loading, the number of workers or the framework.
+A clip depends on the recipe's seed, the clip's index (the epoch, in training) and the name of its
+record, never on the order of loading, the number of workers or the framework.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from timeception import checks
+from timeception.clips.augmentation import NO_AUGMENTATION, Augmentation
 from timeception.datasets.records import VideoRecord
-from timeception.datasets.windows import step_edges_seconds
-from timeception.features.bank import FeatureBank
+from timeception.datasets.windows import Edges
+from timeception.features.maps import average_maps
+from timeception.video import Transform
 
 Floats = NDArray[np.float32]
 
 
+class ClipSource(Protocol):
+    """Videos as timesteps: a ``FeatureBank``, or a ``VideoStore``."""
+
+    @property
+    def root(self) -> Path:
+        """Folder of the files."""
+
+    @property
+    def video_ids(self) -> tuple[str, ...]:
+        """Ids of the videos, sorted."""
+
+    @property
+    def failures(self) -> Mapping[str, Mapping[str, str]]:
+        """Videos that cannot be read: the path and the error, by video id."""
+
+    def __contains__(self, video_id: object) -> bool:
+        """Whether the video exists and can be read."""
+
+    def edges_seconds(self, video_id: str) -> Edges:
+        """Start of each timestep and end of the last one, in seconds, (S + 1,)."""
+
+    def draw(
+        self,
+        video_id: str,
+        n_timesteps: int,
+        rng: np.random.Generator | None = None,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> NDArray[Any]:
+        """Sample timesteps of a video or of a window of it, in order, (n_timesteps, ...)."""
+
+
+class Preparation(Protocol):
+    """Turns sampled timesteps into the network's input."""
+
+    def __call__(self, timesteps: NDArray[Any], rng: np.random.Generator | None) -> Floats:
+        """Return float32 of shape (T, C, H, W); ``rng`` is ``None`` for a uniform clip."""
+
+
 @dataclass(frozen=True)
-class FeatureDraws:
-    """Draws of fixed length from the features of some records.
+class PrepareFeatures:
+    """Features in float32, their maps averaged down to ``map_size`` (height, width) if given."""
+
+    map_size: tuple[int, int] | None = None
+
+    def __call__(self, timesteps: NDArray[Any], rng: np.random.Generator | None) -> Floats:
+        """(T, C, H, W) to (T, C, height, width)."""
+        features = np.asarray(timesteps, dtype=np.float32)
+        return features if self.map_size is None else average_maps(features, self.map_size)
+
+
+@dataclass(frozen=True)
+class PrepareFrames:
+    """Frames, augmented in random clips and cropped in the middle in uniform ones; normalised."""
+
+    transform: Transform
+    augmentation: Augmentation = NO_AUGMENTATION
+
+    def __call__(self, timesteps: NDArray[Any], rng: np.random.Generator | None) -> Floats:
+        """(T, frames_per_segment, H, W, 3) uint8 to (T * frames_per_segment, 3, H, W)."""
+        frames = timesteps.reshape(-1, *timesteps.shape[2:])
+        if rng is not None:
+            frames = self.augmentation(frames, self.transform.crop, rng)
+        return self.transform.replace(resize=None)(frames).transpose(1, 0, 2, 3)
+
+
+@dataclass(frozen=True)
+class ClipSampler:
+    """Samples clips of fixed length from the timesteps of records.
 
     Args:
-        bank: the features.
+        source: the videos, as features or frames.
         records: videos, or windows of videos.
-        n_timesteps: length of a draw.
-        map_size: ``(height, width)`` that the spatial maps are averaged down to; ``None`` keeps
-            them.
-        is_shuffled: permute the timesteps of every draw.
-        seed: of all random draws.
+        n_timesteps: timesteps of a clip.
+        prepare: turns sampled timesteps into the network's input.
+        is_shuffled: permute the timesteps of every clip.
+        seed: seed of all random clips.
     """
 
-    bank: FeatureBank
+    source: ClipSource
     records: tuple[VideoRecord, ...]
     n_timesteps: int
-    map_size: tuple[int, int] | None = None
+    prepare: Preparation = PrepareFeatures()
     is_shuffled: bool = False
     seed: int = 0
 
     def __len__(self) -> int:
         return len(self.records)
 
-    def draw(self, index: int, number: int | None) -> Floats:
-        """Return one clip's features.
+    def sample(self, index: int, clip_index: int | None) -> Floats:
+        """Sample one clip of a record.
 
         Args:
-            index: which record.
-            number: of the random draw (the epoch, in training); ``None`` is the equidistant draw.
+            index: index of the record.
+            clip_index: index of the random clip: the epoch in training, 0, 1, ... in a test;
+                ``None`` takes the uniform clip, whose timesteps are equally spaced.
 
         Returns:
-            float32 of shape (n_timesteps, C, H, W).
+            float32 of shape (T, C, H, W): features, or normalised frames.
         """
         record = self.records[index]
         name = zlib.crc32(record.key.encode())
-        rng = None if number is None else np.random.default_rng([self.seed, number, name])
+        rng = None if clip_index is None else np.random.default_rng([self.seed, clip_index, name])
         start, stop = record.steps or (0, None)
-        features = self.bank.draw(record.video_id, self.n_timesteps, rng, start=start, stop=stop)
-        features = np.asarray(features, dtype=np.float32)
-        if self.map_size is not None:
-            features = average_maps(features, self.map_size)
+        timesteps = self.source.draw(record.video_id, self.n_timesteps, rng, start=start, stop=stop)
         if self.is_shuffled:
             shuffler = rng or np.random.default_rng([self.seed, name])
-            features = features[shuffler.permutation(self.n_timesteps)]
-        return features
+            timesteps = timesteps[shuffler.permutation(self.n_timesteps)]
+        return self.prepare(timesteps, rng)
 
     def span_seconds(self, index: int) -> float:
-        """How long the stretch is that a record's draws are spread over."""
+        """Length in seconds of the stretch of video that a record's clips are sampled from."""
         record = self.records[index]
-        entry = self.bank[record.video_id]
-        edges = step_edges_seconds(entry.start_frames, entry.fps)
+        edges = self.source.edges_seconds(record.video_id)
         start, stop = record.steps or (0, len(edges) - 1)
         return float(edges[stop] - edges[start])
 
     def shape(self) -> tuple[int, int, int, int]:
-        """(n_timesteps, C, H, W) of every draw."""
-        shape = self.draw(0, None).shape
+        """(T, C, H, W) of every clip."""
+        shape = self.sample(0, None).shape
         return (shape[0], shape[1], shape[2], shape[3])
 
-    def batches(self, number: int | None, batch_size: int) -> Iterator[tuple[slice, Floats]]:
-        """All records in order, a batch at a time, for testing."""
+    def batches(self, clip_index: int | None, batch_size: int) -> Iterator[tuple[slice, Floats]]:
+        """Yield one clip of every record, in order, ``batch_size`` at a time."""
         for start in range(0, len(self), batch_size):
             part = slice(start, min(start + batch_size, len(self)))
-            yield part, np.stack([self.draw(i, number) for i in range(part.start, part.stop)])
+            clips = [self.sample(index, clip_index) for index in range(part.start, part.stop)]
+            yield part, np.stack(clips)
 
 
 def epoch_order(n_records: int, batch_size: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order in which an epoch of training visits the records.
+    """Order in which an epoch of training visits the records.
 
-    Batch normalisation cannot be trained on one record alone, so a last batch of one is left out
-    of the epoch; which record that is changes with the epoch.
+    Batch normalisation cannot learn from a batch of one clip. Where the last batch would have
+    one, the epoch leaves it out; each epoch leaves out another record.
     """
     order = np.random.default_rng([seed, epoch]).permutation(n_records)
     return order[:-1] if n_records % batch_size == 1 and n_records > 1 else order
-
-
-def average_maps(features: Floats, map_size: tuple[int, int]) -> Floats:
-    """Average spatial maps down to ``map_size``, with bins that cover the map evenly.
-
-    Shape:
-        (..., H, W) -> (..., height, width). As PyTorch's ``adaptive_avg_pool2d``.
-
-    Raises:
-        ValueError: if the maps are smaller than ``map_size``.
-
-    Example:
-        >>> average_maps(np.arange(4, dtype=np.float32).reshape(1, 2, 2), (1, 1)).tolist()
-        [[[1.5]]]
-    """
-    height, width = features.shape[-2:]
-    checks.require(
-        map_size[0] <= height and map_size[1] <= width,
-        "map_size",
-        f"be at most the features' own {height}x{width}",
-        map_size,
-    )
-    if (height, width) == tuple(map_size):
-        return features
-    cells = np.kron(_bins(height, map_size[0]), _bins(width, map_size[1]))
-    averaged = features.reshape(-1, height * width) @ cells.T
-    return averaged.reshape(*features.shape[:-2], *map_size)
-
-
-@lru_cache
-def _bins(size: int, bins: int) -> Floats:
-    """(bins, size) matrix whose rows average the cells of one bin."""
-    matrix = np.zeros((bins, size), dtype=np.float32)
-    for index in range(bins):
-        start, stop = index * size // bins, -(-(index + 1) * size // bins)
-        matrix[index, start:stop] = 1 / (stop - start)
-    return matrix

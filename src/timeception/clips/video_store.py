@@ -1,40 +1,36 @@
-"""Clips of frames, straight from video files, for training from pixels.
+"""Segments of frames from video files, for training from pixels.
 
-Videos are decoded and resized once and kept as 8-bit frames as far as a memory budget allows;
-beyond it, only the frames of each draw are decoded. A draw takes the same segments as one from a
-bank of the same stride, and every frame of a clip is cropped, mirrored and coloured alike.
+Each video is decoded and resized once and kept in memory as 8-bit frames while a budget allows;
+beyond the budget, only the frames of each clip are decoded. Clips take the same segments as those
+from a bank of the same stride.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from timeception.clips.augmentation import NO_AUGMENTATION, Augmentation
-from timeception.datasets.records import VideoRecord
 from timeception.datasets.windows import Edges, step_edges_seconds
 from timeception.video import Transform, VideoError, VideoInfo, VideoReader, probe
 from timeception.video.sampling import draw, segment_frames, segment_starts
 
 Frames = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 
 
 @dataclass
-class FrameStore:
-    """Videos cut into segments, as a feature bank is, but of frames.
+class VideoStore:
+    """Videos as segments of frames; the counterpart of a ``FeatureBank``.
 
     Args:
-        root: folder of the video files, for messages.
-        paths: file by video id.
+        root: folder of the video files, named in messages.
+        paths: file of each video id.
         frames_per_segment: frames that the backbone takes at once.
         stride_frames: frames from one segment's start to the next.
-        transform: resizes the frames, and normalises those of a draw.
+        transform: the backbone's preprocessing, which resizes the frames.
         cache_bytes: memory for decoded frames.
     """
 
@@ -55,7 +51,7 @@ class FrameStore:
         return tuple(sorted(self.paths))
 
     def __contains__(self, video_id: object) -> bool:
-        """Whether the video is there and opens; one that does not is added to ``failures``."""
+        """Whether the video exists and opens; one that does not open is added to ``failures``."""
         if video_id not in self.paths or video_id in self.failures:
             return False
         try:
@@ -67,7 +63,7 @@ class FrameStore:
         return True
 
     def info(self, video_id: str) -> VideoInfo:
-        """What is known of a video; its file is read through once."""
+        """Size, rate and number of frames of a video; reads its file once."""
         if video_id not in self._infos:
             self._infos[video_id] = probe(self.paths[video_id])
         return self._infos[video_id]
@@ -78,7 +74,7 @@ class FrameStore:
         return segment_starts(n_frames, self.stride_frames, self.frames_per_segment)
 
     def edges_seconds(self, video_id: str) -> Edges:
-        """Times at which the segments begin, and the time at which the last one ends, (S + 1,)."""
+        """Start of each segment and end of the last one, in seconds, (S + 1,)."""
         return step_edges_seconds(
             self.starts(video_id), self.info(video_id).fps, self.stride_frames
         )
@@ -91,7 +87,7 @@ class FrameStore:
         start: int = 0,
         stop: int | None = None,
     ) -> Frames:
-        """Draw segments of a video, in order, as ``FeatureBank.draw`` draws steps.
+        """Sample segments of a video, in order, as ``FeatureBank.draw`` samples steps.
 
         Returns:
             Resized frames of shape (n_timesteps, frames_per_segment, H, W, 3).
@@ -110,7 +106,7 @@ class FrameStore:
         return frames[np.searchsorted(kept, indices)]
 
     def _keep(self, video_id: str) -> bool:
-        """Decode all frames that a draw may take, if the budget has room for them."""
+        """Decode and keep all frames that a clip can take, if the budget allows."""
         info = self.info(video_id)
         indices = segment_frames(self.starts(video_id), self.frames_per_segment, info.n_frames)
         needed = np.unique(indices)
@@ -130,69 +126,3 @@ class FrameStore:
         with VideoReader(self.paths[video_id]) as video:
             frames = [resized_only(frame[None])[:, 0] for _, frame in video.frames(indices)]
         return np.stack(frames).astype(np.uint8).transpose(0, 2, 3, 1)
-
-
-@dataclass(frozen=True)
-class FrameDraws:
-    """Draws of fixed length from the frames of some records; the twin of ``FeatureDraws``.
-
-    Args:
-        store: the videos.
-        records: videos, or windows of videos.
-        n_timesteps: segments in a draw.
-        is_shuffled: permute the segments of every draw.
-        seed: of all random draws.
-        augmentation: of random draws; equidistant ones are cropped in the middle.
-    """
-
-    store: FrameStore
-    records: tuple[VideoRecord, ...]
-    n_timesteps: int
-    is_shuffled: bool = False
-    seed: int = 0
-    augmentation: Augmentation = NO_AUGMENTATION
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def draw(self, index: int, number: int | None) -> Floats:
-        """Return one clip, normalised.
-
-        Args:
-            index: which record.
-            number: of the random draw (the epoch, in training); ``None`` is the equidistant draw.
-
-        Returns:
-            float32 of shape (n_timesteps * frames_per_segment, 3, H, W).
-        """
-        record = self.records[index]
-        name = zlib.crc32(record.key.encode())
-        rng = None if number is None else np.random.default_rng([self.seed, number, name])
-        start, stop = record.steps or (0, None)
-        segments = self.store.draw(record.video_id, self.n_timesteps, rng, start=start, stop=stop)
-        if self.is_shuffled:
-            shuffler = rng or np.random.default_rng([self.seed, name])
-            segments = segments[shuffler.permutation(self.n_timesteps)]
-        frames = segments.reshape(-1, *segments.shape[2:])
-        transform = self.store.transform
-        if rng is not None:
-            frames = self.augmentation(frames, transform.crop, rng)
-        return transform.replace(resize=None)(frames).transpose(1, 0, 2, 3)
-
-    def span_seconds(self, index: int) -> float:
-        """How long the stretch is that a record's draws are spread over."""
-        record = self.records[index]
-        edges = self.store.edges_seconds(record.video_id)
-        start, stop = record.steps or (0, len(edges) - 1)
-        return float(edges[stop] - edges[start])
-
-    def shape(self) -> tuple[int, int, int, int]:
-        """(frames, 3, H, W) of every draw."""
-        shape = self.draw(0, None).shape
-        return (shape[0], shape[1], shape[2], shape[3])
-
-    def batches(self, number: int | None, batch_size: int) -> Iterator[tuple[slice, Floats]]:
-        """All records in order, a batch at a time."""
-        for start in range(0, len(self), batch_size):
-            part = slice(start, min(start + batch_size, len(self)))
-            yield part, np.stack([self.draw(i, number) for i in range(part.start, part.stop)])

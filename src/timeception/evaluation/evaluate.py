@@ -1,7 +1,8 @@
-"""Testing: each metric is computed once, over the whole test set.
+"""Testing: each metric is computed once, over the whole split.
 
-Two samplings stand side by side: the equidistant draw, and the average of the scores of N random
-draws (10 by default), as the 2019 results were made. A protocol says what is measured of them.
+Two samplings are reported: the uniform clip of each record ("equidistant" in reports), and the mean
+score over N random clips (10 by default), which is how the results of 2019 were made. A protocol
+defines what is measured.
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timeception import checks
-from timeception.clips.task_data import Subset
-from timeception.inference.saved_model import Scorer, load_for_testing
-from timeception.metrics import PROTOCOLS, accuracy, mean_average_precision
-from timeception.metrics import measure as measure_by
+from timeception.clips.task_data import Split, TaskData, read_task_data, read_video_task_data
+from timeception.inference.saved_model import Scorer, load_saved, torch_scorer
+from timeception.metrics import PROTOCOLS, accuracy, mean_average_precision, measure
 from timeception.recipes.recipe import Framework
 from timeception.training.runs import Run, write_json, write_text
 
@@ -28,7 +28,7 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Metrics:
-    """Metrics of one sampling; ``accuracy`` is ``None`` for multi-label problems."""
+    """Metrics of one sampling; ``accuracy`` is ``None`` for multi-label data."""
 
     mean_average_precision: float
     accuracy: float | None
@@ -39,7 +39,7 @@ class Metrics:
 class EvaluationReport:
     """What ``timeception test`` reports.
 
-    ``protocols`` has, by the protocol's name, what it measured of each sampling.
+    ``protocols`` maps each protocol's name to its measurements of both samplings.
     """
 
     run: str
@@ -58,9 +58,9 @@ class EvaluationReport:
         return asdict(self)
 
 
-def score_subset(scorer: Scorer, subset: Subset, draw: int | None, batch_size: int) -> Scores:
-    """Scores (n_records, n_classes) of one draw of every record."""
-    parts = [scorer(features) for _, features in subset.draws.batches(draw, batch_size)]
+def score_split(scorer: Scorer, split: Split, clip_index: int | None, batch_size: int) -> Scores:
+    """Score one clip of every record, (n_records, n_classes); ``None`` is the uniform clip."""
+    parts = [scorer(clips) for _, clips in split.sampler.batches(clip_index, batch_size)]
     return np.concatenate(parts).astype(np.float64)
 
 
@@ -74,65 +74,87 @@ def evaluate(
     framework: Framework | None = None,
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> EvaluationReport:
-    """Score a split of the run's data, write ``results/SPLIT.json`` and ``SPLIT_scores.csv``.
+    """Score a split of the run's data; write ``results/SPLIT.json`` and ``SPLIT_scores.csv``.
 
     Args:
         run: a finished run.
-        scorer: its model, from clips to probabilities; ``None`` loads it.
-        n_draws: number of random draws whose scores are averaged.
+        scorer: function from clips to probabilities; ``None`` loads the run's model.
+        n_draws: number of random clips of each record whose scores are averaged.
         split: ``test``, ``validation`` or ``train``.
-        protocols: names of ``timeception.metrics.PROTOCOLS``; none takes the recipe's.
-        framework: that scores; ``None`` takes the one of training.
-        track: wraps the draws, to show progress.
+        protocols: names of ``timeception.metrics.PROTOCOLS``; empty uses the recipe's.
+        framework: framework that scores; ``None`` uses the one of training.
+        track: wraps the indices of the random clips, to show progress.
 
     Raises:
-        ValueError: if the split is empty, or a protocol is unknown or not for such labels.
+        ValueError: if the split does not exist, or a protocol is unknown or is for another task.
     """
     recipe = run.recipe()
-    problem, own_scorer = load_for_testing(run, framework)
+    data, own_scorer = load_for_testing(run, framework)
     scorer = scorer or own_scorer
-    names = protocols or [recipe.protocol(problem.is_multilabel)]
+    names = protocols or [recipe.protocol(data.is_multilabel)]
     for name in names:
-        _check_protocol(name, problem.is_multilabel)
-    subset = problem.subset(split)
-    batch = recipe.testing.batch_size
-    equidistant = score_subset(scorer, subset, None, batch)
-    total = np.zeros_like(equidistant)
-    for draw in track(range(n_draws)):
-        total += score_subset(scorer, subset, draw, batch)
+        _check_protocol(name, data.is_multilabel)
+    chosen, batch_size = data.split(split), recipe.testing.batch_size
+    uniform = score_split(scorer, chosen, None, batch_size)
+    total = np.zeros_like(uniform)
+    for clip_index in track(range(n_draws)):
+        total += score_split(scorer, chosen, clip_index, batch_size)
     average = total / n_draws
-    both = {"equidistant": equidistant, "average_of_draws": average}
-
-    def measure(scores: Scores) -> Metrics:
-        result = mean_average_precision(scores, subset.targets, problem.classes)
-        correct = None if problem.is_multilabel else accuracy(scores, subset.targets)
-        return Metrics(result.mean, correct, result.per_class)
-
+    positives = zip(data.classes, chosen.targets.sum(axis=0), strict=True)
     report = EvaluationReport(
         run=str(run.root),
         split=split,
-        n_records=len(subset),
-        n_videos=len({record.video_id for record in subset.draws.records}),
+        n_records=len(chosen),
+        n_videos=len({record.video_id for record in chosen.sampler.records}),
         n_draws=n_draws,
-        equidistant=measure(equidistant),
-        average_of_draws=measure(average),
+        equidistant=_metrics(uniform, chosen, data),
+        average_of_draws=_metrics(average, chosen, data),
         protocols={
             name: {
-                sampling: measure_by(name, scores, subset.targets, problem.classes).to_dict()
-                for sampling, scores in both.items()
+                sampling: measure(name, scores, chosen.targets, data.classes).to_dict()
+                for sampling, scores in (("equidistant", uniform), ("average_of_draws", average))
             }
             for name in names
         },
-        classes_without_positives=[
-            name
-            for name, count in zip(problem.classes, subset.targets.sum(axis=0), strict=True)
-            if not count
-        ],
-        left_out=list(problem.left_out),
+        classes_without_positives=[name for name, count in positives if not count],
+        left_out=list(data.left_out),
     )
     write_json(run.results / f"{split}.json", report.to_dict())
-    write_text(run.results / f"{split}_scores.csv", scores_table(subset, problem.classes, average))
+    write_text(run.results / f"{split}_scores.csv", scores_table(chosen, data.classes, average))
     return report
+
+
+def load_for_testing(run: Run, framework: Framework | None = None) -> tuple[TaskData, Scorer]:
+    """Return the data of a finished run, without augmentation, and the function that scores it.
+
+    A run that was trained end to end scores frames through its backbone, others score features.
+
+    Raises:
+        ValueError: if an end-to-end run is to be tested with another framework than PyTorch.
+    """
+    recipe = run.recipe()
+    framework = framework or recipe.framework
+    if recipe.is_end_to_end and framework != "torch":
+        raise ValueError(
+            f"{run.root} was trained end to end with its backbone, which runs in PyTorch; "
+            f"got framework {framework!r}."
+        )
+    saved = load_saved(run.root, framework)
+    if not recipe.is_end_to_end:
+        return read_task_data(recipe), saved.score
+    from timeception.backbones.video_classifier import VideoClassifier
+
+    backbone = saved.backbone()
+    data = read_video_task_data(recipe, backbone.transform, is_augmented=False)
+    size = recipe.end_to_end.segments_per_pass
+    model = VideoClassifier(backbone, saved.head, saved.map_size, segments_per_pass=size)
+    return data, torch_scorer(model, saved.is_multilabel)
+
+
+def _metrics(scores: Scores, split: Split, data: TaskData) -> Metrics:
+    result = mean_average_precision(scores, split.targets, data.classes)
+    correct = None if data.is_multilabel else accuracy(scores, split.targets)
+    return Metrics(result.mean, correct, result.per_class)
 
 
 def _check_protocol(name: str, is_multilabel: bool) -> None:
@@ -141,11 +163,11 @@ def _check_protocol(name: str, is_multilabel: bool) -> None:
     checks.one_of("protocol", name, fitting, f"These are for {task} data.")
 
 
-def scores_table(subset: Subset, classes: Iterable[str], scores: Scores) -> str:
-    """A CSV of one row per record: its name, its true labels, and a score per class."""
+def scores_table(split: Split, classes: Iterable[str], scores: Scores) -> str:
+    """Return a CSV with one row per record: its name, its true labels, one score per class."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["record", "labels", *classes])
-    for record, row in zip(subset.draws.records, scores, strict=True):
+    for record, row in zip(split.sampler.records, scores, strict=True):
         writer.writerow([record.key, ";".join(record.labels), *(f"{score:.6f}" for score in row)])
     return text.getvalue()

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from timeception.clips.sampler import average_maps
 from timeception.datasets.windows import step_edges_seconds, window_starts
 from timeception.features.extraction.extract import VideoFeatures, features_through
 from timeception.features.extraction.settings import extraction_settings, segmenter_of
 from timeception.features.extractor import DEFAULT_PRECISION, Network
+from timeception.features.maps import average_maps
 from timeception.features.segments import Segmenter
 from timeception.inference.saved_model import SavedModel, load_saved
 from timeception.video import VideoError
@@ -146,4 +146,5 @@ class Predictor:
         drawn = np.asarray(steps[draw(len(steps), self.model.n_timesteps, rng)], dtype=np.float32)
         if self.model.map_size is not None:
             drawn = average_maps(drawn, self.model.map_size)
-        return self.model.score(drawn[None])[0].astype(np.float64)
+        scores: Scores = self.model.score(drawn[None])[0].astype(np.float64)
+        return scores

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from timeception.clips.task_data import Problem, build_problem, build_video_problem
 from timeception.recipes.recipe import Framework
 from timeception.spec import PoolingSpec
 from timeception.training.backbone_file import TRAINED, load_backbone
-from timeception.training.runs import Run, model_folder
+from timeception.training.runs import model_folder
 from timeception.weights.folder import read_folder
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ class SavedModel:
     @cached_property
     def score(self) -> Scorer:
         """Probabilities (N, n_classes) of features (N, T, C, H, W)."""
-        make = scorer if self.framework == "torch" else keras_scorer
+        make = torch_scorer if self.framework == "torch" else keras_scorer
         return make(self.head, self.is_multilabel)
 
     @property
@@ -116,29 +115,7 @@ def load_saved(source: str | Path, framework: Framework = "torch") -> SavedModel
     return SavedModel(head, pipeline, folder, framework)
 
 
-def load_for_testing(run: Run, framework: Framework | None = None) -> tuple[Problem, Scorer]:
-    """The problem of a finished run, its clips not augmented, and what scores these clips.
-
-    A run that was trained end to end scores frames through its own backbone; others features.
-    ``framework`` left out is the one of training.
-    """
-    recipe = run.recipe()
-    framework = framework or recipe.framework
-    if recipe.is_end_to_end and framework != "torch":
-        raise ValueError(f"{run.root} was trained with its backbone: test it with PyTorch.")
-    saved = load_saved(run.root, framework)
-    if not recipe.is_end_to_end:
-        return build_problem(recipe), saved.score
-    from timeception.backbones.video_classifier import VideoClassifier
-
-    backbone = saved.backbone()
-    problem = build_video_problem(recipe, backbone.transform, is_augmented=False)
-    size = recipe.end_to_end.segments_per_pass
-    model = VideoClassifier(backbone, saved.head, saved.map_size, segments_per_pass=size)
-    return problem, scorer(model, saved.is_multilabel)
-
-
-def scorer(model: Any, is_multilabel: bool) -> Scorer:
+def torch_scorer(model: Any, is_multilabel: bool) -> Scorer:
     """Return a function from clips (N, T, C, H, W) to probabilities, of a PyTorch model.
 
     Timeception layers run fused: their weights are those of this moment.
@@ -162,7 +139,7 @@ def scorer(model: Any, is_multilabel: bool) -> Scorer:
 
 
 def keras_scorer(model: Any, is_multilabel: bool) -> Scorer:
-    """As ``scorer``, of a Keras model."""
+    """As ``torch_scorer``, for a Keras model."""
     import keras
 
     activation = keras.ops.sigmoid if is_multilabel else keras.ops.softmax

@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from timeception import checks
-from timeception.clips.sampler import average_maps
 from timeception.features.extraction.settings import extraction_settings, segmenter_of
 from timeception.features.extractor import DEFAULT_PRECISION, Network
+from timeception.features.maps import average_maps
 from timeception.features.pipeline import BROKEN_VIDEO
 from timeception.features.stream import FeatureStream, StreamFeatures
 from timeception.inference.predictor import Predictor, Scores, WindowScores

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from timeception import checks
 from timeception.clips.task_data import (
-    Problem,
-    build_problem,
-    build_video_problem,
+    TaskData,
+    read_task_data,
+    read_video_task_data,
     timestep_seconds,
 )
 from timeception.recipes.recipe import Recipe
@@ -49,22 +49,22 @@ def train(
     recipe = recipe.with_absolute_paths()
     if recipe.is_end_to_end:
         return _train_end_to_end(recipe, Path(out), resume, tell)
-    problem = _large_enough(build_problem(recipe))
-    _, channels, height, width = problem.train.draws.shape()
-    spec = head_spec(recipe, channels, len(problem.classes), (height, width))
-    start = find_start(recipe, spec, problem.classes)
+    data = _large_enough(read_task_data(recipe))
+    _, channels, height, width = data.train.sampler.shape()
+    spec = head_spec(recipe, channels, len(data.classes), (height, width))
+    start = find_start(recipe, spec, data.classes)
     fit = _fit_of(recipe.framework)
     run = _begin(recipe, Path(out), resume, start, tell)
-    arrays = fit(recipe, problem, run, spec, start)
-    write_folder(run.model, spec, arrays, pipeline(recipe, problem, problem.features))
+    arrays = fit(recipe, data, run, spec, start)
+    write_folder(run.model, spec, arrays, pipeline(recipe, data, data.features))
     return run
 
 
-def _large_enough(problem: Problem) -> Problem:
+def _large_enough(data: TaskData) -> TaskData:
     """Batch normalisation cannot learn from one clip."""
-    n_train = len(problem.train)
+    n_train = len(data.train)
     checks.require(n_train >= 2, "split train", "have at least 2 videos or windows", n_train)
-    return problem
+    return data
 
 
 def _fit_of(framework: str) -> Callable[..., dict[str, NDArray[Any]]]:
@@ -88,18 +88,18 @@ def _train_end_to_end(recipe: Recipe, out: Path, resume: bool, tell: Tell) -> Ru
     if recipe.backbone is None:
         raise ValueError("end-to-end training needs a backbone section.")
     backbone = make_backbone(recipe.backbone)
-    problem = _large_enough(build_video_problem(recipe, backbone.transform))
-    _, _, *size = problem.train.draws.shape()
+    data = _large_enough(read_video_task_data(recipe, backbone.transform))
+    _, _, *size = data.train.sampler.shape()
     channels, _, *maps = backbone.output_shape(backbone.frames_per_segment, size[0], size[1])
     height, width = recipe.sampling.map_size or maps
-    spec = head_spec(recipe, channels, len(problem.classes), (height, width))
+    spec = head_spec(recipe, channels, len(data.classes), (height, width))
     shapes = {name: tuple(tensor.shape) for name, tensor in used(backbone).items()}
-    start = find_start(recipe, spec, problem.classes, shapes)
+    start = find_start(recipe, spec, data.classes, shapes)
     run = _begin(recipe, out, resume, start, tell)
-    arrays = fit_end_to_end(recipe, problem, run, spec, start, backbone)
+    arrays = fit_end_to_end(recipe, data, run, spec, start, backbone)
     features = extraction_settings(backbone, recipe.backbone.stride_frames)
     features["backbone"] = save_backbone(backbone, run.model)
-    write_folder(run.model, spec, arrays, pipeline(recipe, problem, features))
+    write_folder(run.model, spec, arrays, pipeline(recipe, data, features))
     return run
 
 
@@ -112,17 +112,17 @@ def _begin(recipe: Recipe, out: Path, resume: bool, start: Start, tell: Tell) ->
     return run
 
 
-def pipeline(recipe: Recipe, problem: Problem, features: dict[str, Any]) -> dict[str, Any]:
+def pipeline(recipe: Recipe, data: TaskData, features: dict[str, Any]) -> dict[str, Any]:
     """What surrounds the network, saved in its config: classes, sampling, how features are made."""
     windows = recipe.data.windows
     # Imported features have times of their own kind; the segments of 2019 may repeat.
     has_times = bool(features.get("backbone")) and features.get("frames_2019") is None
     return {
         "recipe": recipe.name,
-        "task": "multi-label" if problem.is_multilabel else "single-label",
-        "classes": list(problem.classes),
+        "task": "multi-label" if data.is_multilabel else "single-label",
+        "classes": list(data.classes),
         "sampling": recipe.sampling.model_dump(mode="json"),
         "windows": windows.model_dump(mode="json") if windows else None,
         "features": features,
-        "timestep_seconds": timestep_seconds(problem.train.draws) if has_times else None,
+        "timestep_seconds": timestep_seconds(data.train.sampler) if has_times else None,
     }

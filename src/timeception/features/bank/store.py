@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import timeception
 from timeception import checks
+from timeception.datasets.windows import step_edges_seconds
 from timeception.features.bank import storage
 from timeception.features.bank.storage import BankError, BankFile, PendingFile
 from timeception.video.sampling import draw
@@ -202,6 +203,11 @@ class FeatureBank(Mapping[str, BankEntry]):
     def n_steps(self, video_id: str) -> int:
         """Steps of a video: the S of its features."""
         return self.file(video_id).shape[0]
+
+    def edges_seconds(self, video_id: str) -> NDArray[np.float64]:
+        """Start of each step and end of the last one, in seconds, (S + 1,)."""
+        entry = self[video_id]
+        return step_edges_seconds(entry.start_frames, entry.fps)
 
     def draw(
         self,

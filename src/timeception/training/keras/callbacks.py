@@ -10,10 +10,10 @@ import keras
 import numpy as np
 from tensorboard.summary import Writer
 
-from timeception.clips.task_data import Problem
+from timeception.clips.task_data import TaskData
 from timeception.metrics import accuracy, mean_average_precision
 from timeception.recipes.recipe import Recipe
-from timeception.training.keras.data import DrawBatches, EquidistantBatches, to_numpy
+from timeception.training.keras.data import TrainingBatches, UniformBatches, to_numpy
 from timeception.training.runs import Run
 from timeception.training.schedule import learning_rate_factor
 
@@ -25,7 +25,7 @@ _SEED_STATE = "seed_generator_state"
 class EpochSeeds(keras.callbacks.Callback):
     """Chooses the epoch's draws, and seeds dropout: a resumed training equals an unstopped one."""
 
-    def __init__(self, batches: DrawBatches, seed: int) -> None:
+    def __init__(self, batches: TrainingBatches, seed: int) -> None:
         super().__init__()
         self.batches, self.seed = batches, seed
 
@@ -47,24 +47,24 @@ class Metrics(keras.callbacks.Callback):
     Metrics are computed once, over the whole set.
     """
 
-    def __init__(self, problem: Problem, batch_size: int) -> None:
+    def __init__(self, data: TaskData, batch_size: int) -> None:
         super().__init__()
-        self.problem, self.batch_size = problem, batch_size
+        self.data, self.batch_size = data, batch_size
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Before the callbacks that read the logs, which are one dictionary for all."""
         if logs is None:
             return
         logs["train_loss"] = logs.pop("loss")
-        subset = self.problem.validation
-        if subset is None:
+        split = self.data.validation
+        if split is None:
             return
-        scores = self.model.predict(EquidistantBatches(subset, self.batch_size), verbose=0)
-        logs["validation_loss"] = float(to_numpy(self.model.loss(subset.targets, scores)))
-        result = mean_average_precision(scores, subset.targets, self.problem.classes)
+        scores = self.model.predict(UniformBatches(split, self.batch_size), verbose=0)
+        logs["validation_loss"] = float(to_numpy(self.model.loss(split.targets, scores)))
+        result = mean_average_precision(scores, split.targets, self.data.classes)
         logs["validation_map"] = result.mean
-        if not self.problem.is_multilabel:
-            logs["validation_accuracy"] = accuracy(scores, subset.targets)
+        if not self.data.is_multilabel:
+            logs["validation_accuracy"] = accuracy(scores, split.targets)
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -128,7 +128,7 @@ class EpochLogs(keras.callbacks.Callback):
 
 
 def make_callbacks(
-    recipe: Recipe, problem: Problem, run: Run, batches: DrawBatches, logs: EpochLogs
+    recipe: Recipe, data: TaskData, run: Run, batches: TrainingBatches, logs: EpochLogs
 ) -> list[keras.callbacks.Callback]:
     """The callbacks of a training, in the order in which they act."""
     settings = recipe.training
@@ -138,7 +138,7 @@ def make_callbacks(
     return [
         EpochSeeds(batches, recipe.seed),
         schedule,
-        Metrics(problem, settings.batch_size),
+        Metrics(data, settings.batch_size),
         Checkpoints(run, settings.checkpoint_every, best_before(run.logs)),
         logs,  # last: what is logged was kept
     ]

@@ -1,4 +1,4 @@
-"""Clips for training in Keras: a fresh draw of every record in every epoch."""
+"""Clips for training in Keras: a new random clip of every record in every epoch."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timeception.clips.sampler import epoch_order
-from timeception.clips.task_data import Subset
+from timeception.clips.task_data import Split
 from timeception.recipes.recipe import Recipe
 
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
-class DrawBatches(keras.utils.PyDataset):
-    """Training clips: the draws that PyTorch makes, in the same order.
+class TrainingBatches(keras.utils.PyDataset):
+    """Training clips: the clips of PyTorch's training, in the same order.
 
-    ``workers`` threads draw the clips of a batch together. Keras' own workers are not used: they
-    fetch ahead across the end of an epoch, where the draws change.
+    ``training.workers`` threads sample the clips of a batch. Keras' own workers are not used: they
+    fetch ahead past the end of an epoch, after which the clips change.
 
     Args:
-        subset: records and targets.
+        split: records and targets.
         recipe: batch size, seed and number of workers.
 
     Shape:
         item: features (N, T, H, W, C) float32, targets (N, n_classes) float32.
     """
 
-    def __init__(self, subset: Subset, recipe: Recipe) -> None:
+    def __init__(self, split: Split, recipe: Recipe) -> None:
         super().__init__()
-        self.subset, self.seed = subset, recipe.seed
+        self.split, self.seed = split, recipe.seed
         self.batch_size = recipe.training.batch_size
         self.n_threads = max(1, recipe.training.workers)
         self.set_epoch(0)
@@ -41,38 +41,38 @@ class DrawBatches(keras.utils.PyDataset):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration."""
         self.epoch = epoch
-        self.order = epoch_order(len(self.subset), self.batch_size, self.seed, epoch)
+        self.order = epoch_order(len(self.split), self.batch_size, self.seed, epoch)
 
     def __len__(self) -> int:
         return -(-len(self.order) // self.batch_size)
 
     def __getitem__(self, index: int) -> Batch:
         records = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        draw = partial(self.subset.draws.draw, number=self.epoch)
+        sample = partial(self.split.sampler.sample, clip_index=self.epoch)
         with ThreadPoolExecutor(self.n_threads) as pool:
-            clips = np.stack(list(pool.map(draw, records.tolist())))
-        return channels_last(clips), self.subset.targets[records]
+            clips = np.stack(list(pool.map(sample, records.tolist())))
+        return channels_last(clips), self.split.targets[records]
 
 
-class EquidistantBatches(keras.utils.PyDataset):
-    """Every record's equidistant draw, in order.
+class UniformBatches(keras.utils.PyDataset):
+    """The uniform clip of every record, in order.
 
     Shape:
-        as ``DrawBatches``.
+        as ``TrainingBatches``.
     """
 
-    def __init__(self, subset: Subset, batch_size: int) -> None:
+    def __init__(self, split: Split, batch_size: int) -> None:
         super().__init__()
-        self.subset, self.batch_size = subset, batch_size
+        self.split, self.batch_size = split, batch_size
 
     def __len__(self) -> int:
-        return -(-len(self.subset) // self.batch_size)
+        return -(-len(self.split) // self.batch_size)
 
     def __getitem__(self, index: int) -> Batch:
         start = index * self.batch_size
-        records = range(start, min(start + self.batch_size, len(self.subset)))
-        clips = np.stack([self.subset.draws.draw(record, None) for record in records])
-        return channels_last(clips), self.subset.targets[records.start : records.stop]
+        records = range(start, min(start + self.batch_size, len(self.split)))
+        clips = np.stack([self.split.sampler.sample(record, None) for record in records])
+        return channels_last(clips), self.split.targets[records.start : records.stop]
 
 
 def channels_last(clips: NDArray[np.float32]) -> NDArray[np.float32]:

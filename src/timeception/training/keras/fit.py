@@ -16,20 +16,20 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from timeception.clips.task_data import Problem
+from timeception.clips.task_data import TaskData
 from timeception.keras import PoolingClassifier, TimeceptionClassifier
 from timeception.recipes.recipe import Recipe
 from timeception.spec import PoolingSpec
 from timeception.training.build_head import HeadSpec
 from timeception.training.initialization import Start
 from timeception.training.keras.callbacks import EpochLogs, make_callbacks, weights_file
-from timeception.training.keras.data import DrawBatches
+from timeception.training.keras.data import TrainingBatches
 from timeception.training.keras.optimizers import make_optimizer
 from timeception.training.runs import Run
 
 
 def fit(
-    recipe: Recipe, problem: Problem, run: Run, spec: HeadSpec, start: Start
+    recipe: Recipe, data: TaskData, run: Run, spec: HeadSpec, start: Start
 ) -> dict[str, NDArray[np.float32]]:
     """Train a head to the end, resuming from the run's last checkpoint where there is one.
 
@@ -38,8 +38,8 @@ def fit(
         recipe has no validation videos.
     """
     keras.utils.set_random_seed(recipe.seed)
-    model = make_model(recipe, problem, spec, start)
-    batches = DrawBatches(problem.train, recipe)
+    model = make_model(recipe, data, spec, start)
+    batches = TrainingBatches(data.train, recipe)
     run.checkpoints.mkdir(exist_ok=True)
     last = weights_file(run, "last")
     if last.exists():
@@ -51,23 +51,23 @@ def fit(
             batches,
             epochs=recipe.training.epochs,
             initial_epoch=n_done,
-            callbacks=make_callbacks(recipe, problem, run, batches, logs),
+            callbacks=make_callbacks(recipe, data, run, batches, logs),
             shuffle=False,  # the epoch has its own order
             verbose=1 if sys.stdout.isatty() else 0,
         )
-    if problem.validation is not None:
+    if data.validation is not None:
         model.load_weights(weights_file(run, "best"))
     return model.to_arrays()
 
 
-def make_model(recipe: Recipe, problem: Problem, spec: HeadSpec, start: Start) -> Any:
+def make_model(recipe: Recipe, data: TaskData, spec: HeadSpec, start: Start) -> Any:
     """The head with its first values, compiled, its optimiser built."""
     kind: Any = PoolingClassifier if isinstance(spec, PoolingSpec) else TimeceptionClassifier
     model = kind.from_spec(spec)
     model.load_arrays(model.to_arrays() | start.arrays)
     freeze(model, start.frozen)
     settings = recipe.training
-    loss = make_loss(problem.is_multilabel, settings.label_smoothing)
+    loss = make_loss(data.is_multilabel, settings.label_smoothing)
     model.compile(make_optimizer(settings), loss)
     model.optimizer.build(model.trainable_variables)
     return model

@@ -18,7 +18,7 @@ from torch import nn
 
 from timeception.backbones import Backbone
 from timeception.backbones.video_classifier import VideoClassifier
-from timeception.clips.task_data import Problem
+from timeception.clips.task_data import TaskData
 from timeception.recipes.recipe import Recipe
 from timeception.training.build_head import HeadSpec, build_head
 from timeception.training.initialization import Start
@@ -28,7 +28,7 @@ from timeception.training.torch.module import Training, tensors
 
 
 def fit(
-    recipe: Recipe, problem: Problem, run: Run, spec: HeadSpec, start: Start
+    recipe: Recipe, data: TaskData, run: Run, spec: HeadSpec, start: Start
 ) -> dict[str, NDArray[np.float32]]:
     """Train a head to the end, resuming from the run's last checkpoint where there is one.
 
@@ -38,12 +38,12 @@ def fit(
     """
     seed(recipe.seed)
     head: Any = build_head(spec)
-    _fit(head, recipe, problem, run, start)
+    _fit(head, recipe, data, run, start)
     return head.to_arrays()
 
 
 def fit_end_to_end(
-    recipe: Recipe, problem: Problem, run: Run, spec: HeadSpec, start: Start, backbone: Backbone
+    recipe: Recipe, data: TaskData, run: Run, spec: HeadSpec, start: Start, backbone: Backbone
 ) -> dict[str, NDArray[np.float32]]:
     """Train a head and its backbone, as ``fit`` trains a head; the backbone is changed in place."""
     seed(recipe.seed)
@@ -56,29 +56,29 @@ def fit_end_to_end(
         segments_per_pass=settings.segments_per_pass,
         is_checkpointed=settings.gradient_checkpointing,
     )
-    _fit(model, recipe, problem, run, start)
+    _fit(model, recipe, data, run, start)
     backbone.freeze()
     return head.to_arrays()
 
 
-def _fit(model: nn.Module, recipe: Recipe, problem: Problem, run: Run, start: Start) -> None:
+def _fit(model: nn.Module, recipe: Recipe, data: TaskData, run: Run, start: Start) -> None:
     """Load the start, train, and leave the best or last weights in the model."""
     named = tensors(model)
     with torch.no_grad():
         for name, array in start.arrays.items():
             named[name].copy_(torch.from_numpy(array))
-    module = Training(model, problem, recipe, start.frozen)
-    keep_best = problem.validation is not None
+    module = Training(model, data, recipe, start.frozen)
+    keep_best = data.validation is not None
     best = ModelCheckpoint(
         run.checkpoints, "best", monitor="validation_map" if keep_best else None, mode="max"
     )
     last = run.checkpoints / "last.ckpt"
-    validation = make_loader(problem.validation, recipe, False) if problem.validation else None
+    validation = make_loader(data.validation, recipe, False) if data.validation else None
     with _quiet_lightning():
         trainer = make_trainer(recipe, run, [best] if keep_best else [])
         trainer.fit(
             module,
-            make_loader(problem.train, recipe, True),
+            make_loader(data.train, recipe, True),
             validation,
             ckpt_path=last if last.exists() else None,
             weights_only=True,

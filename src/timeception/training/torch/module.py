@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from timeception.clips.task_data import Problem
+from timeception.clips.task_data import TaskData
 from timeception.metrics import accuracy, mean_average_precision
 from timeception.recipes.recipe import Recipe
 from timeception.recipes.sections import TrainingSection
@@ -25,19 +25,19 @@ class Training(lightning.LightningModule):
 
     Args:
         model: from clips to logits: a head, or a ``VideoClassifier``.
-        problem: classes and task.
+        data: classes and task.
         recipe: settings.
         frozen: names of tensors, as ``tensors`` gives them, that stay as they are.
     """
 
     def __init__(
-        self, model: nn.Module, problem: Problem, recipe: Recipe, frozen: Sequence[str] = ()
+        self, model: nn.Module, data: TaskData, recipe: Recipe, frozen: Sequence[str] = ()
     ) -> None:
         super().__init__()
         self.model = model
         self.seed = recipe.seed
-        self.is_multilabel = problem.is_multilabel
-        self.classes = problem.classes
+        self.is_multilabel = data.is_multilabel
+        self.classes = data.classes
         self.recipe, self.settings = recipe, recipe.training
         self._scores: list[Tensor] = []
         self._targets: list[Tensor] = []
