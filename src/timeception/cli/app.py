@@ -11,7 +11,7 @@ import typer
 
 import timeception
 
-_COMMANDS = ("demo", "extract", "train", "predict", "bank", "data", "convert", "zoo")
+_COMMANDS = ("demo", "extract", "train", "predict", "recipe", "bank", "data", "convert", "zoo")
 
 app = typer.Typer(
     name="timeception",

@@ -140,7 +140,7 @@ def _specs(
     )
     if n_classes is None:
         return layers, None
-    kept = size if model.keep_positions else None
+    kept = size if model.keep_spatial else None
     return layers, ClassifierSpec(layers, n_classes, hidden=model.hidden, map_size=kept)
 
 

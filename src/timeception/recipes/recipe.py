@@ -1,8 +1,8 @@
 """Recipes: one YAML file names everything that a run needs.
 
 Every field is typed and validated; an unknown key is an error that names the nearest known one.
-Relative paths are taken from the current directory. ``key=value`` words override fields, with
-dots for sections: ``training.epochs=10 sampling.map_size=[2,3]``.
+Relative paths start at the current directory. ``key=value`` arguments override fields, with dots
+for sections: ``training.epochs=10 sampling.map_size=[2,3]``.
 """
 
 from __future__ import annotations
@@ -35,20 +35,26 @@ _PACKAGED = resources.files("timeception.recipes") / "packaged"
 
 
 class Recipe(Section):
-    """Everything a run needs.
+    """Everything that a run needs."""
 
-    ``framework`` trains the head; with ``keras``, ``KERAS_BACKEND`` names the backend.
-
-    ``init_from`` names what training starts from: a run, a saved-model folder, a hub id, or a
-    weight file, those of 2019 too; ``init_sha256`` is the hash that its weights must have.
-    """
-
-    name: str = Field(pattern=r"^[\w.-]+$")
-    about: str = ""
-    framework: Framework = "torch"
-    seed: int = Field(default=0, ge=0)
-    init_from: str | None = None
-    init_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    name: str = Field(pattern=r"^[\w.-]+$", description="Name of the recipe and of its run folder.")
+    about: str = Field("", description="One line for people: data, backbone, purpose.")
+    framework: Framework = Field(
+        "torch",
+        description="Framework that trains the head. With `keras`, the environment variable "
+        "`KERAS_BACKEND` names the backend.",
+    )
+    seed: int = Field(0, ge=0, description="Seed of first values, clips, their order and dropout.")
+    init_from: str | None = Field(
+        None,
+        description="What training starts from: a run, a saved-model folder, a hub id, or a "
+        "weights file, including those of 2019.",
+    )
+    init_sha256: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 that the weights of `init_from` must have.",
+    )
     data: DataSection
     backbone: BackboneSection | None = None
     sampling: SamplingSection = SamplingSection()
@@ -64,17 +70,17 @@ class Recipe(Section):
         if self.model.head == "timeception" and steps < 2**layers:
             raise ValueError(
                 f"sampling.n_timesteps={steps} is too short for model.n_layers={layers}: "
-                f"take at least {2**layers}"
+                f"use at least {2**layers}"
             )
         if self.init_sha256 and not self.init_from:
-            raise ValueError("init_sha256 is the hash of init_from: tell both")
+            raise ValueError("init_sha256 requires init_from, whose hash it is")
         if self.is_end_to_end and (self.data.videos is None or self.backbone is None):
-            raise ValueError("training.scheme=end_to_end needs data.videos and a backbone section")
+            raise ValueError("training.scheme=end_to_end requires data.videos and backbone")
         if self.is_end_to_end and self.framework != "torch":
-            raise ValueError("training.scheme=end_to_end needs framework=torch, as backbones do")
+            raise ValueError("training.scheme=end_to_end requires framework=torch")
         if not self.is_end_to_end and self.data.bank is None:
             raise ValueError(
-                "data.bank: tell the folder of features, made by `timeception extract`"
+                "data.bank is missing: name a feature bank, made by `timeception extract`"
             )
         return self
 
@@ -84,16 +90,16 @@ class Recipe(Section):
         return self.training.scheme == "end_to_end"
 
     def protocol(self, is_multilabel: bool) -> str:
-        """Name of the protocol that the recipe is tested by.
+        """Return the name of the protocol that the recipe is tested by.
 
         Args:
-            is_multilabel: decides between mAP and accuracy where nothing else is said.
+            is_multilabel: chooses between mAP and accuracy if nothing else does.
         """
         default = "map" if is_multilabel else "accuracy"
         return self.testing.protocol or PROTOCOL_OF_KIND.get(self.data.kind, default)
 
     def with_absolute_paths(self) -> Recipe:
-        """A copy that can be read from any directory."""
+        """Return a copy that is valid in any directory."""
         data = {
             name: path.absolute()
             for name, path in (
@@ -113,29 +119,29 @@ class Recipe(Section):
         return self.model_copy(update=changes)
 
     def to_yaml(self) -> str:
-        """The resolved recipe, every field written out."""
+        """Return the resolved recipe, with every field."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def packaged_recipes() -> list[str]:
-    """Names of the recipes that come with the package."""
+    """Return the names of the recipes in this package."""
     names = (file.name for file in _PACKAGED.iterdir())
     return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
 def packaged_text(name: str) -> str:
-    """The YAML text of a packaged recipe."""
+    """Return the YAML text of a packaged recipe."""
     return (_PACKAGED / f"{name}.yaml").read_text("utf-8")
 
 
 def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe file, or a packaged recipe by name, and apply ``key=value`` overrides.
 
-    A configuration file of 2019 is told by its content and read as ``read_2019_yaml`` does.
+    A configuration file of 2019 is recognised by its content and read as by ``read_2019_yaml``.
 
     Raises:
-        ValueError: if the recipe is unknown, is no YAML mapping, or a field is wrong; every
-            wrong field is listed.
+        ValueError: if the recipe is unknown or not a YAML mapping, or if fields are wrong; the
+            error lists every wrong field.
     """
     fields = _read_fields(source)
     for override in overrides:
@@ -146,11 +152,11 @@ def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 def read_2019_yaml(path: str | Path) -> Recipe:
     """Read a configuration file of the 2019 code as a recipe.
 
-    What the file does not tell (folders of annotations, of features) has defaults, to be
-    overridden; what has no meaning here (``NUM_GPUS``, ``LOG_PERIOD``) is left out and logged.
+    Fields that such a file lacks (folders of annotations and features) get defaults, which can be
+    overridden; keys without a meaning here (``NUM_GPUS``, ``LOG_PERIOD``) are ignored and logged.
 
     Raises:
-        ValueError: if the file is of another kind, has unknown keys, or values that cannot be.
+        ValueError: if it is no file of 2019, or has unknown keys or invalid values.
     """
     fields = _read_yaml(Path(path).read_text(encoding="utf-8"), path)
     checks.require(is_2019(fields), f"{path}", "have sections MODEL, TRAIN, SOLVER", list(fields))

@@ -1,9 +1,12 @@
-"""The sections of a recipe: every field typed, with its default and its range."""
+"""The sections of a recipe: every field with its type, default, range and meaning.
+
+``timeception.recipes.reference`` turns the descriptions into the reference page of recipe fields.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -29,187 +32,258 @@ PROTOCOL_OF_KIND: dict[str, str] = {
 
 
 class Section(BaseModel):
-    """A group of fields; unknown keys are errors."""
+    """A group of fields; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 class SplitSection(Section):
-    """Which videos train and which test: globs on the video id (``S1_*``), or a random share.
+    """Which videos train and which test: globs on video ids, or random shares.
 
-    Left empty, the split named by the data set itself is used. Where globs are told, a video that
-    none of them takes is in ``train``, or in no split if ``train`` has globs of its own. Shares are
-    of the videos in ``train`` or in no split; ``test`` is drawn first.
+    Without any of these fields, the split in the annotations is used. If globs are given, a video
+    that no glob matches is in ``train``, or in no split if ``train`` has globs. Random shares are
+    taken from the videos in ``train`` or in no split: the test share first, then validation.
     """
 
-    train: Globs = ()
-    validation: Globs = ()
-    test: Globs = ()
-    test_fraction: Fraction = 0.0
-    validation_fraction: Fraction = 0.0
-    seed: int = 0
+    train: Globs = Field((), description="Globs on video ids, such as `S1_*`.")
+    validation: Globs = Field((), description="Globs on video ids.")
+    test: Globs = Field((), description="Globs on video ids.")
+    test_fraction: Fraction = Field(0.0, description="Random share of the videos to test on.")
+    validation_fraction: Fraction = Field(
+        0.0, description="Random share of the remaining videos to choose the best epoch by."
+    )
+    seed: int = Field(0, description="Seed of the random shares.")
 
 
 class WindowSection(Section):
-    """Windows over each video, in bank steps, labelled by the timed annotations within."""
+    """Windows over each video; the timed annotations inside a window are its labels."""
 
-    length_steps: int = Field(ge=1)
-    stride_steps: int = Field(ge=1)
-    min_overlap_steps: float = Field(default=0.0, ge=0)
+    length_steps: int = Field(ge=1, description="Length of a window, in steps of the bank.")
+    stride_steps: int = Field(
+        ge=1, description="Distance between the starts of two windows, in steps of the bank."
+    )
+    min_overlap_steps: float = Field(
+        default=0.0, ge=0, description="Steps of a class that a window needs to have its label."
+    )
 
 
 class DataSection(Section):
-    """What to learn from.
+    """Annotations, features and videos."""
 
-    ``kind``: ``folder`` (a folder a class), ``csv`` (path,labels[,split]), ``timed``
-    (video,label,start,end in seconds), ``names`` (label from the video id by the named group
-    ``label`` of ``pattern``), or the official files of ``charades``, ``breakfast_activities``,
-    ``breakfast_actions``, ``multithumos`` or ``kinetics``. ``source`` is that folder or file.
-
-    ``bank`` holds the features; end-to-end training reads the files in ``videos`` instead.
-    ``n_classes``, where told, must be the number that the annotations have. ``skip_missing``
-    leaves out the videos that are not there, and names them; otherwise they are an error.
-    ``trains_on_unlabelled=false`` leaves videos without any label out of the training split.
-    """
-
-    kind: OwnKind | OfficialKind
-    source: Path
-    bank: Path | None = None
-    videos: Path | None = None
-    task: Literal["multi-label", "single-label"] | None = None
-    n_classes: int | None = Field(default=None, ge=2)
-    pattern: str | None = None
-    exclude_classes: tuple[str, ...] = ()
-    skip_missing: bool = False
-    trains_on_unlabelled: bool = True
-    split: SplitSection = SplitSection()
-    windows: WindowSection | None = None
+    kind: OwnKind | OfficialKind = Field(
+        description="Form of the annotations. `folder`: one folder per class; `csv`: columns "
+        "`path,labels[,split]`; `timed`: columns `video,label,start,end` in seconds; `names`: "
+        "labels from video ids by `pattern`; the others read the official files of a data set."
+    )
+    source: Path = Field(description="The annotations: a file or folder, as `kind` requires.")
+    bank: Path | None = Field(None, description="Feature bank to train and test on.")
+    videos: Path | None = Field(None, description="Folder of video files, for end-to-end training.")
+    task: Literal["multi-label", "single-label"] | None = Field(
+        None, description="Overrides the task that the annotations imply."
+    )
+    n_classes: int | None = Field(
+        None, ge=2, description="If given, the annotations must have this number of classes."
+    )
+    pattern: str | None = Field(
+        None, description="With `kind: names`: regular expression with a group named `label`."
+    )
+    exclude_classes: tuple[str, ...] = Field(
+        (), description="Classes to remove from the annotations."
+    )
+    skip_missing: bool = Field(
+        False,
+        description="Leave out videos without features (or files) and report them; otherwise they "
+        "are an error.",
+    )
+    trains_on_unlabelled: bool = Field(
+        True, description="Keep videos without labels in the training split."
+    )
+    split: SplitSection = Field(SplitSection(), description="Training, validation and test videos.")
+    windows: WindowSection | None = Field(
+        None, description="With `kind: timed`: learn from windows instead of whole videos."
+    )
 
     @model_validator(mode="after")
-    def _goes_with_its_kind(self) -> DataSection:
+    def _fits_its_kind(self) -> DataSection:
         if (self.kind == "names") != (self.pattern is not None):
-            raise ValueError("data.pattern goes with data.kind=names, and only with it")
+            raise ValueError("data.kind=names requires data.pattern, and no other kind takes it")
         if self.windows is not None and self.kind != "timed":
-            raise ValueError("data.windows needs timed annotations: data.kind=timed")
+            raise ValueError("data.windows requires timed annotations: data.kind=timed")
         return self
 
 
 class BackboneSection(Section):
-    """The network below the head, and how it sees a video.
+    """The network that makes the features, and how it sees a video."""
 
-    ``stride_frames`` lies between the starts of two timesteps in the bank. ``channels`` and
-    ``map_size`` (height, width) are those of one timestep's feature; a bank of other channels is
-    an error. ``resize`` and ``crop`` (pixels) replace those of the weights' own preprocessing.
-    ``options`` go to ``create_backbone``.
-    """
-
-    name: str
-    weights: str | None = None
-    endpoint: str | None = None
-    frames_per_segment: int = Field(default=1, ge=1)
-    stride_frames: int = Field(default=8, ge=1)
-    channels: int | None = Field(default=None, ge=1)
-    map_size: tuple[int, int] | None = None
-    resize: int | None = Field(default=None, ge=1)
-    crop: int | None = Field(default=None, ge=1)
-    options: dict[str, bool | int | float | str] = {}
+    name: str = Field(description="Backbone, as `create_backbone` names it.")
+    weights: str | None = Field(
+        None, description="Weights file, or `random`; left out, the backbone's default weights."
+    )
+    endpoint: str | None = Field(
+        None, description="Layer whose output is the feature; left out, the backbone's default."
+    )
+    frames_per_segment: int = Field(
+        1, ge=1, description="Successive frames that the backbone takes at once."
+    )
+    stride_frames: int = Field(
+        8, ge=1, description="Frames from the start of one segment to the next."
+    )
+    channels: int | None = Field(
+        None, ge=1, description="Channels of a feature; a bank with other channels is an error."
+    )
+    map_size: tuple[int, int] | None = Field(
+        None,
+        description="Height and width of the maps in the bank; larger maps are averaged.",
+    )
+    resize: int | None = Field(
+        None, ge=1, description="Short side in pixels, instead of the one the weights specify."
+    )
+    crop: int | None = Field(
+        None, ge=1, description="Side of the square crop in pixels, instead of the weights' own."
+    )
+    options: dict[str, bool | int | float | str] = Field(
+        {}, description="Further arguments of `create_backbone`."
+    )
 
 
 class SamplingSection(Section):
-    """How a clip is drawn from a video's (or a window's) features.
+    """How a clip is sampled from the timesteps of a video or window."""
 
-    ``map_size`` averages the spatial maps down to (height, width); ``order="shuffled"`` permutes
-    each clip's timesteps, the control that shows what the order of time is worth.
-    """
-
-    n_timesteps: int = Field(default=128, ge=1)
-    map_size: tuple[int, int] | None = None
-    order: Literal["forward", "shuffled"] = "forward"
+    n_timesteps: int = Field(
+        128, ge=1, description="Timesteps of a clip: one from each of as many equal parts."
+    )
+    map_size: tuple[int, int] | None = Field(
+        None, description="Height and width that the spatial maps are averaged down to."
+    )
+    order: Literal["forward", "shuffled"] = Field(
+        "forward",
+        description="`shuffled` permutes the timesteps of each clip: a control that shows how much "
+        "the order matters.",
+    )
 
 
 class ModelSection(Section):
-    """The head on the features. ``n_groups`` left out: channels / 128, at least 1."""
+    """The head on the features."""
 
-    head: Literal["timeception", "pooling"] = "timeception"
-    n_layers: int = Field(default=4, ge=1)
-    n_groups: int | None = Field(default=None, ge=1)
-    is_dilated: bool = True
-    expansion: float = Field(default=1.25, gt=0)
-    pool_lookahead: bool = True
-    bn_eps: float = Field(default=KERAS_BN_EPS, gt=0)
-    bn_momentum: float = Field(default=0.1, gt=0, le=1)
-    hidden: int = Field(default=512, ge=1)
-    dropout: tuple[Fraction, Fraction] = (0.5, 0.25)
-    keep_positions: bool = False
+    head: Literal["timeception", "pooling"] = Field(
+        "timeception",
+        description="`pooling` is the baseline that ignores order: mean and maximum over time.",
+    )
+    n_layers: int = Field(4, ge=1, description="Timeception layers; each halves the timesteps.")
+    n_groups: int | None = Field(
+        None, ge=1, description="Channel groups; left out, channels / 128, at least 1."
+    )
+    is_dilated: bool = Field(
+        True, description="Kernels of 3 with dilations 1, 2, 3; `false`: kernels 3, 5, 7."
+    )
+    expansion: float = Field(
+        1.25, gt=0, description="Output channels of a layer, relative to its input channels."
+    )
+    pool_lookahead: bool = Field(
+        True,
+        description="Branch 5 looks one step ahead (Keras 2019), or back (PyTorch 2019).",
+    )
+    bn_eps: float = Field(KERAS_BN_EPS, gt=0, description="Epsilon of the batch normalisations.")
+    bn_momentum: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Weight of a new batch in the moving statistics (PyTorch's convention). 0.1 "
+        "suits runs of hundreds of steps; constructors default to 0.01, the value of 2019.",
+    )
+    hidden: int = Field(512, ge=1, description="Width of the hidden linear layer.")
+    dropout: tuple[Fraction, Fraction] = Field(
+        (0.5, 0.25), description="Dropout rates before the hidden and before the output layer."
+    )
+    keep_spatial: bool = Field(
+        False,
+        description="Take the maximum over time only, so that the classifier sees where on the map "
+        "something happens; `false`: over time and space.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renames(cls, fields: Any) -> Any:
+        return renamed(fields, "model", {"keep_positions": "keep_spatial"})
 
 
 class TrainingSection(Section):
-    """Optimisation. The defaults are those of 2019 but for the number of epochs.
+    """Optimisation. Defaults are the settings of 2019, except the number of epochs."""
 
-    ``scheme``: ``timeception_only`` trains the head on a bank's features; ``end_to_end`` trains
-    the backbone with it, from video files. ``freeze``: globs on parameter names
-    (``timeception.layers.0.*``) that keep their initial values.
-    """
-
-    scheme: Literal["timeception_only", "end_to_end"] = "timeception_only"
-    epochs: int = Field(default=100, ge=1)
-    batch_size: int = Field(default=16, ge=2)
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    learning_rate: float = Field(default=0.01, gt=0)
-    epsilon: float = Field(default=1e-4, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    momentum: Fraction = 0.9
-    nesterov: bool = False
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup_epochs: int = Field(default=0, ge=0)
-    label_smoothing: Fraction = 0.0
-    freeze: Globs = ()
-    workers: int = Field(default=0, ge=0)
-    checkpoint_every: int = Field(default=10, ge=1)
+    scheme: Literal["timeception_only", "end_to_end"] = Field(
+        "timeception_only",
+        description="`timeception_only` trains the head on a bank; `end_to_end` trains head and "
+        "backbone, from video files.",
+    )
+    epochs: int = Field(100, ge=1, description="Passes over the training split.")
+    batch_size: int = Field(16, ge=2, description="Clips per optimiser step.")
+    optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="Optimiser.")
+    learning_rate: float = Field(0.01, gt=0, description="Learning rate after the warm-up.")
+    epsilon: float = Field(1e-4, gt=0, description="Epsilon of Adam and AdamW.")
+    weight_decay: float = Field(
+        0.0, ge=0, description="L2 penalty of Adam and SGD; decoupled weight decay of AdamW."
+    )
+    momentum: Fraction = Field(0.9, description="Momentum of SGD.")
+    nesterov: bool = Field(False, description="Nesterov momentum, with SGD.")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="Learning rate after the warm-up; `cosine` falls to 0."
+    )
+    warmup_epochs: int = Field(0, ge=0, description="Epochs of linear warm-up.")
+    label_smoothing: Fraction = Field(
+        0.0, description="Label smoothing of the cross-entropy, for single-label data."
+    )
+    freeze: Globs = Field((), description="Globs on parameter names that keep their first values.")
+    workers: int = Field(0, ge=0, description="Processes (Keras: threads) that sample clips.")
+    checkpoint_every: int = Field(10, ge=1, description="Epochs between two checkpoints.")
 
 
 class EndToEndSection(Section):
-    """What end-to-end training adds; used with ``training.scheme=end_to_end`` alone.
+    """Settings of `training.scheme: end_to_end`. All frames of a clip are augmented alike."""
 
-    ``backbone_learning_rate`` left out is a tenth of the head's. Batch norms of the backbone keep
-    their statistics, scales and offsets unless ``trains_batch_norm``. The backbone takes
-    ``segments_per_pass`` at once (an image is a segment of one frame); with
-    ``gradient_checkpointing`` only one pass's activations are held, and computed twice.
-
-    Every frame of a training clip is treated alike: a random crop (``crop=random``), a mirror
-    image with probability ``flip`` (leave it 0 where left and right matter), and brightness,
-    contrast and saturation changed by up to the share ``colour``. ``cache_megabytes`` of memory
-    keep decoded, resized frames.
-    """
-
-    backbone_learning_rate: float | None = Field(default=None, ge=0)
-    trains_batch_norm: bool = False
-    gradient_checkpointing: bool = True
-    segments_per_pass: int = Field(default=32, ge=1)
-    crop: Literal["center", "random"] = "random"
-    flip: float = Field(default=0.0, ge=0, le=1)
-    colour: Fraction = 0.2
-    cache_megabytes: int = Field(default=2048, ge=0)
+    backbone_learning_rate: float | None = Field(
+        None, ge=0, description="Left out, a tenth of the head's learning rate."
+    )
+    trains_batch_norm: bool = Field(
+        False, description="Also train the backbone's batch norms and update their statistics."
+    )
+    gradient_checkpointing: bool = Field(
+        True, description="Keep the activations of one pass only, and compute them twice."
+    )
+    segments_per_pass: int = Field(
+        32, ge=1, description="Segments that the backbone takes at once."
+    )
+    crop: Literal["center", "random"] = Field("random", description="Crop of training clips.")
+    flip: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Probability of a mirror image; keep 0 where left and right matter.",
+    )
+    colour: Fraction = Field(
+        0.2, description="Largest relative change of brightness, contrast and saturation."
+    )
+    cache_megabytes: int = Field(2048, ge=0, description="Memory for decoded, resized frames.")
 
     @model_validator(mode="after")
     def _counts_each_batch_once(self) -> EndToEndSection:
         if self.trains_batch_norm and self.gradient_checkpointing:
             raise ValueError(
-                "end_to_end.trains_batch_norm needs end_to_end.gradient_checkpointing=false: "
-                "computed twice, a pass would count twice in the moving statistics"
+                "end_to_end.trains_batch_norm requires end_to_end.gradient_checkpointing=false: "
+                "checkpointing computes each pass twice, so it would count twice in the statistics"
             )
         return self
 
 
 class TestingSection(Section):
-    """Testing: the equidistant draw, and the average of ``draws`` random ones.
+    """Testing, with uniform clips and with random clips whose scores are averaged."""
 
-    ``protocol`` left out is the published one of the data set; otherwise mAP or accuracy.
-    """
-
-    batch_size: int = Field(default=32, ge=1)
-    draws: int = Field(default=10, ge=1)
-    protocol: str | None = None
+    batch_size: int = Field(32, ge=1, description="Clips that are scored at once.")
+    draws: int = Field(10, ge=1, description="Random clips of each record.")
+    protocol: str | None = Field(
+        None,
+        description="What is measured; left out, the data set's published protocol, else `map` or "
+        "`accuracy`.",
+    )
 
     @field_validator("protocol")
     @classmethod
@@ -218,9 +292,23 @@ class TestingSection(Section):
 
 
 class PublishedSection(Section):
-    """What others published for these settings: a target, never a result of this project."""
+    """A figure published by others for these settings: a target, not a result of this project."""
 
-    metric: str
-    percent: float = Field(gt=0, le=100)
-    source: str
-    year: int | None = Field(default=None, ge=1900)
+    metric: str = Field(description="What was measured.")
+    percent: float = Field(gt=0, le=100, description="The published figure.")
+    source: str = Field(description="Where it was published.")
+    year: int | None = Field(None, ge=1900, description="Year of publication.")
+
+
+def renamed(fields: Any, section: str, names: dict[str, str]) -> Any:
+    """Give fields that have changed their names the new ones, with a warning.
+
+    Args:
+        fields: fields of a section, old or new.
+        section: the section's name, for the warning.
+        names: new name by old name.
+    """
+    old = [name for name in names if isinstance(fields, dict) and name in fields]
+    for name in old:
+        checks.warn_renamed(f"{section}.{name}", f"{section}.{names[name]}")
+    return {names.get(k, k): v for k, v in fields.items()} if old else fields

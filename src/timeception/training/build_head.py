@@ -24,9 +24,9 @@ def head_spec(
     """
     model = recipe.model
     if model.head == "pooling":
-        positions = model.keep_positions
+        positions = model.keep_spatial
         checks.require(
-            not positions, "model.keep_positions", "be false with model.head=pooling", True
+            not positions, "model.keep_spatial", "be false with model.head=pooling", True
         )
         return PoolingSpec(
             in_channels, n_classes, model.hidden, model.dropout, model.bn_eps, model.bn_momentum
@@ -45,7 +45,7 @@ def head_spec(
         n_classes,
         hidden=model.hidden,
         dropout=model.dropout,
-        map_size=map_size if model.keep_positions else None,
+        map_size=map_size if model.keep_spatial else None,
     )
 
 
