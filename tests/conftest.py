@@ -10,6 +10,8 @@ from types import ModuleType
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.tiny_data import clips, order_data  # noqa: F401 - fixtures of many tests
+
 # A busy machine is no failure: properties are tested without regard to the clock.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")

@@ -12,8 +12,8 @@ import yaml
 
 from tests.cli.test_documents import ROOT, lines_of
 from tests.datasets import official_files as official
-from tests.training.test_recipe_2019 import OLD
-from tests.training.test_start import HEAD_2019, write_2019
+from tests.recipes.test_recipe_2019 import OLD
+from tests.training.test_initialization import HEAD_2019, write_2019
 from timeception.cli import main
 from timeception.datasets.synthetic.generate import write_mp4
 from timeception.spec import TimeceptionSpec

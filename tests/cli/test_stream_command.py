@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.features.videos import make_video
-from tests.training.saved_models import CLASSES, save_model, tiny_backbone
+from tests.inference.saved_models import CLASSES, save_model, tiny_backbone
 from timeception.cli import main
 from timeception.features.extraction.extract import extract_features
 from timeception.inference.saved_model import load_saved

@@ -17,7 +17,7 @@ import tests.keras  # noqa: F401 - chooses the backend; skips these tests where 
 # isort: split
 import keras
 
-from tests.training.order_recipe import order_recipe, table
+from tests.order_recipe import order_recipe, table
 from timeception.clips.sampler import ClipSampler
 from timeception.clips.task_data import read_task_data
 from timeception.evaluation.evaluate import EvaluationReport, evaluate

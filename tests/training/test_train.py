@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from tests.training.order_recipe import order_recipe, table
+from tests.order_recipe import order_recipe, table
 from timeception.clips.task_data import read_task_data
 from timeception.evaluation.evaluate import EvaluationReport, evaluate
 from timeception.inference.saved_model import load_saved

@@ -38,7 +38,7 @@ def train(
         settings,
         out or Path("runs") / settings.name,
         resume=resume,
-        tell=partial(print, flush=True),
+        report=partial(print, flush=True),
     )
     print(f"Trained {settings.name}. Run folder: {run.root}; model: {run.model}")
 

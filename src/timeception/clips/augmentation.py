@@ -1,4 +1,4 @@
-"""Random changes of training clips: every frame of a clip is changed alike."""
+"""Random augmentation of training clips; all frames of a clip change alike."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Crop, mirror image and colour, drawn once for a clip.
+    """Random crop, mirror image and colour, chosen once per clip.
 
     Args:
-        has_random_crop: crop anywhere, not in the middle.
-        flip: probability of a mirror image, left for right.
+        has_random_crop: crop at a random place instead of the middle.
+        flip: probability of a horizontal mirror image.
         colour: brightness, contrast and saturation are each multiplied by a factor from
             [1 - colour, 1 + colour].
 
@@ -37,15 +37,15 @@ class Augmentation:
     colour: float = 0.0
 
     def __call__(self, frames: Frames, crop: int | None, rng: np.random.Generator) -> Frames:
-        """Change a clip.
+        """Augment a clip.
 
         Args:
             frames: 8-bit RGB, (T, H, W, 3).
             crop: side of the square in pixels; ``None`` keeps the whole frame.
-            rng: source of all choices.
+            rng: random generator of all choices.
 
         Returns:
-            (T, crop, crop, 3), or of the same size where nothing is cropped.
+            (T, crop, crop, 3), or the input size if nothing is cropped.
 
         Raises:
             ValueError: if the frames are smaller than the crop.
@@ -64,7 +64,7 @@ NO_AUGMENTATION = Augmentation()
 
 
 def random_crop(frames: Frames, side: int, rng: np.random.Generator) -> Frames:
-    """Cut the same square out of every frame of (T, H, W, 3)."""
+    """Crop the same random square from every frame, (T, H, W, 3)."""
     height, width = frames.shape[1:3]
     checks.require(side <= min(height, width), "crop", f"fit in {height} x {width} frames", side)
     top = int(rng.integers(0, height - side, endpoint=True))
@@ -73,7 +73,7 @@ def random_crop(frames: Frames, side: int, rng: np.random.Generator) -> Frames:
 
 
 def change_colour(frames: Frames, brightness: float, contrast: float, saturation: float) -> Frames:
-    """Multiply brightness, the distance to the clip's mean grey, and that to each pixel's grey.
+    """Scale brightness, contrast (around the clip's mean grey) and saturation of a clip.
 
     Example:
         >>> grey = np.full((1, 2, 2, 3), 100, dtype=np.uint8)

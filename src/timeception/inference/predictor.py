@@ -1,4 +1,4 @@
-"""Prediction: from a video file, through the model's own backbone, to scores."""
+"""Prediction: a video file through the model's backbone and head to scores."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class WindowScores:
-    """Scores of one window, in the order of the model's classes."""
+    """Scores of one window of time, in the order of the model's classes."""
 
     start_seconds: float
     end_seconds: float
     scores: Scores
 
     def top(self, classes: Sequence[str], count: int) -> list[tuple[str, float]]:
-        """The ``count`` highest classes."""
+        """Return the ``count`` classes with the highest scores."""
         best = np.argsort(-self.scores, kind="stable")[:count]
         return [(classes[index], float(self.scores[index])) for index in best]
 
     def to_dict(self, classes: Sequence[str], top: int) -> dict[str, Any]:
-        """The window as JSON holds it."""
+        """Return the window for JSON."""
         times = {"start_seconds": self.start_seconds, "end_seconds": self.end_seconds}
         return {**times, "scores": dict(self.top(classes, top))}
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Scores of one video; of a model trained on windows, also those of each window.
+    """Scores of one video, and of each of its windows if the model was trained on windows.
 
-    A video that could not be read has an ``error`` and no scores.
+    A video that cannot be read has an ``error`` and no scores.
     """
 
     video: str
@@ -57,11 +57,11 @@ class Prediction:
     error: str | None = None
 
     def top(self, count: int) -> list[tuple[str, float]]:
-        """The ``count`` highest classes of the whole video."""
+        """Return the ``count`` classes with the highest scores in the whole video."""
         return WindowScores(0.0, 0.0, self.scores).top(self.classes, count)
 
     def to_dict(self, top: int) -> dict[str, Any]:
-        """The prediction as JSON holds it."""
+        """Return the prediction for JSON."""
         if self.error is not None:
             return {"video": self.video, "error": self.error}
         windows = [window.to_dict(self.classes, top) for window in self.windows]
@@ -69,11 +69,11 @@ class Prediction:
 
 
 class Predictor:
-    """A saved model with its backbone, ready for video files.
+    """Scores video files with a saved model and its backbone.
 
     Args:
-        model: head, classes, sampling and the settings of the bank it was trained on.
-        backbone: the network that made that bank's features.
+        model: the saved model.
+        backbone: the network that made the features of training.
     """
 
     def __init__(self, model: SavedModel, backbone: Any) -> None:
@@ -81,21 +81,21 @@ class Predictor:
 
     @classmethod
     def load(cls, source: str | Path, *, weights: str | None = None) -> Predictor:
-        """Load a run, a saved-model folder or a hub id, and make its backbone.
+        """Load a run, a saved-model folder or a hub id, and create its backbone.
 
         Args:
-            source: what to load.
-            weights: backbone weights file, where the one used in training has moved.
+            source: the run, folder or id.
+            weights: weights file of the backbone, if the one used in training has moved.
 
         Raises:
             ValueError: if the model was trained on imported features, whose backbone is unknown,
-                or if the backbone's weights are not those of training.
+                or if the weights are not those of training.
         """
         model = load_saved(source)
         return cls(model, model.backbone(weights))
 
     def __call__(self, video: str | Path, n_draws: int = 1) -> Prediction:
-        """Score one video file; a file that cannot be read gives a prediction with an error."""
+        """Score one video file; if it cannot be read, the prediction has an error."""
         classes = self.model.classes
         try:
             features = features_through(self._network, video, self._segmenter)
@@ -120,10 +120,10 @@ class Predictor:
         return segmenter_of(settings)
 
     def score_windows(self, features: VideoFeatures, n_draws: int) -> list[WindowScores]:
-        """Score each window of a video; the whole video is one where training had no windows."""
+        """Score each window of a video; without windows in training, the video is one window."""
         n_steps = len(features.features)
         length, stride = self.model.window_steps or (n_steps, n_steps)
-        if self.model.window_steps is None:  # the outer edges count; segments of 2019 may repeat
+        if self.model.window_steps is None:  # only the ends matter; segments of 2019 may overlap
             edges = np.linspace(0.0, features.n_frames / features.fps, n_steps + 1)
         else:
             edges = step_edges_seconds(features.start_frames, features.fps)
@@ -132,17 +132,17 @@ class Predictor:
             stop = min(start + length, n_steps)
             scores = np.mean(
                 [
-                    self.score_steps(features.features[start:stop], number)
-                    for number in (range(n_draws) if n_draws > 1 else [None])
+                    self.score_steps(features.features[start:stop], clip_index)
+                    for clip_index in (range(n_draws) if n_draws > 1 else [None])
                 ],
                 axis=0,
             )
             windows.append(WindowScores(float(edges[start]), float(edges[stop]), scores))
         return windows
 
-    def score_steps(self, steps: NDArray[Any], number: int | None = None) -> Scores:
-        """Score one draw of a window's features (S, C, H, W); ``None`` is the equidistant one."""
-        rng = None if number is None else np.random.default_rng(number)
+    def score_steps(self, steps: NDArray[Any], clip_index: int | None = None) -> Scores:
+        """Score one clip of a window's features (S, C, H, W); ``None`` is the uniform clip."""
+        rng = None if clip_index is None else np.random.default_rng(clip_index)
         drawn = np.asarray(steps[draw(len(steps), self.model.n_timesteps, rng)], dtype=np.float32)
         if self.model.map_size is not None:
             drawn = average_maps(drawn, self.model.map_size)

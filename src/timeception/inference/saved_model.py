@@ -1,4 +1,4 @@
-"""Saved models: a run, a saved-model folder or a hub id becomes a head ready to score."""
+"""Saved models: load the head of a run, a saved-model folder or a hub id, and score with it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from timeception.backbones import Backbone
 
 Scorer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""From clips (N, T, C, H, W), features or frames, to probabilities (N, n_classes)."""
+"""Maps clips (N, T, C, H, W), features or frames, to probabilities (N, n_classes)."""
 
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A trained head and what surrounds it; ``framework`` is the head's."""
+    """A trained head in ``framework``, with its classes, sampling and origin of features."""
 
     head: Any
     pipeline: dict[str, Any]
@@ -36,13 +36,13 @@ class SavedModel:
 
     @cached_property
     def score(self) -> Scorer:
-        """Probabilities (N, n_classes) of features (N, T, C, H, W)."""
+        """Function from features (N, T, C, H, W) to probabilities (N, n_classes)."""
         make = torch_scorer if self.framework == "torch" else keras_scorer
         return make(self.head, self.is_multilabel)
 
     @property
     def is_multilabel(self) -> bool:
-        """Whether scores are of each class by itself."""
+        """Whether a video can have none, one or several classes."""
         return bool(self.pipeline["task"] == "multi-label")
 
     @property
@@ -52,40 +52,40 @@ class SavedModel:
 
     @property
     def n_timesteps(self) -> int:
-        """Timesteps of a draw."""
+        """Timesteps of a clip."""
         return int(self.pipeline["sampling"]["n_timesteps"])
 
     @property
     def map_size(self) -> tuple[int, int] | None:
-        """Size that the features' spatial maps are averaged to, if they are."""
+        """Height and width that the spatial maps are averaged down to, if they are."""
         size = self.pipeline["sampling"]["map_size"]
         return (size[0], size[1]) if size else None
 
     @property
     def window_steps(self) -> tuple[int, int] | None:
-        """Length and stride in bank steps of the windows of training, if it had any."""
+        """Length and stride of the windows of training, in bank steps, if it had windows."""
         windows = self.pipeline["windows"]
         return (windows["length_steps"], windows["stride_steps"]) if windows else None
 
     @property
     def timestep_seconds(self) -> float | None:
-        """Median time between the timesteps of a draw in training, if it was noted."""
+        """Median time between the timesteps of a training clip, if it was recorded."""
         seconds = self.pipeline.get("timestep_seconds")
         return None if seconds is None else float(seconds)
 
     @property
     def features(self) -> dict[str, Any]:
-        """How the features are made: the settings of the bank that the head was trained on."""
+        """Settings of the bank that the head was trained on."""
         return dict(self.pipeline["features"])
 
     def backbone(self, weights: str | None = None) -> Backbone:
-        """The network that makes the features: the one trained with the head, or the bank's.
+        """Create the backbone: the one trained with the head, or the one of the bank.
 
         Args:
-            weights: file of its weights, where the one used in training has moved.
+            weights: weights file, if the one used in training has moved.
 
         Raises:
-            ValueError: if it is unknown, or its weights are not those of training.
+            ValueError: if the backbone is unknown, or its weights are not those of training.
         """
         from timeception.features.extraction.settings import restore_backbone
 
@@ -97,10 +97,10 @@ class SavedModel:
 
 
 def load_saved(source: str | Path, framework: Framework = "torch") -> SavedModel:
-    """Load a run's model, a saved-model folder or a hub id, into either framework.
+    """Load the model of a run, a saved-model folder or a hub id, into either framework.
 
     Raises:
-        ValueError: if there is none, or it was saved without its pipeline (class names, sampling).
+        ValueError: if there is no model, or it was saved without class names and sampling.
     """
     classifiers = import_module(f"timeception.{framework}")
     folder = model_folder(source)
@@ -108,7 +108,7 @@ def load_saved(source: str | Path, framework: Framework = "torch") -> SavedModel
     if pipeline is None:
         raise ValueError(
             f"model {source} was saved without its pipeline (class names, sampling, features). "
-            "Save it by `timeception train`, or set model.pipeline before save_pretrained."
+            "Use a model made by `timeception train`, or set model.pipeline before save_pretrained."
         )
     name = "PoolingClassifier" if isinstance(spec, PoolingSpec) else "TimeceptionClassifier"
     head = getattr(classifiers, name).from_arrays(spec, arrays, pipeline)
@@ -116,9 +116,9 @@ def load_saved(source: str | Path, framework: Framework = "torch") -> SavedModel
 
 
 def torch_scorer(model: Any, is_multilabel: bool) -> Scorer:
-    """Return a function from clips (N, T, C, H, W) to probabilities, of a PyTorch model.
+    """Return the function from clips (N, T, C, H, W) to probabilities of a PyTorch model.
 
-    Timeception layers run fused: their weights are those of this moment.
+    Timeception layers are fused; later changes of their weights have no effect.
     """
     import torch
 
@@ -139,7 +139,7 @@ def torch_scorer(model: Any, is_multilabel: bool) -> Scorer:
 
 
 def keras_scorer(model: Any, is_multilabel: bool) -> Scorer:
-    """As ``torch_scorer``, for a Keras model."""
+    """Return the function from clips (N, T, C, H, W) to probabilities of a Keras model."""
     import keras
 
     activation = keras.ops.sigmoid if is_multilabel else keras.ops.softmax

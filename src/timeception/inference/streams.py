@@ -1,8 +1,8 @@
-"""Scores of a stream as it comes, in memory that does not grow with its length.
+"""Scores of a stream while it plays, in memory that does not grow with its length.
 
-A model of whole videos takes every timestep: after the last one its scores are those of all dense
-features of the video at once, with none drawn. A model of windows scores each window when it is
-complete, from the same draw as for a file; the scores of the stream are the highest of its windows.
+A model of whole videos uses every timestep: after the last one, its scores equal those of all dense
+features of the video at once. A model of windows scores each window when it is complete, as it does
+for a file; the scores of the stream are the maxima over its windows.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from timeception.torch import StreamingClassifier, TimeceptionClassifier
 from timeception.video import StreamSource
 
 DEFAULT_INTERVAL_SECONDS = 10.0
-CLEARLY = 1.25  # timesteps are told to differ from training's by more than this factor
+MAX_SPACING_RATIO = 1.25  # beyond it, a notice says that timesteps differ from training
 
 
 @dataclass(frozen=True)
 class StreamUpdate:
-    """What is known of a stream so far.
+    """State of a stream so far.
 
     Args:
         source: name of the stream.
         classes: in the order of the scores.
-        seconds: time of the last frame looked at, since the first.
+        seconds: time of the last frame read, from the first.
         n_timesteps: timesteps so far.
-        scores: as if the video ended here; ``None`` before the first timesteps that give any.
-        evidence: output steps (of a model of windows: windows) that became known since the last
-            update, each with scores of its own.
-        n_damaged: places so far where frames were left out, for they did not decode.
+        scores: scores as if the video ended here; ``None`` before there are enough timesteps.
+        evidence: output steps (windows, for a model of windows) completed since the last update,
+            each with its scores.
+        n_damaged: places so far where frames did not decode and were left out.
         timestep_seconds: mean time from one timestep to the next; ``None`` before the second.
         is_final: whether the stream has ended.
-        error: why it did, if it broke off or was too short.
+        error: reason of the end, if the stream was interrupted or too short.
     """
 
     source: str
@@ -62,13 +62,13 @@ class StreamUpdate:
     error: str | None = None
 
     def top(self, count: int) -> list[tuple[str, float]]:
-        """The ``count`` highest classes; none before there are scores."""
+        """Return the ``count`` classes with the highest scores; none before there are scores."""
         if self.scores is None:
             return []
         return WindowScores(0.0, self.seconds, self.scores).top(self.classes, count)
 
     def to_dict(self, top: int) -> dict[str, Any]:
-        """The update as JSON holds it."""
+        """Return the update for JSON."""
         return {
             "source": self.source,
             "seconds": self.seconds,
@@ -81,65 +81,65 @@ class StreamUpdate:
         }
 
 
-class Follower(Protocol):
-    """Scores features as they come."""
+class StreamScorer(Protocol):
+    """Scores the features of a stream, part by part."""
 
     needed_timesteps: int
 
     def push(self, part: StreamFeatures) -> list[WindowScores]:
-        """Take the next timesteps; give the evidence that becomes known."""
+        """Add the next timesteps; return the evidence that they complete."""
 
     def scores(self) -> Scores | None:
-        """As if the stream ended here; ``None`` if that is too early."""
+        """Return scores as if the stream ended here; ``None`` if it is too early."""
 
     def finish(self) -> list[WindowScores]:
-        """End the stream; give the last evidence."""
+        """End the stream; return the last evidence."""
 
 
-class WholeFollower:
-    """Every timestep through a ``StreamingClassifier``.
+class VideoScorer:
+    """Scores every timestep with a ``StreamingClassifier``.
 
     Args:
-        model: its head has Timeception layers.
+        model: a model whose head has Timeception layers.
     """
 
     def __init__(self, model: SavedModel) -> None:
         self._model = model
         self._stream = StreamingClassifier(model.head)
         self.needed_timesteps = self._step = 2**model.head.spec.timeception.n_layers
-        self._starts: deque[float] = deque()  # of the output steps that are not known yet
+        self._starts: deque[float] = deque()  # of output steps that are not complete yet
         self._end_seconds = 0.0
         self._final: Scores | None = None
 
     def push(self, part: StreamFeatures) -> list[WindowScores]:
-        """Take the next timesteps; give the output steps that become known."""
+        """Add the next timesteps; return the output steps that they complete."""
         indices = self._stream.n_timesteps + np.arange(len(part.features))
         self._starts.extend(part.start_seconds[indices % self._step == 0].tolist())
         self._end_seconds = float(part.end_seconds[-1])
         clip = torch.from_numpy(part.features).transpose(0, 1)[None]
-        return self._told(self._stream.push(clip).logits)
+        return self._evidence(self._stream.push(clip).logits)
 
     def scores(self) -> Scores | None:
-        """Those of all timesteps so far."""
+        """Return the scores of all timesteps so far."""
         if self._stream.n_timesteps < self.needed_timesteps:
             return None
         return self._final if self._final is not None else self._as_scores(self._stream.scores())[0]
 
     def finish(self) -> list[WindowScores]:
-        """End the stream; give the output steps that waited for its end."""
+        """End the stream; return the output steps that waited for its end."""
         if self._stream.n_timesteps < self.needed_timesteps:
             return []
         logits, last = self._stream.finish()
         self._final = self._as_scores(logits)[0]
-        return self._told(last.logits)
+        return self._evidence(last.logits)
 
-    def _told(self, logits: torch.Tensor) -> list[WindowScores]:
-        told = []
+    def _evidence(self, logits: torch.Tensor) -> list[WindowScores]:
+        steps = []
         for scores in self._as_scores(logits[0]):
             start = self._starts.popleft()
             end = self._starts[0] if self._starts else self._end_seconds
-            told.append(WindowScores(start, end, scores))
-        return told
+            steps.append(WindowScores(start, end, scores))
+        return steps
 
     def _as_scores(self, logits: torch.Tensor) -> NDArray[np.float64]:
         is_multilabel = self._model.is_multilabel
@@ -147,11 +147,11 @@ class WholeFollower:
         return probabilities.double().cpu().numpy()
 
 
-class WindowFollower:
-    """Every window, when its last timestep has come, through the model.
+class WindowScorer:
+    """Scores every window when its last timestep has arrived.
 
     Args:
-        predictor: its model was trained on windows.
+        predictor: a predictor whose model was trained on windows.
     """
 
     needed_timesteps = 1
@@ -166,8 +166,8 @@ class WindowFollower:
         self._highest: Scores | None = None
 
     def push(self, part: StreamFeatures) -> list[WindowScores]:
-        """Take the next timesteps; give the windows that they complete."""
-        told = []
+        """Add the next timesteps; return the windows that they complete."""
+        windows = []
         for features, start, end in zip(
             part.features, part.start_seconds, part.end_seconds, strict=True
         ):
@@ -177,15 +177,15 @@ class WindowFollower:
             self._n_steps += 1
             begun = self._n_steps - self._length
             if begun >= 0 and begun % self._stride == 0:
-                told.append(self._score())
-        return told
+                windows.append(self._score())
+        return windows
 
     def scores(self) -> Scores | None:
-        """The highest of each class in all windows so far."""
+        """Return the maximum of each class over all windows so far."""
         return self._highest
 
     def finish(self) -> list[WindowScores]:
-        """Score the window that ends with the stream, if it is not among the others."""
+        """Score the window that ends with the stream, if it was not scored yet."""
         return [self._score()] if self._n_scored < self._n_steps else []
 
     def _score(self) -> WindowScores:
@@ -195,23 +195,23 @@ class WindowFollower:
         return WindowScores(self._starts[0], self._end_seconds, scores)
 
 
-def follower(predictor: Predictor) -> Follower:
-    """What scores a model's features as they come.
+def stream_scorer(predictor: Predictor) -> StreamScorer:
+    """Make the scorer that fits a model.
 
     Raises:
-        ValueError: if the head takes whole videos at once.
+        ValueError: if the model needs whole videos at once.
     """
     if predictor.model.window_steps is not None:
-        return WindowFollower(predictor)
+        return WindowScorer(predictor)
     head = predictor.model.head
     checks.require(
         isinstance(head, TimeceptionClassifier),
         "model",
-        "have Timeception layers, or be trained on windows, to take a stream",
+        "have Timeception layers, or be trained on windows, to score streams",
         type(head).__name__,
-        "Predict whole files without --stream, or train model.head=timeception.",
+        "Predict files without --stream, or train with model.head=timeception.",
     )
-    return WholeFollower(predictor.model)
+    return VideoScorer(predictor.model)
 
 
 def stream_video(
@@ -224,30 +224,31 @@ def stream_video(
     device: str | None = None,
     stop: threading.Event | None = None,
 ) -> Iterator[StreamUpdate]:
-    """Score a stream as it comes.
+    """Score a stream while it plays.
 
     Args:
         predictor: the model and its backbone.
-        source: the stream, or its location alone.
-        stride: frames from one timestep to the next; ``None``: as the model's features were made.
-        interval_seconds: from one update to the next, in seconds of the video.
-        batch_size: segments that go through the backbone at once, at most; ``None`` chooses.
-        device: where the backbone runs; ``None`` takes a GPU if there is one.
-        stop: set it to end the stream where it is, from any thread or a signal handler.
+        source: the stream, or its location.
+        stride: frames from one timestep to the next; ``None`` uses the model's.
+        interval_seconds: seconds of video from one update to the next.
+        batch_size: maximum number of segments that the backbone takes at once; ``None`` chooses.
+        device: device of the backbone; ``None`` uses a GPU if there is one.
+        stop: event that ends the stream, set from any thread or a signal handler.
 
     Returns:
-        Updates; the last one is final, and names the error if the stream broke off, could not be
-        opened, or was too short.
+        Updates; the last one is final, and has an error if the stream was interrupted, could not
+        be opened, or was too short.
 
     Raises:
-        ValueError: for wrong arguments, and for a model that cannot take a stream.
+        ValueError: if an argument is wrong, or the model cannot score streams.
     """
     checks.require(interval_seconds > 0, "interval_seconds", "be positive", interval_seconds)
     source = StreamSource(source) if isinstance(source, str) else source
     made = predictor.model.features
     is_of_2019 = made.get("frames_2019") is not None
-    advice = "Its clips are chosen by the length of the whole video, as in 2019."
-    checks.require(not is_of_2019, "model", "take a stream", predictor.model.folder.name, advice)
+    advice = "It samples clips by the length of the whole video, as in 2019."
+    name = predictor.model.folder.name
+    checks.require(not is_of_2019, "model", "be able to score streams", name, advice)
     stride = made["stride"] if stride is None else stride
     segmenter = segmenter_of(extraction_settings(predictor.backbone, stride, made["map_size"]))
     precision = made.get("precision", DEFAULT_PRECISION)
@@ -258,7 +259,7 @@ def stream_video(
 
 
 class _Scoring:
-    """One stream on its way through a model."""
+    """Scores one stream and makes its updates."""
 
     def __init__(
         self,
@@ -267,7 +268,7 @@ class _Scoring:
         interval_seconds: float,
         stop: threading.Event,
     ) -> None:
-        self._model, self._follower = predictor.model, follower(predictor)
+        self._model, self._scorer = predictor.model, stream_scorer(predictor)
         self._features, self._stop = features, stop
         self._interval = self._due = interval_seconds
         self._n_timesteps, self._seconds = 0, 0.0
@@ -287,17 +288,17 @@ class _Scoring:
                 self._push(part)
                 if is_due:
                     yield self._update()
-        self._evidence += self._follower.finish()
-        if error is None and self._follower.scores() is None and not self._stop.is_set():
-            needed = self._follower.needed_timesteps
+        self._evidence += self._scorer.finish()
+        if error is None and self._scorer.scores() is None and not self._stop.is_set():
+            needed = self._scorer.needed_timesteps
             error = (
-                f"{self._features.source.name}: has {self._n_timesteps} timesteps, and the first "
-                f"scores need {needed}. Give a longer video, or a smaller --stride."
+                f"{self._features.source.name} has {self._n_timesteps} timesteps, but scores require "
+                f"{needed}. Use a longer video, or a smaller --stride."
             )
         yield self._update(is_final=True, error=error)
 
     def _parts(self, batch: StreamFeatures) -> Iterator[tuple[StreamFeatures, bool]]:
-        """A batch cut after each timestep at which an update is due."""
+        """Cut a batch after each timestep at which an update is due."""
         first, n_steps = 0, len(batch.features)
         for index, end in enumerate(batch.end_seconds.tolist()):
             is_due = end >= self._due
@@ -310,7 +311,7 @@ class _Scoring:
     def _push(self, part: StreamFeatures) -> None:
         if self._model.map_size is not None:
             part = replace(part, features=average_maps(part.features, self._model.map_size))
-        self._evidence += self._follower.push(part)
+        self._evidence += self._scorer.push(part)
         self._n_timesteps += len(part.features)
         self._seconds = float(part.end_seconds[-1])
         self._starts = [*self._starts[:1], *part.start_seconds[[0, -1]].tolist()]
@@ -324,7 +325,7 @@ class _Scoring:
             classes=self._model.classes,
             seconds=self._seconds,
             n_timesteps=self._n_timesteps,
-            scores=self._follower.scores(),
+            scores=self._scorer.scores(),
             evidence=evidence,
             n_damaged=self._features.frames.n_damaged,
             timestep_seconds=span / n_between if n_between > 0 else None,
@@ -334,24 +335,25 @@ class _Scoring:
 
 
 def spacing_notice(model: SavedModel, update: StreamUpdate, stride: int | None) -> str | None:
-    """A sentence if a stream's timesteps lie clearly closer or wider than those of training.
+    """Return a notice if a stream's timesteps are much closer or wider apart than in training.
 
     Args:
-        model: knows the median time between the timesteps of a draw; older ones do not.
-        update: of the stream, with at least two timesteps.
-        stride: frames between timesteps, if other than the model's.
+        model: a model that records the time between the timesteps of a training clip.
+        update: an update of the stream with at least two timesteps.
+        stride: frames between timesteps, if not the model's.
 
     Returns:
-        What differs, and the stride that would not; ``None`` if nothing does, or nothing is known.
+        The difference, and the stride that comes closest; ``None`` if there is no difference, or
+        the model has no record.
     """
     trained, streamed = model.timestep_seconds, update.timestep_seconds
     if trained is None or not streamed:
         return None
-    if model.window_steps is not None:  # a draw is taken from each window
+    if model.window_steps is not None:  # a clip is sampled from each window
         streamed *= model.window_steps[0] / model.n_timesteps
     stride = stride or int(model.features["stride"])
     matching = max(1, round(stride * trained / streamed))
-    if matching == stride or 1 / CLEARLY < trained / streamed < CLEARLY:
+    if matching == stride or 1 / MAX_SPACING_RATIO < trained / streamed < MAX_SPACING_RATIO:
         return None
     return (
         f"timesteps are {streamed:.2f} s apart here, but were {trained:.2f} s apart in training "

@@ -1,4 +1,4 @@
-"""The backbone of a recipe, and one that was trained with its head, as a file beside the head's."""
+"""Backbones of recipes, and the file of a backbone that was trained with its head."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
     from timeception.backbones import Backbone
 
-#: Before the names of the backbone's tensors, where they stand beside the head's.
+#: Prefix of the backbone's tensor names among those of the whole model.
 BACKBONE_PREFIX = "backbone."
 TRAINED = "trained with its head"
 
 
 def make_backbone(section: BackboneSection) -> Backbone:
-    """Make the backbone that a recipe names, with its preprocessing.
+    """Create the backbone of a recipe, with its preprocessing.
 
     Raises:
-        ValueError: if it is unknown, or is not what the section says of its segments and channels.
+        ValueError: if it is unknown, or differs from the section in segment length or channels.
     """
     from timeception.backbones import create_backbone
 
@@ -38,23 +38,23 @@ def make_backbone(section: BackboneSection) -> Backbone:
         section.name, section.weights, section.endpoint, **dict(section.options)
     )
     sizes = {"resize": section.resize, "crop": section.crop}
-    told = {name: size for name, size in sizes.items() if size is not None}
-    backbone.transform = backbone.transform.replace(**told)
+    given = {name: size for name, size in sizes.items() if size is not None}
+    backbone.transform = backbone.transform.replace(**given)
     for field, value in (
         ("frames_per_segment", backbone.frames_per_segment),
         ("channels", backbone.out_channels),
     ):
         wanted = getattr(section, field)
-        must = f"be that of {section.name} at {backbone.endpoint} ({value})"
+        must = f"be {value}, the value of {section.name} at {backbone.endpoint}"
         checks.require(wanted in (None, value), f"backbone.{field}", must, wanted)
     return backbone
 
 
 def save_backbone(backbone: Backbone, folder: Path) -> dict[str, Any]:
-    """Write the tensors that a trained backbone's endpoint depends on.
+    """Write the tensors on which a trained backbone's endpoint depends.
 
     Returns:
-        The backbone's description, whose weights are the file's.
+        The backbone's description; its weights are those of the file.
     """
     from safetensors.torch import save_file
 
@@ -71,13 +71,13 @@ def load_backbone(folder: Path, record: Mapping[str, Any], weights: str | None =
     """Read a backbone that ``save_backbone`` wrote.
 
     Args:
-        folder: of the saved model.
+        folder: folder of the saved model.
         record: the description that ``save_backbone`` returned.
-        weights: file that training began with; needed where its tensors alone tell how the
-            network is laid out (some 3D-ResNets).
+        weights: checkpoint that training started from; required if only its tensors determine
+            the layout of the network (some 3D-ResNets).
 
     Raises:
-        ValueError: if the file's tensors are not those of the backbone.
+        ValueError: if the tensors in the file do not fit the backbone.
     """
     import torch
 
@@ -101,15 +101,18 @@ def load_backbone(folder: Path, record: Mapping[str, Any], weights: str | None =
 
 
 def _require_same(path: Path, expected: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
-    """Check names and shapes; the error tells what to do about another layout."""
-    checks.same_names(f"{path} (--weights FILE: what training began with)", expected, tensors)
+    """Check names and shapes; the error says what to do about another layout."""
+    checks.same_names(f"{path} (for another layout, pass --weights FILE)", expected, tensors)
     wrong = [n for n, tensor in expected.items() if tuple(tensor.shape) != tensors[n].shape]
-    advice = "Tell --weights FILE, what training began with: its tensors tell the layout."
+    advice = (
+        "Pass --weights FILE with the checkpoint that training started from; "
+        "it determines the layout."
+    )
     checks.require(not wrong, f"{path}", "hold tensors of the backbone's shapes", wrong[:4], advice)
 
 
 def read_tensors(folder: Path) -> dict[str, NDArray[Any]]:
-    """Tensors of a saved backbone, by name."""
+    """Read the tensors of a saved backbone, by name."""
     return {name: np.asarray(array) for name, array in load_file(folder / BACKBONE_FILE).items()}
 
 
@@ -120,9 +123,9 @@ def file_sha256(path: Path) -> str:
 
 
 def used(backbone: Backbone) -> dict[str, Tensor]:
-    """Tensors that the endpoint depends on: a classifier that comes after it is left out.
+    """Return the tensors that the endpoint depends on, without a classifier that follows it.
 
-    Found by running the network backwards without data: its tensors are meta tensors.
+    A backward pass on meta tensors, which holds no data, finds them.
     """
     import torch
 

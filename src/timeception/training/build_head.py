@@ -1,4 +1,4 @@
-"""From a recipe to the head that it names."""
+"""The head that a recipe specifies."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ HeadSpec = ClassifierSpec | PoolingSpec
 def head_spec(
     recipe: Recipe, in_channels: int, n_classes: int, map_size: tuple[int, int]
 ) -> HeadSpec:
-    """The head that a recipe asks for, on features of ``in_channels`` and ``map_size``.
+    """Return the spec of the recipe's head, for features of ``in_channels`` and ``map_size``.
 
     Raises:
-        ValueError: if the pooling head is asked to keep positions, or a number is out of range.
+        ValueError: if a setting is out of range, or the head does not offer it.
     """
     model = recipe.model
     if model.head == "pooling":
@@ -50,7 +50,7 @@ def head_spec(
 
 
 def build_head(spec: HeadSpec) -> nn.Module:
-    """Build the PyTorch head of ``spec``, freshly initialised."""
+    """Build a new PyTorch head from its spec."""
     from timeception.torch import PoolingClassifier, TimeceptionClassifier
 
     if isinstance(spec, PoolingSpec):

@@ -1,7 +1,7 @@
-"""What a training starts from: fresh values, or those of an earlier model, array by array.
+"""First values of a model: new ones, or those of an earlier model, array by array.
 
-Fine-tuning takes the layers over as they are and makes the last layer anew where the classes
-differ. Nothing is taken in silence: what was loaded, skipped and newly made is kept in the run.
+Fine-tuning keeps the layers and creates a new last layer if the classes differ. The run records
+which arrays were loaded, skipped and created.
 """
 
 from __future__ import annotations
@@ -36,13 +36,12 @@ class Start:
     """First values of a model's arrays.
 
     Args:
-        arrays: values to load, by the model's names: canonical ones of the head, and those of the
-            backbone after ``backbone.``.
-        source: where they come from; ``None`` for a fresh start.
-        sha256: of the source's weight file.
-        skipped: why, by the name of an array of the source that is not used.
-        new: names of arrays that begin with fresh values.
-        frozen: names of arrays that training leaves as they are.
+        arrays: arrays to load, by canonical name; names of the backbone start with ``backbone.``.
+        source: model that the arrays come from; ``None`` for a new model.
+        sha256: hash of the source's weights file.
+        skipped: reason for each array of the source that is not used.
+        new: names of arrays with new values.
+        frozen: names of arrays that training does not change.
     """
 
     arrays: Arrays
@@ -53,7 +52,7 @@ class Start:
     frozen: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """What was loaded, skipped, made and frozen, as JSON holds it."""
+        """Return the names of loaded, skipped, new and frozen arrays, for JSON."""
         return {
             "init_from": self.source,
             "sha256": self.sha256,
@@ -64,7 +63,7 @@ class Start:
         }
 
     def lines(self) -> list[str]:
-        """The same for people, names grouped; empty for a fresh start with nothing frozen."""
+        """Return the same as lines of text, names grouped; empty if there is nothing to report."""
         lines = []
         if self.source is not None:
             lines += [f"init_from {self.source} (sha256 {(self.sha256 or '')[:12]})"]
@@ -82,17 +81,17 @@ def find_start(
     classes: Sequence[str],
     backbone_shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Start:
-    """Read what a recipe starts from, and fit it to the model that is to be trained.
+    """Read the model that a recipe starts from, and match its arrays with the new model.
 
     Args:
-        recipe: with or without ``init_from``.
-        spec: of the head.
+        recipe: a recipe with or without ``init_from``.
+        spec: spec of the head.
         classes: names, in the order of the scores.
-        backbone_shapes: by name, of a backbone that is trained too.
+        backbone_shapes: shapes by name of a backbone that is trained too.
 
     Raises:
-        ValueError: if the source is no such model, if its hash or its layers are others than the
-            recipe says, or if a ``freeze`` pattern matches nothing.
+        ValueError: if the source is not a model, if its hash or its layers differ from the
+            recipe's, or if a ``freeze`` pattern matches nothing.
     """
     backbone = {f"{BACKBONE_PREFIX}{k}": v for k, v in (backbone_shapes or {}).items()}
     head = spec.parameter_shapes()
@@ -102,11 +101,10 @@ def find_start(
     if recipe.init_from is None:
         return Start({}, None, None, {}, tuple(head), frozen)
     found = _read(recipe.init_from)
-    told = recipe.init_sha256
     checks.require(
-        told in (None, found.sha256),
+        recipe.init_sha256 in (None, found.sha256),
         f"SHA-256 of {recipe.init_from}",
-        f"be init_sha256 ({told})",
+        f"be init_sha256 ({recipe.init_sha256})",
         found.sha256,
     )
     _check_layers(recipe.init_from, found.spec, spec)
@@ -125,7 +123,7 @@ class _Found:
 
 
 def _read(source: str) -> _Found:
-    """A weight file, a run, a saved-model folder, or a hub id, in this order."""
+    """Read a weights file, a run, a saved-model folder, or a hub id, in this order."""
     path = Path(source)
     if path.is_file():
         checkpoint = read_checkpoint(path)
@@ -144,7 +142,7 @@ def _read(source: str) -> _Found:
 
 
 def _check_layers(source: str, theirs: Source, ours: HeadSpec) -> None:
-    """The layers must compute the same function; the error tells what to override."""
+    """Require layers that compute the same function; the error says what to override."""
     theirs = theirs.timeception if isinstance(theirs, ClassifierSpec) else theirs
     layers = ours.timeception if isinstance(ours, ClassifierSpec) else ours
     kinds = {True: "a pooling head", False: "Timeception layers"}
@@ -154,24 +152,24 @@ def _check_layers(source: str, theirs: Source, ours: HeadSpec) -> None:
     checks.require(
         theirs.in_channels == layers.in_channels,
         f"init_from {source}",
-        f"take features of {layers.in_channels} channels",
+        f"take features with {layers.in_channels} channels",
         theirs.in_channels,
-        "Take features of the same backbone and endpoint.",
+        "Use features of the same backbone and endpoint.",
     )
     names = ("bn_eps",) if wanted else _FUNCTION
     both = [(name, getattr(theirs, name), getattr(layers, name)) for name in names]
     differing = [(name, old, new) for name, old, new in both if old != new]
     if differing:
-        lines = [f"init_from {source} has other layers than the recipe:"]
+        lines = [f"the layers of init_from {source} differ from the recipe's:"]
         lines += [f"  model.{n}: {old!r} in the source, {new!r} here" for n, old, new in differing]
         words = " ".join(f"model.{n}={str(old).lower()}" for n, old, _ in differing)
-        raise ValueError("\n".join([*lines, f"To take them over: {words}"]))
+        raise ValueError("\n".join([*lines, f"To use the source's: {words}"]))
 
 
 def _skipped(
     found: _Found, spec: HeadSpec, classes: Sequence[str], backbone: Mapping[str, tuple[int, ...]]
 ) -> dict[str, str]:
-    """Why, by the name of each array of the source that cannot be used."""
+    """Return the reason for each array of the source that cannot be used."""
     reasons = {}
     shapes = spec.parameter_shapes()
     readout = _readout_differs(found, spec)
@@ -180,37 +178,33 @@ def _skipped(
             if not backbone:
                 reasons[name] = "no backbone is trained here"
             elif backbone.get(name) != array.shape:
-                reasons[name] = "of another backbone"
+                reasons[name] = "belongs to another backbone"
         elif readout and not name.startswith("timeception."):
             reasons[name] = readout
         elif name.startswith("output."):
             if array.shape != shapes[name]:
                 reasons[name] = f"{len(array)} classes there, {len(classes)} here"
             elif found.classes is not None and found.classes != list(classes):
-                reasons[name] = "other classes there"
+                reasons[name] = "the classes differ"
     return reasons
 
 
 def _readout_differs(found: _Found, spec: HeadSpec) -> str:
-    """How the vectors that the linear layers take differ, if they do."""
+    """Return how the inputs of the linear layers differ; empty if they do not."""
     theirs = found.spec
     if isinstance(theirs, TimeceptionSpec):
         return ""
     if theirs.hidden != spec.hidden:
-        return f"{theirs.hidden} hidden numbers there, {spec.hidden} here"
+        return f"{theirs.hidden} hidden units there, {spec.hidden} here"
     positions = [getattr(one, "map_size", None) for one in (theirs, spec)]
-    return (
-        ""
-        if positions[0] == positions[1]
-        else "positions kept of {} maps there, {} here".format(*positions)
-    )
+    return "" if positions[0] == positions[1] else "maps kept: {} there, {} here".format(*positions)
 
 
 def matching(globs: Iterable[str], names: Sequence[str]) -> tuple[str, ...]:
-    """Names that a pattern matches, in their order.
+    """Return the names that match a pattern, in their order.
 
     Raises:
-        ValueError: if a pattern matches none.
+        ValueError: if a pattern matches no name.
 
     Example:
         >>> matching(["*.0.*"], ["layers.0.norm.weight", "layers.1.norm.weight"])
@@ -226,7 +220,7 @@ def matching(globs: Iterable[str], names: Sequence[str]) -> tuple[str, ...]:
 
 
 def grouped(names: Iterable[str]) -> str:
-    """Names for people: by layer, with the number of arrays.
+    """Group names by layer, with the number of arrays, for people.
 
     Example:
         >>> grouped(["timeception.layers.0.norm.weight", "output.weight", "output.bias"])

@@ -1,11 +1,11 @@
-"""The run folder: all that a training leaves behind, and what testing adds.
+"""The run folder: what training and testing write.
 
 RUN/recipe.yaml      the resolved recipe
 RUN/start.json       what training started from: loaded, skipped, new and frozen arrays
-RUN/checkpoints/     to resume from
+RUN/checkpoints/     training states, to resume from
 RUN/logs/part_N/     metrics.csv and TensorBoard events of the N-th start of the training
 RUN/model/           the saved model: safetensors and config.json
-RUN/results/         one JSON and one CSV per test
+RUN/results/         one JSON and one CSV file per test
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ class Run:
 
     @property
     def start_file(self) -> Path:
-        """What training started from."""
+        """Record of what training started from."""
         return self.root / "start.json"
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of training states."""
+        """Folder of the training states."""
         return self.root / "checkpoints"
 
     @property
     def logs(self) -> Path:
-        """Folder of curves."""
+        """Folder of the training curves."""
         return self.root / "logs"
 
     def next_logs(self) -> Path:
-        """The folder of curves of the next start of the training, which keeps the earlier ones."""
+        """Return a new folder for curves; each start of the training has one."""
         return self.logs / f"part_{len(list(self.logs.glob('part_*'))) + 1}"
 
     @property
@@ -57,65 +57,73 @@ class Run:
 
     @property
     def results(self) -> Path:
-        """Folder of test results."""
+        """Folder of the test results."""
         return self.root / "results"
 
     @property
     def is_finished(self) -> bool:
-        """Whether training ran to its end."""
+        """Whether training has finished."""
         return (self.model / CONFIG_FILE).is_file()
 
     def recipe(self) -> Recipe:
-        """The recipe that the run was trained with."""
+        """Read the recipe of the run."""
         return load_recipe(self.recipe_file)
 
 
 def new_run(root: Path, recipe: Recipe, *, resume: bool) -> Run:
-    """Make the run folder, or return to one that was interrupted.
+    """Create the run folder, or reopen the folder of an interrupted run.
 
     Raises:
-        ValueError: if the folder holds another run; if ``resume`` is told and the recipe differs
-            from the one that the run began with.
+        ValueError: if the folder holds something else, a finished run, or an unfinished one that
+            ``resume`` does not continue or whose recipe differs.
     """
     run = Run(root)
     if not run.recipe_file.exists():
         if root.exists() and any(root.iterdir()):
-            raise ValueError(f"{root} is not empty and holds no run. Choose another --out.")
+            raise ValueError(f"{root} is not empty and is not a run folder. Choose another --out.")
         write_text(run.recipe_file, recipe.to_yaml())
         return run
     if run.is_finished:
         raise ValueError(f"{root} holds a finished run. Choose another --out, or remove it.")
     if not resume:
-        raise ValueError(f"{root} holds an unfinished run. Tell --resume, or another --out.")
+        raise ValueError(
+            f"{root} holds an unfinished run. Add --resume to continue it, or choose another --out."
+        )
     began = run.recipe()
     if began != recipe:
         changed = [
-            f"  {name}: began with {old!r}, now {new!r}"
+            f"  {name}: {old!r} in the run, {new!r} now"
             for name, old, new in _differences(began.model_dump(), recipe.model_dump())
         ]
-        raise ValueError("\n".join([f"{root} began with another recipe:", *changed]))
+        advice = "Resume it with its own recipe, or choose another --out."
+        raise ValueError("\n".join([f"{root} began with another recipe:", *changed, advice]))
     return run
 
 
 def find_run(source: str | Path) -> Run:
-    """Return the run at ``source``.
+    """Return the finished run at ``source``.
 
     Raises:
-        ValueError: if there is none, or its training did not finish.
+        ValueError: if it is not a run folder, or its training has not finished.
     """
     run = Run(Path(source))
     if not run.recipe_file.is_file():
-        raise ValueError(f"{source} is no run folder: it has no recipe.yaml. Train one first.")
+        raise ValueError(
+            f"{source} is not a run folder: it has no recipe.yaml. Train a model first."
+        )
     if not run.is_finished:
-        raise ValueError(f"the training of {source} did not finish. Resume it: train --resume.")
+        raise ValueError(
+            f"the training of {source} has not finished. Resume it: "
+            f"timeception train {run.recipe_file} --out {source} --resume"
+        )
     return run
 
 
 def model_folder(source: str | Path) -> Path:
-    """Folder of the model at ``source``: a run's, a saved model's own, or a copy from the hub.
+    """Return the folder of a saved model: in a run, a model folder, or downloaded from the hub.
 
     Raises:
-        ValueError: if there is none, or a training did not finish.
+        ValueError: if there is no model, or its training has not finished.
     """
     is_model = (Path(source) / CONFIG_FILE).is_file()
     if Run(Path(source)).recipe_file.is_file() and not is_model:
@@ -124,7 +132,7 @@ def model_folder(source: str | Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file so that it appears whole or not at all."""
+    """Write a text file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.write_text(text, encoding="utf-8")
@@ -132,7 +140,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that it appears whole or not at all; NaN is refused."""
+    """Write a JSON file atomically; NaN is an error."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""The learning rate over the epochs: the same in every framework."""
+"""The learning rate of each epoch, the same in every framework."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from timeception.recipes.sections import TrainingSection
 
 
 def learning_rate_factor(epoch: int, settings: TrainingSection) -> float:
-    """Factor on the learning rate in an epoch counted from 0: linear warm-up, then the schedule.
+    """Return the factor on the learning rate in an epoch (from 0): linear warm-up, then schedule.
 
     Example:
         >>> settings = TrainingSection(epochs=5, warmup_epochs=1, schedule="cosine")

@@ -25,7 +25,7 @@ from timeception.weights import write_folder
 
 logger = logging.getLogger(__name__)
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 def train(
@@ -33,60 +33,66 @@ def train(
     out: str | Path,
     *,
     resume: bool = False,
-    tell: Tell = logger.info,
+    report: Report = logger.info,
 ) -> Run:
     """Train what a recipe names and save the model.
 
     Args:
-        recipe: what to do.
-        out: the run folder; made new, or returned to with ``resume``.
-        resume: go on from the last checkpoint of an interrupted training.
-        tell: takes lines about what was loaded, skipped, newly made and frozen.
+        recipe: data, model and settings.
+        out: the run folder; new, unless ``resume`` continues an interrupted run.
+        resume: continue from the last checkpoint of an interrupted training.
+        report: receives lines about loaded, skipped, new and frozen arrays.
+
+    Returns:
+        The finished run.
 
     Raises:
-        ValueError: if the data, the bank, the start or the run folder do not fit the recipe.
+        ValueError: if the data, the bank, ``init_from`` or the run folder do not fit the recipe.
     """
     recipe = recipe.with_absolute_paths()
     if recipe.is_end_to_end:
-        return _train_end_to_end(recipe, Path(out), resume, tell)
+        return _train_end_to_end(recipe, Path(out), resume, report)
     data = _large_enough(read_task_data(recipe))
     _, channels, height, width = data.train.sampler.shape()
     spec = head_spec(recipe, channels, len(data.classes), (height, width))
     start = find_start(recipe, spec, data.classes)
     fit = _fit_of(recipe.framework)
-    run = _begin(recipe, Path(out), resume, start, tell)
+    run = _begin(recipe, Path(out), resume, start, report)
     arrays = fit(recipe, data, run, spec, start)
     write_folder(run.model, spec, arrays, pipeline(recipe, data, data.features))
     return run
 
 
 def _large_enough(data: TaskData) -> TaskData:
-    """Batch normalisation cannot learn from one clip."""
+    """Require two records, since batch normalisation cannot learn from one clip."""
     n_train = len(data.train)
     checks.require(n_train >= 2, "split train", "have at least 2 videos or windows", n_train)
     return data
 
 
 def _fit_of(framework: str) -> Callable[..., dict[str, NDArray[Any]]]:
-    """How a framework trains a head; the framework is imported here alone.
+    """Return the function that trains a head in a framework, and import the framework.
 
-    Our own package comes first: it sees to the order in which frameworks are loaded.
+    ``timeception.FRAMEWORK`` is imported first, because it loads frameworks in a safe order.
     """
     try:
         import_module(f"timeception.{framework}")
         return import_module(f"timeception.training.{framework}.fit").fit
     except ModuleNotFoundError as error:
-        raise ValueError(f"framework={framework} needs {error.name}: install it.") from error
+        raise ValueError(
+            f"framework={framework} requires {error.name}, which is not installed. "
+            f"Install it, or train with framework=torch."
+        ) from error
 
 
-def _train_end_to_end(recipe: Recipe, out: Path, resume: bool, tell: Tell) -> Run:
-    """Train the backbone with the head; in PyTorch, in which the backbones are."""
+def _train_end_to_end(recipe: Recipe, out: Path, resume: bool, report: Report) -> Run:
+    """Train backbone and head, in PyTorch."""
     from timeception.features.extraction.settings import extraction_settings
     from timeception.training.backbone_file import make_backbone, save_backbone, used
     from timeception.training.torch.fit import fit_end_to_end
 
     if recipe.backbone is None:
-        raise ValueError("end-to-end training needs a backbone section.")
+        raise ValueError("end-to-end training requires a backbone section.")
     backbone = make_backbone(recipe.backbone)
     data = _large_enough(read_video_task_data(recipe, backbone.transform))
     _, _, *size = data.train.sampler.shape()
@@ -95,7 +101,7 @@ def _train_end_to_end(recipe: Recipe, out: Path, resume: bool, tell: Tell) -> Ru
     spec = head_spec(recipe, channels, len(data.classes), (height, width))
     shapes = {name: tuple(tensor.shape) for name, tensor in used(backbone).items()}
     start = find_start(recipe, spec, data.classes, shapes)
-    run = _begin(recipe, out, resume, start, tell)
+    run = _begin(recipe, out, resume, start, report)
     arrays = fit_end_to_end(recipe, data, run, spec, start, backbone)
     features = extraction_settings(backbone, recipe.backbone.stride_frames)
     features["backbone"] = save_backbone(backbone, run.model)
@@ -103,19 +109,19 @@ def _train_end_to_end(recipe: Recipe, out: Path, resume: bool, tell: Tell) -> Ru
     return run
 
 
-def _begin(recipe: Recipe, out: Path, resume: bool, start: Start, tell: Tell) -> Run:
-    """Make or return to the run folder, and tell what training starts from."""
+def _begin(recipe: Recipe, out: Path, resume: bool, start: Start, report: Report) -> Run:
+    """Create or reopen the run folder; record and report what training starts from."""
     run = new_run(out, recipe, resume=resume)
     write_json(run.start_file, start.to_dict())
     for line in start.lines():
-        tell(line)
+        report(line)
     return run
 
 
 def pipeline(recipe: Recipe, data: TaskData, features: dict[str, Any]) -> dict[str, Any]:
-    """What surrounds the network, saved in its config: classes, sampling, how features are made."""
+    """Return what the saved model needs besides weights: classes, sampling, origin of features."""
     windows = recipe.data.windows
-    # Imported features have times of their own kind; the segments of 2019 may repeat.
+    # The times of imported features are unknown; the segments of 2019 may overlap.
     has_times = bool(features.get("backbone")) and features.get("frames_2019") is None
     return {
         "recipe": recipe.name,

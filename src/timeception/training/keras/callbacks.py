@@ -1,4 +1,4 @@
-"""What Keras does around each epoch: seeds, learning rate, validation, checkpoints, logs."""
+"""Keras callbacks: seeds, learning rate, validation, checkpoints and logs of each epoch."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ _SEED_STATE = "seed_generator_state"
 
 
 class EpochSeeds(keras.callbacks.Callback):
-    """Chooses the epoch's draws, and seeds dropout: a resumed training equals an unstopped one."""
+    """Selects the epoch's clips and seeds dropout, so that resuming changes nothing."""
 
     def __init__(self, batches: TrainingBatches, seed: int) -> None:
         super().__init__()
         self.batches, self.seed = batches, seed
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Before the first clip of the epoch is drawn."""
+        """Seed before the first clip of the epoch is sampled."""
         self.batches.set_epoch(epoch)
         place = np.random.SeedSequence([self.seed, epoch])
-        # PyTorch's backend has no random numbers of a layer's own: all come from one generator
+        # On the PyTorch backend all layers share one random generator.
         keras.utils.set_random_seed(int(place.generate_state(1)[0]))
         states = [v for v in self.model.variables if v.path.endswith(_SEED_STATE)]
         numbers = place.generate_state(2 * len(states))
         for state, pair in zip(states, numbers.reshape(-1, 2) >> 1, strict=True):
-            state.assign(pair)  # 31 bits: PyTorch's backend holds them with a sign
+            state.assign(pair)  # 31 bits: the PyTorch backend stores them as signed integers
 
 
 class Metrics(keras.callbacks.Callback):
-    """Names the loss of an epoch, and adds what the validation videos give, to its logs.
+    """Renames the loss of an epoch in its logs, and adds the validation metrics.
 
-    Metrics are computed once, over the whole set.
+    Metrics are computed once, over the whole split.
     """
 
     def __init__(self, data: TaskData, batch_size: int) -> None:
@@ -52,7 +52,7 @@ class Metrics(keras.callbacks.Callback):
         self.data, self.batch_size = data, batch_size
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Before the callbacks that read the logs, which are one dictionary for all."""
+        """Change the logs before other callbacks read them; all share one dictionary."""
         if logs is None:
             return
         logs["train_loss"] = logs.pop("loss")
@@ -68,12 +68,12 @@ class Metrics(keras.callbacks.Callback):
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Keeps the last and the best weights, and the optimiser's state, each whole or not at all.
+    """Saves the last and the best weights with the optimiser's state, atomically.
 
     Args:
-        run: where to.
-        every: epochs from one ``last`` to the next.
-        best: the validation mAP that ``best`` has from earlier parts of the training, if any.
+        run: the run.
+        every: epochs between two saves of ``last``.
+        best: best validation mAP before this start of the training, if any.
     """
 
     def __init__(self, run: Run, every: int, best: float | None) -> None:
@@ -81,7 +81,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.run, self.every, self.best = run, every, best
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Save where the epoch is the best yet, and where an N-th epoch is done."""
+        """Save ``best`` after a new best epoch, and ``last`` after every N-th epoch."""
         score = (logs or {}).get("validation_map")
         if score is not None and (self.best is None or score > self.best):
             self.best = score
@@ -97,10 +97,10 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 class EpochLogs(keras.callbacks.Callback):
-    """Writes each epoch's logs as a row of ``metrics.csv`` and as scalars for TensorBoard.
+    """Writes each epoch's logs as a row of ``metrics.csv`` and as TensorBoard scalars.
 
-    Keras' own callbacks do not serve: the one for TensorBoard writes by TensorFlow, whatever the
-    backend, and the one for CSV adds an empty column of validation for every name.
+    Keras' callbacks cannot be used: its TensorBoard callback requires TensorFlow on every backend,
+    and its CSV callback adds an empty validation column for every name.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -109,7 +109,7 @@ class EpochLogs(keras.callbacks.Callback):
         self.table, self.writer = folder / "metrics.csv", Writer(str(folder))
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """One row; one scalar a number, at the step that Lightning gives it."""
+        """Write one row, and one scalar per number at the step that Lightning would use."""
         step = int(self.model.optimizer.iterations) - 1
         row = {"epoch": epoch, "step": step, **dict(sorted((logs or {}).items()))}
         is_new = not self.table.exists()
@@ -123,14 +123,14 @@ class EpochLogs(keras.callbacks.Callback):
         self.writer.flush()
 
     def close(self) -> None:
-        """Close the file, also where training is cut short: then Keras ends no callback."""
+        """Close the file; required after an interruption, when Keras does not end its callbacks."""
         self.writer.close()
 
 
 def make_callbacks(
     recipe: Recipe, data: TaskData, run: Run, batches: TrainingBatches, logs: EpochLogs
 ) -> list[keras.callbacks.Callback]:
-    """The callbacks of a training, in the order in which they act."""
+    """Make the callbacks of a training, in the order in which they run."""
     settings = recipe.training
     schedule = keras.callbacks.LearningRateScheduler(
         lambda epoch: settings.learning_rate * learning_rate_factor(epoch, settings)
@@ -140,17 +140,17 @@ def make_callbacks(
         schedule,
         Metrics(data, settings.batch_size),
         Checkpoints(run, settings.checkpoint_every, best_before(run.logs)),
-        logs,  # last: what is logged was kept
+        logs,  # last, so that a logged epoch has its checkpoint
     ]
 
 
 def weights_file(run: Run, name: str) -> Path:
-    """Where the checkpoint ``best`` or ``last`` is."""
+    """Path of the checkpoint ``best`` or ``last``."""
     return run.checkpoints / f"{name}.weights.h5"
 
 
 def best_before(logs: Path) -> float | None:
-    """The best validation mAP that earlier parts of the training logged, if any."""
+    """Return the best validation mAP in earlier logs of the training, if any."""
     found = [
         float(row["validation_map"])
         for path in logs.glob("part_*/metrics.csv")

@@ -1,9 +1,9 @@
 """Training in Keras, on the backend that ``KERAS_BACKEND`` names.
 
-The bank, the draws, their order, the losses, the optimisers, the schedule and the distributions of
-the initial values are those of PyTorch's training. The numbers drawn for the initial values and for
-dropout are Keras' own, and Keras' moving variances are those of the batch itself, where PyTorch
-enlarges them by n / (n - 1).
+Clips, their order, losses, optimisers, the schedule and the distributions of first values equal
+those of training in PyTorch. Two things differ: first values and dropout come from Keras' random
+generators, and moving variances use the variance of the batch, which PyTorch multiplies by
+n / (n - 1).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from timeception.training.runs import Run
 def fit(
     recipe: Recipe, data: TaskData, run: Run, spec: HeadSpec, start: Start
 ) -> dict[str, NDArray[np.float32]]:
-    """Train a head to the end, resuming from the run's last checkpoint where there is one.
+    """Train a head; resume from the run's last checkpoint if there is one.
 
     Returns:
-        The head's canonical arrays: those of the best validation mAP, or the last ones where the
-        recipe has no validation videos.
+        The head's canonical arrays: of the epoch with the best validation mAP, or of the last
+        epoch if the recipe has no validation split.
     """
     keras.utils.set_random_seed(recipe.seed)
     model = make_model(recipe, data, spec, start)
@@ -52,7 +52,7 @@ def fit(
             epochs=recipe.training.epochs,
             initial_epoch=n_done,
             callbacks=make_callbacks(recipe, data, run, batches, logs),
-            shuffle=False,  # the epoch has its own order
+            shuffle=False,  # the batches are in the order of the epoch
             verbose=1 if sys.stdout.isatty() else 0,
         )
     if data.validation is not None:
@@ -61,7 +61,7 @@ def fit(
 
 
 def make_model(recipe: Recipe, data: TaskData, spec: HeadSpec, start: Start) -> Any:
-    """The head with its first values, compiled, its optimiser built."""
+    """Build and compile the head with its first values, and build its optimiser."""
     kind: Any = PoolingClassifier if isinstance(spec, PoolingSpec) else TimeceptionClassifier
     model = kind.from_spec(spec)
     model.load_arrays(model.to_arrays() | start.arrays)
@@ -74,7 +74,7 @@ def make_model(recipe: Recipe, data: TaskData, spec: HeadSpec, start: Start) -> 
 
 
 def make_loss(is_multilabel: bool, label_smoothing: float) -> keras.losses.Loss:
-    """Binary cross-entropy (multi-label) or cross-entropy (single-label) of logits."""
+    """Return binary cross-entropy (multi-label) or cross-entropy, of logits."""
     if is_multilabel:
         return keras.losses.BinaryCrossentropy(from_logits=True, name="loss")
     return keras.losses.CategoricalCrossentropy(
@@ -83,7 +83,7 @@ def make_loss(is_multilabel: bool, label_smoothing: float) -> keras.losses.Loss:
 
 
 def freeze(model: Any, frozen: tuple[str, ...]) -> None:
-    """Keep variables as they are; batch norms whose variables are all frozen infer."""
+    """Freeze variables; batch norms whose variables are all frozen run in inference mode."""
     for name, variable in model.canonical_variables().items():
         if name in frozen:
             variable.trainable = False

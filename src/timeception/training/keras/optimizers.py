@@ -1,12 +1,12 @@
-"""Adam, AdamW and SGD in Keras, step by step those of PyTorch.
+"""Adam, AdamW and SGD in Keras, equal to PyTorch's step by step.
 
-Keras' own differ from PyTorch's in three ways, and a recipe has one meaning in all frameworks:
+A recipe has one meaning in all frameworks, and Keras' optimisers differ from PyTorch's:
 
-- Adam adds epsilon to the second moment before the correction of its bias, PyTorch after it. At
-  the first step Keras' epsilon weighs 32 times what PyTorch's does.
-- SGD multiplies the learning rate into its momentum, PyTorch applies it to the sum: they part
-  where the learning rate changes.
-- Weight decay of Keras' Adam and SGD is decoupled, PyTorch's is added to the gradient (L2).
+- Adam of Keras adds epsilon to the second moment before the bias correction, PyTorch after it. In
+  the first step, Keras' epsilon has 32 times the effect of PyTorch's.
+- SGD of Keras multiplies the learning rate into the momentum, PyTorch applies it to the sum. They
+  differ when the learning rate changes.
+- Weight decay of Keras' Adam and SGD is decoupled; PyTorch adds it to the gradient (L2).
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ Tensor = Any
 
 
 class Adam(keras.optimizers.Adam):
-    """Adam with epsilon beside the corrected second moment.
+    """Adam and AdamW as PyTorch defines them.
 
     Args:
-        learning_rate: of every step.
-        epsilon: added to the square root of the corrected second moment.
-        l2: times the variable, is added to the gradient: weight decay of Adam.
-        weight_decay: times learning rate and variable, is taken off before the step: of AdamW.
+        learning_rate: learning rate.
+        epsilon: added to the square root of the bias-corrected second moment.
+        l2: weight decay of Adam: ``l2 * variable`` is added to the gradient.
+        weight_decay: weight decay of AdamW: ``learning_rate * weight_decay * variable`` is
+            subtracted before the step.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Adam(keras.optimizers.Adam):
         self.l2 = l2
 
     def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
-        """Change one variable."""
+        """Update one variable."""
         index, dtype = self._get_variable_index(variable), variable.dtype
         first, second = self._momentums[index], self._velocities[index]
         gradient = with_l2(gradient, variable, self.l2)
@@ -56,13 +57,13 @@ class Adam(keras.optimizers.Adam):
 
 
 class SGD(keras.optimizers.SGD):
-    """Stochastic gradient descent whose momentum is a sum of gradients.
+    """SGD as PyTorch defines it: the momentum is a decaying sum of gradients.
 
     Args:
-        learning_rate: of every step.
-        momentum: share of the sum that stays.
-        nesterov: look ahead along the sum.
-        l2: times the variable, is added to the gradient: weight decay.
+        learning_rate: learning rate.
+        momentum: factor on the sum before each gradient is added.
+        nesterov: use Nesterov momentum.
+        l2: weight decay: ``l2 * variable`` is added to the gradient.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class SGD(keras.optimizers.SGD):
         self.l2 = l2
 
     def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
-        """Change one variable."""
+        """Update one variable."""
         gradient = with_l2(gradient, variable, self.l2)
         if self.momentum:
             total = self.momentums[self._get_variable_index(variable)]
@@ -82,13 +83,13 @@ class SGD(keras.optimizers.SGD):
 
 
 def with_l2(gradient: Tensor, variable: Tensor, l2: float) -> Tensor:
-    """The gradient of a loss to which half of ``l2`` times the squared variable is added."""
+    """Return the gradient of the loss plus ``l2 / 2`` times the squared variable."""
     gradient = ops.cast(gradient, variable.dtype)
     return gradient + variable * l2 if l2 else gradient
 
 
 def make_optimizer(settings: TrainingSection) -> keras.optimizers.Optimizer:
-    """The optimiser that a recipe names."""
+    """Make the optimiser of a recipe."""
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "sgd":
         return SGD(rate, settings.momentum, settings.nesterov, decay)

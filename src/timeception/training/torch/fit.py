@@ -1,4 +1,4 @@
-"""Training in PyTorch, with Lightning: a head on a bank's features, or with its backbone."""
+"""Training in PyTorch with Lightning: a head on features, or a head with its backbone."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from timeception.training.torch.module import Training, tensors
 def fit(
     recipe: Recipe, data: TaskData, run: Run, spec: HeadSpec, start: Start
 ) -> dict[str, NDArray[np.float32]]:
-    """Train a head to the end, resuming from the run's last checkpoint where there is one.
+    """Train a head; resume from the run's last checkpoint if there is one.
 
     Returns:
-        The head's canonical arrays: those of the best validation mAP, or the last ones where the
-        recipe has no validation videos.
+        The head's canonical arrays: of the epoch with the best validation mAP, or of the last
+        epoch if the recipe has no validation split.
     """
     seed(recipe.seed)
     head: Any = build_head(spec)
@@ -45,7 +45,7 @@ def fit(
 def fit_end_to_end(
     recipe: Recipe, data: TaskData, run: Run, spec: HeadSpec, start: Start, backbone: Backbone
 ) -> dict[str, NDArray[np.float32]]:
-    """Train a head and its backbone, as ``fit`` trains a head; the backbone is changed in place."""
+    """Train a head and its backbone, like ``fit``; the backbone is changed in place."""
     seed(recipe.seed)
     settings = recipe.end_to_end
     head: Any = build_head(spec)
@@ -62,7 +62,7 @@ def fit_end_to_end(
 
 
 def _fit(model: nn.Module, recipe: Recipe, data: TaskData, run: Run, start: Start) -> None:
-    """Load the start, train, and leave the best or last weights in the model."""
+    """Load the first values, train, and leave the best or last weights in the model."""
     named = tensors(model)
     with torch.no_grad():
         for name, array in start.arrays.items():
@@ -92,15 +92,15 @@ def _fit(model: nn.Module, recipe: Recipe, data: TaskData, run: Run, start: Star
 
 
 def seed(number: int) -> None:
-    """Seed the initial weights, dropout and the loaders' workers."""
+    """Seed first values, dropout and the loaders' workers."""
     lightning.seed_everything(number, workers=True, verbose=False)
 
 
 def make_trainer(recipe: Recipe, run: Run, callbacks: list[Callback]) -> lightning.Trainer:
-    """A trainer that logs to CSV and TensorBoard and keeps the last checkpoint.
+    """Make a trainer that logs to CSV and TensorBoard and keeps the last checkpoint.
 
-    Each start of a training logs into its own ``logs/part_N``: Lightning would delete the curve of
-    an interrupted one.
+    Each start of a training writes a new ``logs/part_N``, because Lightning would delete the curves
+    of an interrupted one.
     """
     settings = recipe.training
     logs = run.next_logs()
@@ -127,7 +127,7 @@ def make_trainer(recipe: Recipe, run: Run, callbacks: list[Callback]) -> lightni
 
 
 class _quiet_lightning(warnings.catch_warnings):  # noqa: N801 - reads as a statement
-    """Silence Lightning's advice that does not apply, such as more workers for a mapped bank."""
+    """Silence advice of Lightning that does not apply, such as more workers for a mapped bank."""
 
     def __enter__(self) -> Any:
         result = super().__enter__()

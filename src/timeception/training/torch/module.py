@@ -1,4 +1,4 @@
-"""What Lightning trains: the model with its loss, optimiser and metrics."""
+"""The Lightning module: a model with its loss, optimiser and metrics."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from timeception.training.schedule import learning_rate_factor
 
 
 class Training(lightning.LightningModule):
-    """The loss, the optimiser and the metrics of a model that is trained.
+    """Trains a model.
 
     Args:
-        model: from clips to logits: a head, or a ``VideoClassifier``.
+        model: maps clips to logits: a head, or a ``VideoClassifier``.
         data: classes and task.
         recipe: settings.
-        frozen: names of tensors, as ``tensors`` gives them, that stay as they are.
+        frozen: names of tensors, as returned by ``tensors``, that training does not change.
     """
 
     def __init__(
@@ -47,21 +47,21 @@ class Training(lightning.LightningModule):
         self._still = _frozen_modules(model, frozen)
 
     def train(self, mode: bool = True) -> Training:
-        """Set training mode; modules whose tensors are all frozen stay in evaluation."""
+        """Set training mode; modules whose tensors are all frozen stay in evaluation mode."""
         super().train(mode)
         for module in self._still:
             module.eval()
         return self
 
     def on_fit_start(self) -> None:
-        """Lightning keeps the modes it finds; on a processor the layers' own kernels run."""
+        """Set the mode, which Lightning keeps; on the CPU, use the fastest implementation."""
         self.train()
         for module in self.modules():
             if isinstance(module, Timeception):
                 module.use_implementation("auto" if self.device.type == "cpu" else "torch")
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Binary cross-entropy (multi-label) or cross-entropy (single-label) of a batch."""
+        """Return the mean binary cross-entropy (multi-label) or cross-entropy of a batch."""
         if self.is_multilabel:
             return F.binary_cross_entropy_with_logits(logits, targets)
         return F.cross_entropy(
@@ -69,12 +69,12 @@ class Training(lightning.LightningModule):
         )
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
-        """Seed dropout by epoch and batch: a resumed training equals one that was never stopped."""
+        """Seed dropout by epoch and batch, so that resuming changes nothing."""
         place = np.random.SeedSequence([self.seed, self.current_epoch, batch_index])
         torch.manual_seed(int(place.generate_state(1)[0]))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
-        """Loss of one batch."""
+        """Return the loss of one batch."""
         clips, targets = batch
         loss = self.loss(self.model(clips), targets)
         self.log(
@@ -83,7 +83,7 @@ class Training(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
-        """Keep scores; the metric is computed once, over the whole set."""
+        """Keep the scores; metrics are computed once, over the whole split."""
         clips, targets = batch
         logits = self.model(clips)
         self.log("validation_loss", self.loss(logits, targets), batch_size=len(targets))
@@ -91,7 +91,7 @@ class Training(lightning.LightningModule):
         self._targets.append(targets.cpu())
 
     def on_validation_epoch_end(self) -> None:
-        """Log mAP, and accuracy for single-label problems."""
+        """Log mAP, and accuracy for single-label data."""
         scores, targets = torch.cat(self._scores).numpy(), torch.cat(self._targets).numpy()
         self._scores.clear()
         self._targets.clear()
@@ -101,7 +101,7 @@ class Training(lightning.LightningModule):
             self.log("validation_accuracy", accuracy(scores, targets), prog_bar=True)
 
     def configure_optimizers(self) -> Any:
-        """Adam, AdamW or SGD, with a constant or a cosine learning rate, warmed up linearly."""
+        """Return the optimiser and the schedule of the recipe."""
         optimizer = make_optimizer(self._groups(), self.settings)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate_factor)
         return {
@@ -110,7 +110,7 @@ class Training(lightning.LightningModule):
         }
 
     def _groups(self) -> list[dict[str, Any]]:
-        """What is trained: the head at its learning rate, a backbone at its own."""
+        """Group the trained parameters by learning rate: head and backbone."""
         groups: dict[float, list[Tensor]] = {}
         rates = (backbone_learning_rate(self.recipe), self.settings.learning_rate)
         for name, tensor in tensors(self.model).items():
@@ -124,7 +124,7 @@ class Training(lightning.LightningModule):
 
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by the names that recipes and saved models have for them."""
+    """Return parameters and buffers by the names that recipes and saved models use."""
     named = model.state_dict(keep_vars=True)
     return {
         name.removeprefix("head.").replace("backbone.network.", BACKBONE_PREFIX, 1): tensor
@@ -133,7 +133,7 @@ def tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _frozen_modules(model: nn.Module, frozen: Sequence[str]) -> list[nn.Module]:
-    """Modules with tensors of their own that are all frozen, such as batch norms."""
+    """Return modules whose direct tensors are all frozen, such as batch norms."""
     by_tensor = {id(tensor): name for name, tensor in tensors(model).items()}
     still = []
     for module in model.modules():
@@ -145,7 +145,7 @@ def _frozen_modules(model: nn.Module, frozen: Sequence[str]) -> list[nn.Module]:
 
 
 def make_optimizer(groups: Any, settings: TrainingSection) -> torch.optim.Optimizer:
-    """The optimiser that a recipe names."""
+    """Make the optimiser of a recipe."""
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "sgd":
         return torch.optim.SGD(
@@ -156,6 +156,6 @@ def make_optimizer(groups: Any, settings: TrainingSection) -> torch.optim.Optimi
 
 
 def backbone_learning_rate(recipe: Recipe) -> float:
-    """The learning rate of a backbone: told, or a tenth of the head's."""
-    told = recipe.end_to_end.backbone_learning_rate
-    return recipe.training.learning_rate / 10 if told is None else told
+    """Return the learning rate of the backbone: by default a tenth of the head's."""
+    rate = recipe.end_to_end.backbone_learning_rate
+    return recipe.training.learning_rate / 10 if rate is None else rate

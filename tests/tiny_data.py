@@ -7,15 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from timeception.datasets.synthetic.generate import write_mp4
-from timeception.features.bank import FeatureBank
-
 N_STEPS = 24
 
 
 @pytest.fixture(scope="session")
 def order_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``bank`` and ``videos.csv``: rising and falling videos hold the same steps, reversed."""
+    from timeception.features.bank import FeatureBank
+
     root = tmp_path_factory.mktemp("order")
     bank = FeatureBank(root / "bank", mode="a", settings={"made": "by hand"})
     rng = np.random.default_rng(0)
@@ -37,6 +36,8 @@ def order_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight MP4 files, ``left/0.mp4`` to ``right/7.mp4``: a square that moves to one side."""
+    from timeception.datasets.synthetic.generate import write_mp4
+
     root = tmp_path_factory.mktemp("clips")
     rng = np.random.default_rng(0)
     for number in range(8):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.features.videos import make_video
-from tests.training.saved_models import save_model, tiny_backbone
+from tests.inference.saved_models import save_model, tiny_backbone
 
 PAGE = Path(__file__).parents[2] / "docs" / "streaming.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)

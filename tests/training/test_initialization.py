@@ -11,7 +11,7 @@ import torch
 from safetensors.numpy import load_file
 
 from tests import oracle
-from tests.training.order_recipe import order_recipe
+from tests.order_recipe import order_recipe
 from tests.training.test_end_to_end import recipe_for as video_recipe
 from tests.weights.test_reading import HEAD_2019, write_2019
 from timeception.backbones import create_backbone

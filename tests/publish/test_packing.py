@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.training.order_recipe import order_recipe
+from tests.order_recipe import order_recipe
 from tests.training.test_end_to_end import recipe_for as video_recipe
 from timeception.cli import main
 from timeception.evaluation.evaluate import evaluate

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.features.videos import make_video
-from tests.training.saved_models import CLASSES, save_model, tiny_backbone
+from tests.inference.saved_models import CLASSES, save_model, tiny_backbone
 from timeception.backbones import Backbone
 from timeception.features.extraction.extract import extract_features
 from timeception.features.maps import average_maps
