@@ -6,6 +6,7 @@ Every message names the argument, the requirement, the value received and what t
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -79,3 +80,12 @@ def same_names(what: str, expected: Iterable[str], received: Iterable[str]) -> N
             more = f", ... {len(shown) - 8} more" if len(shown) > 8 else ""
             lines.append(f"  {title}: {', '.join(shown[:8])}{more}")
     raise ValueError("\n".join(lines))
+
+
+def warn_renamed(old: str, new: str) -> None:
+    """Warn that a name has changed; the old one keeps working for one release."""
+    warnings.warn(
+        f"{old} is now called {new}; the old name will go in the next release.",
+        DeprecationWarning,
+        stacklevel=3,
+    )

@@ -18,7 +18,7 @@ import tensorflow as tf
 from timeception import checks
 from timeception.keras import Timeception, TimeceptionClassifier
 from timeception.keras.network import channels_of
-from timeception.spec import KERAS_BN_EPS, TimeceptionSpec
+from timeception.spec import KERAS_BN_EPS, KERAS_BN_MOMENTUM, TimeceptionSpec
 
 #: The networks of ``timeception_layers`` by name, as TensorFlow 1 kept variables by their scope.
 _networks: dict[str, Timeception] = {}
@@ -33,7 +33,7 @@ def timeception_layers(
     expansion: float = 1.25,
     pool_lookahead: bool = True,
     bn_eps: float = KERAS_BN_EPS,
-    bn_momentum: float = 0.01,
+    bn_momentum: float = KERAS_BN_MOMENTUM,
     training: bool | None = None,
     name: str = "timeception",
 ) -> Any:
@@ -46,13 +46,14 @@ def timeception_layers(
 
     Args:
         x: features of known channels.
-        n_layers: number of layers; each halves the timesteps.
+        n_layers: number of layers; each halves the number of timesteps.
         n_groups: channel groups; must divide the channels.
-        is_dilated: kernels of 3 with dilations 1, 2, 3; otherwise kernels 3, 5, 7.
-        expansion: output channels over input channels of a layer.
-        pool_lookahead: branch 5 looks one step ahead (Keras 2019), otherwise back (PyTorch 2019).
+        is_dilated: use kernels of size 3 with dilations 1, 2, 3; otherwise sizes 3, 5, 7.
+        expansion: ratio of output to input channels of a layer.
+        pool_lookahead: branch 5 looks one timestep ahead (Keras 2019); otherwise back (PyTorch
+            2019).
         bn_eps: epsilon of every batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics.
+        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
         training: normalise by the batch; ``None`` leaves it to Keras, which means no.
         name: of the layer, or of the weights.
 

@@ -151,7 +151,7 @@ def _initial_bounds(spec: Spec) -> dict[str, float]:
     """Glorot's bounds of the kernels, drawn from U(-bound, bound)."""
     if isinstance(spec, ClassifierSpec):
         bounds = {f"timeception.{k}": v for k, v in _initial_bounds(spec.timeception).items()}
-        bounds["hidden.weight"] = sqrt(6 / (spec.readout_channels + spec.hidden))
+        bounds["hidden.weight"] = sqrt(6 / (spec.pooled_channels + spec.hidden))
         bounds["output.weight"] = sqrt(6 / (spec.hidden + spec.n_classes))
         return bounds
     bounds = {}
