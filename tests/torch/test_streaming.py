@@ -119,7 +119,7 @@ def test_long_pushes_are_taken_in_pieces() -> None:
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_memory_does_not_grow(implementation: str) -> None:
-    """What the stream holds after 100 and after 1000 timesteps, as its pickle tells."""
+    """What the stream holds after 100 and after 1000 timesteps, by the size of its pickle."""
     stream, sizes = StreamingClassifier(build(3), implementation), {}
     for t in range(1, 1001):
         stream.push(video(1))

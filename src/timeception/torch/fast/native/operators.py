@@ -93,8 +93,8 @@ class EpilogueArguments(NamedTuple):
         biases: biases of the three temporal convolutions, G * C_b.
         norm_weight: scale of the batch norm, C_out.
         norm_bias: shift of the batch norm, C_out.
-        mean: used instead of that of the batch unless ``by_batch``, C_out.
-        variance: likewise.
+        mean: used unless ``by_batch``, C_out.
+        variance: used unless ``by_batch``, C_out.
         eps: added to the variance.
         by_batch: normalise by the statistics of the batch, as in training.
         n_groups: channel groups.
