@@ -89,13 +89,11 @@ def test_files_read_with_damage_leave_them_out(whole: Path, tmp_path: Path) -> N
         assert path.suffix == ".avi" and "its times do not tell" in str(error)
         return
     with video:
-        given = video.read(range(len(video)))
-    kept = [*range(10), *range(20, N_FRAMES)]  # damage reaches to the end of the group at least
-    assert len(given) < N_FRAMES
-    assert not any(np.array_equal(image, expected[first]) for image in given)
-    sound = {expected[number].tobytes() for number in range(N_FRAMES)}
-    assert {image.tobytes() for image in given} <= sound
-    assert {expected[number].tobytes() for number in kept[-10:]} <= {i.tobytes() for i in given}
+        given = [image.tobytes() for image in video.read(range(len(video)))]
+    sound = [image.tobytes() for image in expected]
+    assert sound[first] not in given
+    assert set(given) < set(sound)
+    assert given[-10:] == sound[-10:]  # the next group of pictures but one is whole
 
 
 @pytest.mark.parametrize("places", [[5], [11], [5, 25], [11, 14, 21]])
@@ -177,8 +175,7 @@ def test_damage_after_the_first_frame_is_counted(joined: Path, tmp_path: Path) -
     assert counts(both) == (first, n_frames - 1, 1)
 
 
-def test_each_reading_counts_anew(joined: Path, tmp_path: Path) -> None:
-    path = flip(joined, tmp_path / "flipped.ts", [20, 22])
-    found = [counts(path) for _ in range(2)]
-    assert found[0] == found[1]
-    assert found[0][2] == 2
+def test_every_place_is_counted(joined: Path, tmp_path: Path) -> None:
+    first, n_frames, _ = counts(joined)
+    path = flip(joined, tmp_path / "flipped.ts", [18, 20, 22])
+    assert counts(path) == (first, n_frames - 3, 3)
