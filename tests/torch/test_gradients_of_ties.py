@@ -89,6 +89,14 @@ def test_looking_back() -> None:
     assert gradient(y, x, [2, 3, 5, 7]) == [5, 5, 0, 7]
 
 
+def test_looking_back_from_the_first_step() -> None:
+    """Which takes the second step's number, if that is larger, and passes its gradient there."""
+    x = along_time([1, 4, 4, 6])
+    y = temporal_maximum(x, lookahead=False)
+    assert y.flatten().tolist() == [4, 4, 4, 6]
+    assert gradient(y, x, [2, 3, 5, 7]) == [0, 10, 0, 7]
+
+
 @pytest.mark.parametrize("lookahead", [True, False])
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_of_a_layer(implementation: str, lookahead: bool) -> None:
