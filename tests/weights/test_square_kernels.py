@@ -149,7 +149,21 @@ def test_files_of_keras_3(case: str, tmp_path: Path) -> None:
     assert_same(read_checkpoint(path).arrays, arrays)
 
 
-CASES_2019 = {name: spec for name, spec in SPECS.items() if name.startswith(("three", "five ch"))}
+#: In 2019 each group had kernels of its own: here of 3, 5 and 7 channels and as many steps.
+CASES_2019 = {
+    f"{width} channels, kernels {kernels}": ClassifierSpec(
+        TimeceptionSpec(4 * width * n_groups, 1, n_groups, kernels == "3, 3, 3"),
+        5 * width * n_groups,
+        hidden=5 * width * n_groups,
+    )
+    for width, n_groups, kernels in (
+        (3, 1, "3, 3, 3"),
+        (3, 2, "3, 5, 7"),
+        (5, 2, "3, 5, 7"),
+        (7, 1, "3, 5, 7"),
+        (1, 3, "3, 3, 3"),
+    )
+}
 
 
 @pytest.mark.parametrize("case", CASES_2019)
@@ -161,10 +175,9 @@ def test_files_of_keras_2019(case: str, tmp_path: Path) -> None:
     assert_same(checkpoint.arrays, arrays)
 
 
-@pytest.mark.parametrize("n_groups", [3, 5, 7])
-def test_files_of_pytorch_2019(n_groups: int, tmp_path: Path) -> None:
-    spec = square(n_groups, False)
-    arrays = arrays_of(spec)
+@pytest.mark.parametrize("case", CASES_2019)
+def test_files_of_pytorch_2019(case: str, tmp_path: Path) -> None:
+    spec, arrays = CASES_2019[case], arrays_of(CASES_2019[case])
     state = torch_state_2019(spec, arrays)
     torch.save({name: torch.from_numpy(array) for name, array in state.items()}, tmp_path / "a.pt")
     checkpoint = read_checkpoint(tmp_path / "a.pt")
