@@ -21,11 +21,11 @@ _NEEDS = {
 }
 
 #: What imports Keras, TensorFlow or JAX, which take longer to start than most tests to run.
-_OTHER_FRAMEWORKS = tuple(
-    path
-    for name in ("keras", "tensorflow", "jax")
-    for path in (_ROOT / "tests" / name, _PACKAGE / name, _PACKAGE / f"{name}.py")
-) + (_ROOT / "tests" / "training" / "test_fit_keras.py",)
+_OTHER_FRAMEWORKS = (
+    _ROOT / "tests" / "training" / "test_fit_keras.py",
+    *(_ROOT / "tests" / name for name in ("keras", "tensorflow", "jax")),
+    *(_PACKAGE / name for name in ("keras", "tensorflow.py", "jax")),
+)
 
 #: Warnings of the frameworks themselves, which nothing here can avoid.
 _FRAMEWORK_WARNINGS = (
