@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= demo
-PYTEST ?= -q -n 2
+PYTEST ?= -q -n 2 --dist worksteal
 KERAS_TESTS := tests/keras tests/training/test_fit_keras.py
 
 .PHONY: help demo picture test test-fast isolated check format clean

@@ -67,7 +67,7 @@ def test_all_tests_are_run_by_make() -> None:
     lines = [line for line in recipe[1].splitlines() if "pytest" in line]
     assert lines[0].endswith("pytest $(PYTEST)")
     assert not re.search(r"\s(-k|-m\s+(?!pytest)|--deselect|--ignore)", recipe[1])
-    assert re.search(r"(?m)^PYTEST \?= -q -n 2$", makefile)
+    assert re.search(r"(?m)^PYTEST \?= -q -n 2 --dist worksteal$", makefile)
 
 
 CONFTEST = (TESTS / "conftest.py").read_text()
