@@ -82,16 +82,12 @@ def test_files_give_none(whole: Path, tmp_path: Path, place: int) -> None:
 def test_files_read_with_damage_leave_them_out(whole: Path, tmp_path: Path) -> None:
     path = flip(whole, tmp_path / f"flipped{whole.suffix}", [14])
     first, expected = marks(path).index(True), sound_frames(whole)
-    if path.suffix == ".avi":  # of guessed times nobody can say what the damage reaches
-        with pytest.raises(VideoError, match="its times do not tell which frames are sound"):
-            VideoReader(path, allow_damaged=True)
-        return
     with VideoReader(path, allow_damaged=True) as video:
         given = [image.tobytes() for image in video.read(range(len(video)))]
     sound = [image.tobytes() for image in expected]
     assert sound[first] not in given
     assert set(given) < set(sound)
-    assert given[-10:] == sound[-10:]  # the next group of pictures but one is whole
+    assert given[-10:] == sound[-10:]  # a later group of pictures is whole
 
 
 @pytest.mark.parametrize("places", [[5], [11], [5, 25], [11, 14, 21]])
