@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import logging
 import sys
@@ -32,7 +33,9 @@ def options(
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING)
 
 
+@functools.cache
 def _register_commands() -> None:
+    """Add every command to the application, once a process."""
     for name in _COMMANDS:
         importlib.import_module(f"timeception.cli.{name}").register(app)
 
