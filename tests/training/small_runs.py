@@ -1,7 +1,7 @@
-"""Tiny data and runs for worked examples: a few videos of four steps, heads whose values are known.
+"""Tiny data and runs for worked examples: a few videos of four steps, heads with known values.
 
-A pooling head without time, on features of four channels, can be worked out in a few lines of numpy;
-what surrounds it (losses, optimisers, checkpoints, draws, scores) is the same for every head.
+A pooling head on features of four channels can be worked out in a few lines of numpy; what
+surrounds it (losses, optimisers, checkpoints, draws, scores) is the same for every head.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Whole trainings by hand: which optimiser, its settings, the learning rate of every epoch, freezing.
+"""Whole trainings by hand: optimisers and their settings, the rate of every epoch, freezing.
 
-All videos have the same features and labels and all is frozen but the bias of the last layer, so that
-a training is a sum that a few lines of numpy can follow.
+All videos have the same features and labels, and all is frozen but the bias of the last layer, so
+that a training is a sum that a few lines of numpy can follow.
 """
 
 from __future__ import annotations
