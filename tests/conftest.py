@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -30,3 +31,11 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the reference data is not here: {folder}")
     return folder
+
+
+@pytest.fixture(params=["torch", "keras"])
+def framework(request: pytest.FixtureRequest) -> str:
+    """Either framework that trains; Keras where it is installed."""
+    if request.param == "keras":
+        import_module("tests.keras")  # chooses the backend, or skips
+    return str(request.param)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -57,11 +56,3 @@ def square(top: int, left: int, ground: np.ndarray) -> np.ndarray:
     frame = np.tile(ground.astype(np.uint8), (48, 80, 1))
     frame[top : top + 14, left : left + 14] = (250, 220, 30)
     return frame
-
-
-@pytest.fixture(params=["torch", "keras"])
-def framework(request: pytest.FixtureRequest) -> str:
-    """Either framework that trains; Keras where it is installed."""
-    if request.param == "keras":
-        import_module("tests.keras")  # chooses the backend, or skips
-    return str(request.param)
