@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
     """Annotations of two videos of two seconds, whose files are in another folder."""
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "actions.csv").write_text(
-        "video,label,start,end,split\na,cut,0,1.9,train\nb,pour,0,2.6,test\n"
+        "video,label,start,end,split\na,cut,0,1.9,train\nb,pour,2.6,3.0,test\n"
     )
     for name in "ab":
         make_video(tmp_path / "files" / f"{name}.mp4", 24)
@@ -71,7 +71,7 @@ def test_the_folder_of_the_videos(folder: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_the_tolerance(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An action ends 0.6 s after its video."""
+    """An action begins 0.6 s after the end of its video."""
     files = ["--videos", str(folder / "files")]
     assert findings(folder, capsys, *files, "--tolerance", "0.7")[0] == 0
     status, (finding,) = findings(folder, capsys, *files, "--tolerance", "0.5")
