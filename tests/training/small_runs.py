@@ -90,14 +90,20 @@ def saved_head(folder: Path, classes: Sequence[str], **pipeline: object) -> dict
     return arrays
 
 
-def finished_run(root: Path, recipe: Recipe, classes: Sequence[str], task: str) -> Run:
+def finished_run(
+    root: Path,
+    recipe: Recipe,
+    classes: Sequence[str],
+    task: str,
+    features: dict[str, Any] | None = None,
+) -> Run:
     """A run that was never trained: the recipe, and a head with random values."""
     run = Run(root)
     root.mkdir(parents=True)
     run.recipe_file.write_text(recipe.with_absolute_paths().to_yaml())
     sampling = recipe.sampling.model_dump(mode="json")
     more = {"recipe": recipe.name, "task": task, "sampling": sampling}
-    saved_head(run.model, classes, **more, windows=None, features={"made": "by hand"})
+    saved_head(run.model, classes, **more, windows=None, features=features or {"made": "by hand"})
     return run
 
 

@@ -8,7 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.training.saved_models import tiny_backbone
+from tests.training.small_runs import finished_run
+from timeception.features.settings import extraction_settings
 from timeception.training.augmentation import Augmentation, change_colour, random_crop
+from timeception.training.evaluate import evaluate
 from timeception.training.problem import Problem, build_video_problem
 from timeception.training.recipe import Recipe, build_recipe
 from timeception.video import Transform
@@ -153,3 +157,22 @@ def test_each_setting_of_a_recipe_is_taken(clips: Path) -> None:
     recipe = recipe_of(clips, crop="random", colour=0.0, flip=0.0)
     cropped = [clip_of(build_video_problem(recipe, TRANSFORM), "train", n) for n in range(3)]
     assert any(not np.array_equal(a, plain) for a in cropped)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_test_changes_no_clip(clips: Path, tmp_path: Path, split: str) -> None:
+    """Nor of the training split: its score is that of the clips as they are."""
+    backbone, recipe = tiny_backbone(), recipe_of(clips)
+    settings = extraction_settings(backbone, 2)
+    run = finished_run(tmp_path / "run", recipe, ("left", "right"), "single-label", settings)
+    seen: list[np.ndarray] = []
+
+    def score(frames: np.ndarray) -> np.ndarray:
+        seen.extend(frames)
+        return np.full((len(frames), 2), 0.5, np.float32)
+
+    evaluate(run, score, n_draws=1, split=split)
+    plain = build_video_problem(recipe, backbone.transform, is_augmented=False).subset(split)
+    numbers = [(index, number) for number in (None, 0) for index in range(len(plain))]
+    for found, (index, number) in zip(seen, numbers, strict=True):
+        np.testing.assert_array_equal(found, plain.draws.draw(index, number))

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from tests.training.order_recipe import table
-from tests.training.small_runs import FRAMEWORK_WARNINGS, finished_run, small_recipe, write_data
+from tests.training.small_runs import (
+    CHANNELS,
+    FRAMEWORK_WARNINGS,
+    finished_run,
+    small_recipe,
+    write_data,
+)
+from timeception.features.bank import FeatureBank
 from timeception.training.evaluate import evaluate
 from timeception.training.runs import Run
 
@@ -140,3 +147,39 @@ def test_without_a_scorer_the_runs_own_head_scores(framework: str, tmp_path: Pat
     assert (run.results / "test_scores.csv").read_text() == expected
     evaluate(run, Teller(*[[0.5] * 4] * 3), n_draws=2)
     assert (run.results / "test_scores.csv").read_text() != expected
+
+
+def test_a_report_names_what_is_missing(tmp_path: Path) -> None:
+    """A class without a test video, and a test video without features."""
+    rows = [("t0", "cut", "train"), ("t1", "pour", "train"), ("t2", "stir", "train")]
+    rows += [("v0", "cut", "test"), ("v1", "pour", "test")]
+    root = write_data(tmp_path, rows)
+    FeatureBank(root / "bank", mode="a").record_failure("gone", root / "gone.mp4", "cut short")
+    with (root / "videos.csv").open("a") as file:
+        file.write("gone.mp4,pour,test\n")
+    classes = (*CLASSES, "stir")
+    run = finished_run(root / "run", small_recipe(root), classes, "single-label")
+    report = evaluate(run, n_draws=1)
+    assert report.left_out == ["gone"]
+    assert report.classes_without_positives == ["stir"]
+    assert set(report.equidistant.average_precision) == set(CLASSES)
+    assert (report.n_records, report.n_videos) == (2, 2)
+
+
+def test_windows_are_records_of_fewer_videos(tmp_path: Path) -> None:
+    bank = FeatureBank(tmp_path / "bank", mode="a", settings={"made": "by hand"})
+    lines = ["video,label,start,end,split"]
+    for name, split in (("a", "train"), ("b", "train"), ("c", "test"), ("d", "test")):
+        bank.write(name, np.ones((8, CHANNELS, 1, 1)), np.arange(8), fps=1.0)
+        lines += [f"{name},cut,0,4,{split}", f"{name},pour,5,8,{split}"]
+    (tmp_path / "actions.csv").write_text("\n".join(lines) + "\n")
+    data = {"kind": "timed", "source": str(tmp_path / "actions.csv")}
+    windows = {"length_steps": 4, "stride_steps": 2}
+    bank_and_windows = {"bank": str(tmp_path / "bank"), "windows": windows}
+    recipe = small_recipe(tmp_path, data={**data, **bank_and_windows})
+    run = finished_run(tmp_path / "run", recipe, CLASSES, "multi-label")
+    report = evaluate(run, n_draws=1)
+    assert (report.n_records, report.n_videos) == (6, 2)
+    rows = table(run.results / "test_scores.csv")
+    assert [row["record"] for row in rows[:3]] == ["c@0-4", "c@2-6", "c@4-8"]
+    assert [row["labels"] for row in rows[:3]] == ["cut", "cut;pour", "pour"]
