@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -80,3 +81,11 @@ def _fail(report: pytest.TestReport | pytest.CollectReport, node: str) -> None:
     vars(report).pop("wasxfail", None)
     report.outcome = "failed"
     report.longrepr = f"{node}: no golden may be skipped where {reference_folder()} is. {reason}"
+
+
+@pytest.fixture(params=["torch", "keras"])
+def framework(request: pytest.FixtureRequest) -> str:
+    """Either framework that trains; Keras where it is installed."""
+    if request.param == "keras":
+        import_module("tests.keras")  # chooses the backend, or skips
+    return str(request.param)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from timeception.features.bank import FeatureBank
-from timeception.features.storage import write_atomically, write_json
+from timeception.features.bank.storage import write_atomically, write_json
 
 needs_folder_sync = pytest.mark.skipif(os.name != "posix", reason="folders cannot be synced here")
 

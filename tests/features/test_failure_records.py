@@ -10,8 +10,8 @@ import pytest
 
 from tests.features.videos import make_video
 from timeception.features.bank import FeatureBank
-from timeception.features.extraction import extract
-from timeception.features.importing import import_features
+from timeception.features.bank.importing import import_features
+from timeception.features.extraction.extract import extract
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from timeception.spec import TimeceptionSpec
-from timeception.torch import Timeception, native
-from timeception.torch.functional import maximum, pool, temporal_maximum
+from timeception.torch import Timeception
+from timeception.torch.fast import native
+from timeception.torch.fast.gradients import maximum, pool, temporal_maximum
 
 IMPLEMENTATIONS = [
     "torch",

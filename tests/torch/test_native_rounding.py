@@ -8,7 +8,8 @@ import torch
 
 from tests.rounding import ROUNDED, TIES_AND_NEIGHBOURS, floats, to_bfloat16
 from timeception.spec import TimeceptionSpec
-from timeception.torch import Timeception, native
+from timeception.torch import Timeception
+from timeception.torch.fast import native
 
 pytestmark = pytest.mark.skipif(
     bool(native.why_unavailable()), reason=f"no native kernels: {native.why_unavailable()}"

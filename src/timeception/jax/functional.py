@@ -33,7 +33,7 @@ def branches(
     """Compute the five branches of all groups, without the temporal biases.
 
     Shape:
-        x: N, T, H, W, C; pointwise: G, C / G, K; bias: G * K; temporal: k, G * C_b for each temporal
+        x: N, T, H, W, C; pointwise: G, C / G, K; bias: G * K; temporal: k, G * C_b of each temporal
         branch; results: G, N, T, H * W, C_b.
     """
     first, *middle, last = split_branches(grouped_pointwise(x, pointwise, bias, spec))
