@@ -9,6 +9,9 @@ import pytest
 
 import timeception.import_order  # noqa: F401 - tests import frameworks in any order
 
+#: Programs that made test data; they run in an earlier tree.
+collect_ignore_glob = ["tests/data/*"]
+
 _ROOT = Path(__file__).parent
 _PACKAGE = _ROOT / "src" / "timeception"
 

@@ -9,7 +9,8 @@ import torch
 from timeception.spec import TimeceptionSpec
 from timeception.torch import Timeception
 from timeception.torch.fast import native
-from timeception.torch.fast.gradients import maximum, pool, temporal_maximum
+from timeception.torch.fast.gradients import maximum
+from timeception.torch.functional import temporal_maximum, temporal_pool
 
 IMPLEMENTATIONS = [
     "torch",
@@ -69,7 +70,7 @@ def test_without_gradients_it_is_the_maximum() -> None:
 def test_pooling_of_pairs() -> None:
     """Pairs (1, 1), (2, 3), (5, 4); the odd last step has no part in it."""
     x = along_time([1, 1, 2, 3, 5, 4, 9])
-    y = pool(x)
+    y = temporal_pool(x, 3, maximum)
     assert y.flatten().tolist() == [1, 3, 5]
     assert gradient(y, x, [2, 3, 5]) == [2, 0, 0, 3, 5, 0, 0]
 
@@ -77,7 +78,7 @@ def test_pooling_of_pairs() -> None:
 def test_looking_ahead() -> None:
     """Maxima of (4, 4), (4, 4), (4, 6), and 6 alone: the first of equal ones takes it."""
     x = along_time([4, 4, 4, 6])
-    y = temporal_maximum(x, lookahead=True)
+    y = temporal_maximum(x, True, maximum)
     assert y.flatten().tolist() == [4, 4, 6, 6]
     assert gradient(y, x, [2, 3, 5, 7]) == [2, 3, 0, 12]
 
@@ -85,7 +86,7 @@ def test_looking_ahead() -> None:
 def test_looking_back() -> None:
     """Maxima of (4, 4) for the first step too, (4, 4), (4, 4), (4, 6)."""
     x = along_time([4, 4, 4, 6])
-    y = temporal_maximum(x, lookahead=False)
+    y = temporal_maximum(x, False, maximum)
     assert y.flatten().tolist() == [4, 4, 4, 6]
     assert gradient(y, x, [2, 3, 5, 7]) == [5, 5, 0, 7]
 
@@ -93,7 +94,7 @@ def test_looking_back() -> None:
 def test_looking_back_from_the_first_step() -> None:
     """Which takes the second step's number, if that is larger, and passes its gradient there."""
     x = along_time([1, 4, 4, 6])
-    y = temporal_maximum(x, lookahead=False)
+    y = temporal_maximum(x, False, maximum)
     assert y.flatten().tolist() == [4, 4, 4, 6]
     assert gradient(y, x, [2, 3, 5, 7]) == [0, 10, 0, 7]
 
