@@ -17,7 +17,7 @@ from timeception.backbones import Backbone, create_backbone
 from timeception.features import stream as features
 from timeception.features.extraction.extract import extract_features
 from timeception.features.extraction.settings import extraction_settings, segmenter_of
-from timeception.features.extractor import Network
+from timeception.features.extractor import FeatureExtractor
 from timeception.features.segments import Segmenter, TimedSegment
 from timeception.features.stream import FeatureStream
 from timeception.video import FrameStream, StreamSource, VideoError, VideoReader
@@ -27,7 +27,7 @@ def stream_of(
     source: StreamSource | Path, backbone: Backbone, stride: int, batch_size: int | None = None
 ) -> FeatureStream:
     segmenter = segmenter_of(extraction_settings(backbone, stride))
-    network = Network(backbone, None, batch_size, "cpu")
+    network = FeatureExtractor(backbone, None, batch_size, "cpu")
     made = StreamSource(str(source)) if isinstance(source, Path) else source
     return FeatureStream(made, segmenter, network)
 
@@ -86,7 +86,7 @@ def test_stop_ends_the_stream_where_it_is() -> None:
     backbone, stop = create_backbone("tiny_images"), threading.Event()
     segmenter = segmenter_of(extraction_settings(backbone, 1))
     source = StreamSource("testsrc=size=64x48", "lavfi")  # without end
-    stream = FeatureStream(source, segmenter, Network(backbone, None, 4, "cpu"), stop)
+    stream = FeatureStream(source, segmenter, FeatureExtractor(backbone, None, 4, "cpu"), stop)
     n_parts = 0
     for _ in stream:
         n_parts += 1
@@ -112,9 +112,14 @@ def test_batches_come_in_order_whichever_is_ready_first(
 ) -> None:
     stream = stream_of(make_video(tmp_path / "a.mp4", 40), create_backbone("tiny_images"), 1, 4)
     stream._network.n_computers = 3
-    slow, waits, compute, wait = itertools.cycle((0.2, 0.0)), [], Network.__call__, features.wait
+    slow, waits, compute, wait = (
+        itertools.cycle((0.2, 0.0)),
+        [],
+        FeatureExtractor.__call__,
+        features.wait,
+    )
 
-    def compute_slowly(self: Network, segments: np.ndarray) -> np.ndarray:
+    def compute_slowly(self: FeatureExtractor, segments: np.ndarray) -> np.ndarray:
         time.sleep(next(slow))
         return compute(self, segments)
 
@@ -125,7 +130,7 @@ def test_batches_come_in_order_whichever_is_ready_first(
 
     segments = Segmenter.stream
     monkeypatch.setattr(Segmenter, "stream", pause_after_two_batches)
-    monkeypatch.setattr(Network, "__call__", compute_slowly)
+    monkeypatch.setattr(FeatureExtractor, "__call__", compute_slowly)
     monkeypatch.setattr(features, "wait", lambda *given: waits.append(given) or wait(*given))
     starts = np.concatenate([part.start_seconds for part in stream])
     assert len(starts) == 40

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from timeception import checks
@@ -36,13 +37,10 @@ class FeatureNetwork(nn.Module):
     Attributes:
         endpoints: names of the maps, first to last.
         default_endpoint: the one that features are taken from unless told.
-        temporal_margin: frames to either side of an output step's own that it can depend on;
-            ``None`` if it depends on all frames (attention over time).
     """
 
     is_video: bool = False
     in_channels: int = 3
-    temporal_margin: int | None = 0
     endpoints: tuple[str, ...]
     default_endpoint: str
 
@@ -189,6 +187,19 @@ class Backbone(nn.Module):
         images = frames.transpose(1, 2).flatten(0, 1)
         maps = self._run(images.contiguous(memory_format=torch.channels_last))  # runs faster
         return maps.unflatten(0, (n_clips, n_frames)).transpose(1, 2)
+
+    def segment_features(self, segments: Tensor, map_size: tuple[int, int] | None = None) -> Tensor:
+        """Return one map per segment: the mean of its maps over time, then pooled in space.
+
+        Args:
+            segments: normalised frames.
+            map_size: (height, width) for adaptive average pooling; ``None`` keeps the size.
+
+        Shape:
+            segments: (B, 3, T, H, W). Returns (B, C, H', W').
+        """
+        maps = self(segments).mean(dim=2)
+        return maps if map_size is None else adaptive_avg_pool2d(maps, map_size)
 
     def _run(self, batch: Tensor) -> Tensor:
         if not self.is_frozen:

@@ -39,7 +39,7 @@ def for_inference(backbone: Backbone, dtype: torch.dtype = torch.float32) -> Bac
         A copy with batch norms folded and weights of ``dtype``; the backbone itself if nothing
         changes.
     """
-    network = fold_batch_norms(backbone)
+    network = fuse_batch_norms(backbone)
     if dtype != torch.float32:
         network = (copy.deepcopy(network) if network is backbone.network else network).to(dtype)
     return backbone if network is backbone.network else with_network(backbone, network)
@@ -59,7 +59,7 @@ def with_network(backbone: Backbone, network: FeatureNetwork) -> Backbone:
     )
 
 
-def fold_batch_norms(backbone: Backbone) -> FeatureNetwork:
+def fuse_batch_norms(backbone: Backbone) -> FeatureNetwork:
     """Fold the batch norms that follow a convolution directly.
 
     Which ones do is seen in a run without data; that the result is the same is checked by another
@@ -79,7 +79,7 @@ def fold_batch_norms(backbone: Backbone) -> FeatureNetwork:
         return network
     folded = copy.deepcopy(network)
     for convolution, norm in pairs:
-        _fold(folded, convolution, norm)
+        _fuse(folded, convolution, norm)
     size = (n_frames, side, side) if backbone.is_video else (side, side)
     random = torch.randn(1, backbone.in_channels, *size, generator=torch.Generator().manual_seed(0))
     frames = random.to(next(network.parameters()).device)
@@ -126,7 +126,7 @@ def _watched(network: nn.Module) -> Iterator[list[tuple[str, str]]]:
     pairs += [pair for pair in found if calls[pair[0]] == calls[pair[1]] == 1]
 
 
-def _fold(network: nn.Module, convolution: str, norm: str) -> None:
+def _fuse(network: nn.Module, convolution: str, norm: str) -> None:
     conv: Any = network.get_submodule(convolution)
     bn: Any = network.get_submodule(norm)
     wide: list[Any] = [

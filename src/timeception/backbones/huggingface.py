@@ -72,7 +72,6 @@ class HuggingFaceNetwork(FeatureNetwork):
     is_video = True
     endpoints = (FEATURES,)
     default_endpoint = FEATURES
-    temporal_margin = None  # attention over all frames
 
     def __init__(self, model: Any) -> None:
         super().__init__()

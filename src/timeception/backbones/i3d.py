@@ -133,7 +133,6 @@ class I3d(FeatureNetwork):
 
     is_video = True
     default_endpoint = "Mixed_5c"
-    temporal_margin = 48  # a step depends on 44 frames before its own 8 and 47 after
 
     def __init__(self, n_classes: int = 400, in_channels: int = 3) -> None:
         super().__init__()

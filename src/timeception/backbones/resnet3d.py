@@ -57,25 +57,6 @@ class ResNet3dLayout:
             return 16
         return 2 if self.pools_time else 1
 
-    @property
-    def temporal_margin(self) -> int | None:
-        """Frames to either side of a step's own that it can depend on; see ``FeatureNetwork``."""
-        if any(self.non_local):
-            return None
-        frames, stride = self.stem_kernel // 2, 1
-        if self.is_full_3d:
-            frames, stride = frames + stride, 2 * stride
-        for index, blocks in enumerate(self.kernels):
-            if self.is_full_3d:
-                # the first block of res3 to res5 sees at its old stride, the others at the new
-                halves = index > 0
-                frames += stride * (1 + (len(blocks) - 1) * (2 if halves else 1))
-                stride *= 2 if halves else 1
-            else:
-                frames += stride * sum(kernel // 2 for kernel in blocks)
-                stride *= 2 if index == 0 and self.pools_time else 1
-        return -(-frames // stride) * stride
-
 
 def inflated_layout(depth: int, **options: Any) -> ResNet3dLayout:
     """The I3D-ResNet of ``depth`` 50 or 101: kernels of 3 in res2, in every second block after.
@@ -203,7 +184,6 @@ class ResNet3d(FeatureNetwork):
     def __init__(self, layout: ResNet3dLayout, n_classes: int = 400) -> None:
         super().__init__()
         self.layout = layout
-        self.temporal_margin = layout.temporal_margin
         self.stem = Stem(layout)
         self.res2, self.res3, self.res4, self.res5 = (self._stage(index) for index in range(4))
         self.head = nn.Linear(_WIDTHS[-1] * _EXPANSION, n_classes)

@@ -60,7 +60,6 @@ class TorchvisionVideoNetwork(FeatureNetwork):
     is_video = True
     endpoints = (FEATURES, LOGITS)
     default_endpoint = FEATURES
-    temporal_margin = None  # not stated for these models: isolated segments only
 
     def __init__(self, model: Any) -> None:
         super().__init__()

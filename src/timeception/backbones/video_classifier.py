@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d
 from torch.utils.checkpoint import checkpoint
 
 from timeception.backbones import Backbone
@@ -53,10 +52,8 @@ class VideoClassifier(nn.Module):
 
     def _pass(self, segments: Tensor) -> Tensor:
         if self.is_checkpointed and self.training and torch.is_grad_enabled():
-            return checkpoint(self._maps, segments, use_reentrant=False)
-        return self._maps(segments)
+            return checkpoint(self._segment_features, segments, use_reentrant=False)
+        return self._segment_features(segments)
 
-    def _maps(self, segments: Tensor) -> Tensor:
-        """(B, 3, frames_per_segment, H, W) to (B, C, H', W')."""
-        maps = self.backbone(segments).mean(dim=2)
-        return maps if self.map_size is None else adaptive_avg_pool2d(maps, self.map_size)
+    def _segment_features(self, segments: Tensor) -> Tensor:
+        return self.backbone.segment_features(segments, self.map_size)

@@ -19,7 +19,7 @@ from timeception.clips.augmentation import NO_AUGMENTATION, Augmentation
 from timeception.datasets.records import VideoRecord
 from timeception.datasets.windows import Edges, step_edges_seconds
 from timeception.video import Transform, VideoError, VideoInfo, VideoReader, probe
-from timeception.video.sampling import draw, segment_frames, segment_starts
+from timeception.video.sampling import sample_indices, segment_frames, segment_starts
 
 Frames = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -97,7 +97,7 @@ class FrameStore:
             Resized frames of shape (n_timesteps, frames_per_segment, H, W, 3).
         """
         starts = self.starts(video_id)[start:stop]
-        chosen = starts[draw(len(starts), n_timesteps, rng)]
+        chosen = starts[sample_indices(len(starts), n_timesteps, rng)]
         n_frames = self.info(video_id).n_frames
         return self.read(video_id, segment_frames(chosen, self.frames_per_segment, n_frames))
 

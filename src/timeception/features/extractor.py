@@ -66,7 +66,7 @@ def _require_compilable(backbone: Backbone, precision: str) -> None:
     )
 
 
-class Network:
+class FeatureExtractor:
     """A backbone on its device, as the pipeline calls it.
 
     On a processor, several threads each compute batches of their own, instead of all sharing in
@@ -146,7 +146,7 @@ class Network:
                 MOST_CHANGE,
             )
 
-    def __enter__(self) -> Network:
+    def __enter__(self) -> FeatureExtractor:
         import torch
 
         self._n_threads_before = torch.get_num_threads()
@@ -196,12 +196,9 @@ class Network:
     def __call__(self, segments: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Levels of segments (B, T, H, W, 3) to features (B, C, H', W')."""
         import torch
-        from torch.nn.functional import adaptive_avg_pool2d
 
         with torch.inference_mode():
-            maps = self.backbone(self._frames(segments)).mean(dim=2)
-            if self.map_size is not None:
-                maps = adaptive_avg_pool2d(maps, self.map_size)
+            maps = self.backbone.segment_features(self._frames(segments), self.map_size)
             features: NDArray[np.float32] = maps.float().cpu().numpy()
         return features
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from timeception.features.extractor import Network
+from timeception.features.extractor import FeatureExtractor
 from timeception.features.segments import Segmenter, TimedSegment
 from timeception.video import FrameStream, StreamSource, VideoError
 
@@ -65,7 +65,7 @@ class FeatureStream:
         self,
         source: StreamSource,
         segmenter: Segmenter,
-        network: Network,
+        network: FeatureExtractor,
         stop: threading.Event | None = None,
     ) -> None:
         self.source, self.frames = source, FrameStream(source)

@@ -15,11 +15,11 @@ from timeception.clips.sampler import average_maps
 from timeception.datasets.windows import step_edges_seconds, window_starts
 from timeception.features.extraction.extract import VideoFeatures, features_through
 from timeception.features.extraction.settings import extraction_settings, segmenter_of
-from timeception.features.extractor import DEFAULT_PRECISION, Network
+from timeception.features.extractor import DEFAULT_PRECISION, FeatureExtractor
 from timeception.features.segments import Segmenter
 from timeception.inference.saved_model import SavedModel, load_saved
 from timeception.video import VideoError
-from timeception.video.sampling import draw
+from timeception.video.sampling import sample_indices
 
 Scores = NDArray[np.float64]
 
@@ -106,10 +106,10 @@ class Predictor:
         return Prediction(str(video), classes, scores, tuple(windows))
 
     @cached_property
-    def _network(self) -> Network:
+    def _network(self) -> FeatureExtractor:
         made = self.model.features
         precision = made.get("precision", DEFAULT_PRECISION)
-        return Network(self.backbone, made["map_size"], precision=precision)
+        return FeatureExtractor(self.backbone, made["map_size"], precision=precision)
 
     @cached_property
     def _segmenter(self) -> Segmenter:
@@ -143,7 +143,9 @@ class Predictor:
     def score_steps(self, steps: NDArray[Any], number: int | None = None) -> Scores:
         """Score one draw of a window's features (S, C, H, W); ``None`` is the equidistant one."""
         rng = None if number is None else np.random.default_rng(number)
-        drawn = np.asarray(steps[draw(len(steps), self.model.n_timesteps, rng)], dtype=np.float32)
+        drawn = np.asarray(
+            steps[sample_indices(len(steps), self.model.n_timesteps, rng)], dtype=np.float32
+        )
         if self.model.map_size is not None:
             drawn = average_maps(drawn, self.model.map_size)
         return self.model.score(drawn[None])[0].astype(np.float64)

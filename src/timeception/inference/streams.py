@@ -19,8 +19,12 @@ from numpy.typing import NDArray
 
 from timeception import checks
 from timeception.clips.sampler import average_maps
-from timeception.features.extraction.settings import extraction_settings, segmenter_of
-from timeception.features.extractor import DEFAULT_PRECISION, Network
+from timeception.features.extraction.settings import (
+    extraction_settings,
+    has_2019_segments,
+    segmenter_of,
+)
+from timeception.features.extractor import DEFAULT_PRECISION, FeatureExtractor
 from timeception.features.pipeline import BROKEN_VIDEO
 from timeception.features.stream import FeatureStream, StreamFeatures
 from timeception.inference.predictor import Predictor, Scores, WindowScores
@@ -245,13 +249,15 @@ def stream_video(
     checks.require(interval_seconds > 0, "interval_seconds", "be positive", interval_seconds)
     source = StreamSource(source) if isinstance(source, str) else source
     made = predictor.model.features
-    is_of_2019 = made.get("frames_2019") is not None
+    is_of_2019 = has_2019_segments(made)
     advice = "Its clips are chosen by the length of the whole video, as in 2019."
     checks.require(not is_of_2019, "model", "take a stream", predictor.model.folder.name, advice)
     stride = made["stride"] if stride is None else stride
     segmenter = segmenter_of(extraction_settings(predictor.backbone, stride, made["map_size"]))
     precision = made.get("precision", DEFAULT_PRECISION)
-    network = Network(predictor.backbone, made["map_size"], batch_size, device, precision=precision)
+    network = FeatureExtractor(
+        predictor.backbone, made["map_size"], batch_size, device, precision=precision
+    )
     stop = stop or threading.Event()
     features = FeatureStream(source, segmenter, network, stop)
     return _Scoring(predictor, features, interval_seconds, stop).updates()

@@ -17,6 +17,7 @@ from timeception.clips.task_data import (
     build_video_problem,
     timestep_seconds,
 )
+from timeception.features.extraction.settings import has_2019_segments
 from timeception.recipes.recipe import Recipe
 from timeception.training.build_head import head_spec
 from timeception.training.initialization import Start, find_start
@@ -116,7 +117,7 @@ def pipeline(recipe: Recipe, problem: Problem, features: dict[str, Any]) -> dict
     """What surrounds the network, saved in its config: classes, sampling, how features are made."""
     windows = recipe.data.windows
     # Imported features have times of their own kind; the segments of 2019 may repeat.
-    has_times = bool(features.get("backbone")) and features.get("frames_2019") is None
+    has_times = bool(features.get("backbone")) and not has_2019_segments(features)
     return {
         "recipe": recipe.name,
         "task": "multi-label" if problem.is_multilabel else "single-label",

@@ -124,7 +124,7 @@ class VideoReader:
         self.path = Path(path)
         self._source = VideoSource(self.path, stream, n_threads, skips_damage=allow_damaged)
         try:
-            self._fetcher = FrameFetcher.survey(self._source)
+            self._fetcher = FrameFetcher.of_source(self._source)
             self._first = self._fetcher.fetch(0)
         except BaseException:
             self._source.close()

@@ -14,15 +14,15 @@ from av.video.stream import VideoStream
 
 from timeception.video.files import VideoError
 from timeception.video.h264_nonreference import is_disposable, unit_length_bytes
-from timeception.video.index import FrameIndex
-from timeception.video.source import SeekError, VideoSource
-from timeception.video.survey import (
+from timeception.video.index import (
+    FrameIndex,
     damage_error,
     index_of_decoded_frames,
     index_of_packets,
     index_of_sound_frames,
     scan,
 )
+from timeception.video.source import SeekError, VideoSource
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class FrameFetcher:
         self._unit_length_bytes: int | None = None
 
     @classmethod
-    def survey(cls, source: VideoSource) -> FrameFetcher:
+    def of_source(cls, source: VideoSource) -> FrameFetcher:
         """Index the frames of a source, by its packets if its first frame bears them out.
 
         Raises:

@@ -82,7 +82,9 @@ def segment_frames(
     return frames.clip(max=n_frames - 1)
 
 
-def draw(n_available: int, n_timesteps: int, rng: np.random.Generator | None = None) -> IndexArray:
+def sample_indices(
+    n_available: int, n_timesteps: int, rng: np.random.Generator | None = None
+) -> IndexArray:
     """Take ``n_timesteps`` of ``n_available`` segments, spread over all of them, in order.
 
     At random, the segments are cut into ``n_timesteps`` strata whose sizes differ by at most one,
@@ -105,11 +107,11 @@ def draw(n_available: int, n_timesteps: int, rng: np.random.Generator | None = N
         ValueError: if a count is not a whole number of at least 1.
 
     Example:
-        >>> draw(9, 3)
+        >>> sample_indices(9, 3)
         array([1, 4, 7])
-        >>> draw(3, 6)
+        >>> sample_indices(3, 6)
         array([0, 0, 1, 1, 2, 2])
-        >>> draw(9, 3, np.random.default_rng(0))
+        >>> sample_indices(9, 3, np.random.default_rng(0))
         array([2, 4, 7])
 
     Source: the 2019 recipe drew new segments every epoch and tested on equidistant ones; it did

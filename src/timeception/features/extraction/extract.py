@@ -29,7 +29,7 @@ from timeception.features.extraction.settings import (
     restore_backbone,
     segmenter_of,
 )
-from timeception.features.extractor import DEFAULT_PRECISION, Network, n_cores
+from timeception.features.extractor import DEFAULT_PRECISION, FeatureExtractor, n_cores
 from timeception.features.segments import Segmenter
 
 if TYPE_CHECKING:
@@ -131,10 +131,10 @@ def extract(
     if engine == "ray" and planned.todo:
         from timeception.features.extraction import ray_engine
 
-        make_network = partial(Network, backbone, map_size, batch_size, cores=1, **options)
+        make_network = partial(FeatureExtractor, backbone, map_size, batch_size, cores=1, **options)
         ray_engine.run(planned.todo, log, make_network, n_workers, tick)
     elif planned.todo:
-        with Network(backbone, map_size, batch_size, **options) as network:
+        with FeatureExtractor(backbone, map_size, batch_size, **options) as network:
             n_decoders = min(n_workers, len(planned.todo))
             jobs = [BankJob(source, log, n_decoders) for source in planned.todo]
             network.pipeline(n_decoders, len(jobs)).run(jobs, tick)
@@ -162,11 +162,13 @@ def extract_features(
         ValueError: for wrong arguments, and for frames that do not suit the backbone.
     """
     settings = extraction_settings(backbone, stride, map_size, precision, frames_2019)
-    network = Network(backbone, map_size, batch_size, device, precision=precision)
+    network = FeatureExtractor(backbone, map_size, batch_size, device, precision=precision)
     return features_through(network, video, segmenter_of(settings))
 
 
-def features_through(network: Network, video: str | Path, segmenter: Segmenter) -> VideoFeatures:
+def features_through(
+    network: FeatureExtractor, video: str | Path, segmenter: Segmenter
+) -> VideoFeatures:
     """Extract the features of one video through a network that was made for several.
 
     Raises:

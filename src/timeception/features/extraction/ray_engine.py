@@ -13,7 +13,7 @@ from typing import Any
 from timeception.features.bank import FeatureBank
 from timeception.features.bank.sources import Source
 from timeception.features.extraction.jobs import BankJob, RunLog
-from timeception.features.extractor import Network
+from timeception.features.extractor import FeatureExtractor
 
 _WAIT_SECONDS = 0.2
 
@@ -39,7 +39,7 @@ class _Outcome:
 class _Extractor:
     """Lives in a process of its own, with its own copy of the network."""
 
-    def __init__(self, make_network: Callable[[], Network], bank: FeatureBank) -> None:
+    def __init__(self, make_network: Callable[[], FeatureExtractor], bank: FeatureBank) -> None:
         self._network, self._bank = make_network(), bank
         self._pipeline = self._network.pipeline(n_decoders=1, n_videos=1)
 
@@ -54,7 +54,7 @@ class _Extractor:
 def run(
     sources: Sequence[Source],
     log: RunLog,
-    make_network: Callable[[], Network],
+    make_network: Callable[[], FeatureExtractor],
     n_workers: int,
     on_tick: Callable[[], None],
 ) -> None:

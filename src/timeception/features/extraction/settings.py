@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from timeception import checks
 from timeception.features.extractor import DEFAULT_PRECISION, PRECISIONS
-from timeception.features.segments import Segmenter, default_stride
+from timeception.features.segments import (
+    Segmenter,
+    Segmenter2019,
+    StrideSegmenter,
+    default_stride,
+)
 from timeception.video import Transform
 from timeception.video.sampling import LEGACY_SEGMENT_FRAMES
 
@@ -66,14 +71,17 @@ def _require_map_size(backbone: Backbone, map_size: tuple[int, int]) -> None:
 
 
 def segmenter_of(settings: Mapping[str, Any]) -> Segmenter:
-    """What cuts videos into segments as a bank's settings say."""
+    """Make the segmenter that a bank's settings describe."""
     transform = Transform.from_dict(settings["backbone"]["transform"])
-    return Segmenter(
-        settings["frames_per_segment"],
-        settings["stride"],
-        transform,
-        settings.get("frames_2019"),
-    )
+    frames_per_segment = settings["frames_per_segment"]
+    if has_2019_segments(settings):
+        return Segmenter2019(frames_per_segment, transform, settings["frames_2019"])
+    return StrideSegmenter(frames_per_segment, transform, settings["stride"])
+
+
+def has_2019_segments(settings: Mapping[str, Any]) -> bool:
+    """Whether a bank's segments follow the 2019 code: spread over the video, they may repeat."""
+    return settings.get("frames_2019") is not None
 
 
 def restore_backbone(settings: Mapping[str, Any], weights: str | None = None) -> Backbone:
