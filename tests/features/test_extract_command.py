@@ -98,7 +98,7 @@ def test_ray_is_optional(run, folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     done = run(folder, "--out", tmp_path, "--engine", "ray")
     assert isinstance(done.exception, ValueError)
-    assert "engine 'ray' needs the package ray" in str(done.exception)
+    assert "engine 'ray' requires the package ray" in str(done.exception)
     assert "pip install 'timeception[ray]'" in str(done.exception)
 
 

@@ -316,7 +316,7 @@ def test_two_files_of_one_id_are_named(folder, tmp_path, images):
     [
         ({"stride": 0}, "stride must be a whole number of at least 1; got 0"),
         ({"map_size": (0, 2)}, "map_size must be a whole number of at least 1; got 0"),
-        ({"map_size": (2, 9)}, r"map_size must be at most the maps' own 4x4; got \(2, 9\)"),
+        ({"map_size": (2, 9)}, r"map_size must be at most 4x4, the size of the maps; got \(2, 9\)"),
         ({"map_size": (2,)}, r"map_size must be \(height, width\)"),
         ({"engine": "dask"}, "engine must be one of 'local', 'ray'; got 'dask'"),
         ({"dtype": "int8"}, "dtype must be one of"),
@@ -343,7 +343,9 @@ def test_a_backbone_comes_back_from_the_settings(folder, tmp_path):
     assert again.describe() == backbone.describe()
     settings = json.loads(json.dumps(FeatureBank(tmp_path).settings))
     settings["backbone"]["weights"]["sha256"] = "0" * 64
-    with pytest.raises(ValueError, match=r"weights of 'tiny_images' must be those of the bank"):
+    with pytest.raises(
+        ValueError, match=r"weights of 'tiny_images' must be the weights of the bank"
+    ):
         restore_backbone(settings)
-    with pytest.raises(ValueError, match="the network that made them is unknown"):
+    with pytest.raises(ValueError, match="their backbone is unknown"):
         restore_backbone({"kind": "import"})

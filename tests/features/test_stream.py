@@ -141,7 +141,7 @@ def test_batches_come_in_order_whichever_is_ready_first(
 def test_a_stream_is_iterated_once(tmp_path: Path) -> None:
     stream = stream_of(make_video(tmp_path / "a.mp4", 8), create_backbone("tiny_images"), 2)
     assert list(stream)
-    with pytest.raises(RuntimeError, match="iterated once: make a new one"):
+    with pytest.raises(RuntimeError, match="can be iterated once: make a new one"):
         list(stream)
 
 
