@@ -55,7 +55,7 @@ def test_code_in_a_pytorch_file_is_not_run(tmp_path):
     bad.target = str(target)
     file = tmp_path / "weights.pt"
     torch.save({"state_dict": STATE, "extra": bad}, file)
-    with pytest.raises(ValueError, match="could not be read as data alone"):
+    with pytest.raises(ValueError, match="could not be read without executing code"):
         read_state(file)
     assert not target.exists()
 
@@ -66,8 +66,8 @@ def test_code_in_a_pytorch_file_is_not_run(tmp_path):
         (b"", "It begins with b''"),
         (b"a text file, not weights", "It begins with b'a text f'"),
         (b"\x89HDF\r\n\x1a\n" + bytes(8), "It is an HDF5 file"),
-        (b"PK\x03\x04 cut short", "could not be read as data alone"),
-        (b"\x10\0\0\0\0\0\0\0{broken", "It is not whole"),
+        (b"PK\x03\x04 cut short", "could not be read without executing code"),
+        (b"\x10\0\0\0\0\0\0\0{broken", "It is incomplete or damaged"),
     ],
 )
 def test_other_files_are_refused(tmp_path, content, words):
@@ -81,7 +81,7 @@ def test_other_files_are_refused(tmp_path, content, words):
 def test_files_without_tensors_are_refused(tmp_path, content):
     file = tmp_path / "weights.pt"
     torch.save(content, file)
-    with pytest.raises(ValueError, match=r"It holds (a list, not named|no) tensors"):
+    with pytest.raises(ValueError, match=r"It contains (a list, not named|no) tensors"):
         read_state(file)
 
 

@@ -108,9 +108,7 @@ def test_transformer_tokens_keep_their_places():
 
 
 def test_a_network_without_one_map_says_so():
-    with pytest.raises(
-        ValueError, match=r"endpoint 'features' must be one map.*Take one of stage0"
-    ):
+    with pytest.raises(ValueError, match=r"endpoint 'features' must be one map.*Use one of stage0"):
         _ = create_backbone("timm:crossvit_tiny_240", weights="random").out_channels
 
 

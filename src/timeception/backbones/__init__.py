@@ -1,6 +1,6 @@
-"""Image and video networks that make features, by name and endpoint."""
+"""Image and video networks that compute features, by name and endpoint."""
 
-from timeception.backbones import (  # noqa: F401 - they register their names
+from timeception.backbones import (  # noqa: F401 - registers their names
     efficientnet_lite,
     huggingface,
     i3d,
