@@ -7,7 +7,7 @@ tensor identifies the family. File name extensions are ignored.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from timeception import checks
+from timeception.weights.containers import container_of
+from timeception.weights.safe_pickle import load_arrays
 
 State = dict[str, Tensor]
 
 #: Keys under which training scripts store the network's tensors, most likely first.
 _WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model", "blobs")
 _PREFIXES = ("module.", "model.", "_orig_mod.")
+_NEED = "be a PyTorch, safetensors or Caffe2 pickle file of weights"
 _BATCH_COUNTER = "num_batches_tracked"
-
-_ZIP, _PICKLE, _HDF5 = b"PK\x03\x04", b"\x80", b"\x89HDF\r\n\x1a\n"
-#: A file written by PyTorch before 1.6: a protocol-2 pickle of PyTorch's magic number.
-_TORCH_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
 
 #: Training scripts store a best score as a numpy scalar beside the weights.
 _SCALAR = np.float64(0).__reduce__()[0]
@@ -131,19 +130,15 @@ def read_state(path: str | Path) -> StateFile:
     """
     path = Path(path)
     checks.require(path.is_file(), "weights", "be an existing file", str(path))
-    with path.open("rb") as file:
-        head = file.read(16)
-    if head.startswith(_HDF5):
-        raise ValueError(_not_read(path, "is an HDF5 file", "Convert it to PyTorch first."))
-    if head.startswith((_ZIP, _TORCH_LEGACY)):
-        content = _read_torch(path)
-    elif head.startswith(_PICKLE):
-        content = _read_pickle(path)
-    elif head[8:9] == b"{":
-        content = _read_safetensors(path)
-    else:
-        raise ValueError(_not_read(path, f"begins with {head[:8]!r}"))
-    state = _tensors(content, path)
+    try:
+        container = container_of(path)
+    except ValueError as error:
+        raise ValueError(checks.problem("weights", _NEED, str(path), str(error))) from error
+    if container not in _READERS:
+        raise ValueError(
+            _not_read(path, f"is of the kind {container}. Convert it to PyTorch first")
+        )
+    state = _tensors(_READERS[container](path), path)
     return StateFile(path.name, state, recognise(state))
 
 
@@ -163,9 +158,8 @@ def read_given(backbone: str, weights: str, example: str) -> StateFile:
     return read_state(weights)
 
 
-def _not_read(path: Path, why: str, advice: str = "") -> str:
-    need = "be a PyTorch, safetensors or Caffe2 pickle file of weights"
-    return checks.problem("weights", need, str(path), f"It {why}. {advice}".rstrip())
+def _not_read(path: Path, why: str) -> str:
+    return checks.problem("weights", _NEED, str(path), f"It {why}.")
 
 
 def _read_torch(path: Path) -> Any:
@@ -179,12 +173,6 @@ def _read_torch(path: Path) -> Any:
         ) from error
 
 
-def _read_pickle(path: Path) -> Any:
-    from timeception.weights.safe_pickle import load_arrays
-
-    return load_arrays(path)
-
-
 def _read_safetensors(path: Path) -> Any:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -193,6 +181,13 @@ def _read_safetensors(path: Path) -> Any:
         return load_file(path)
     except SafetensorError as error:
         raise ValueError(_not_read(path, f"is incomplete or damaged: {error}")) from error
+
+
+_READERS: dict[str, Callable[[Path], Any]] = {
+    "torch": _read_torch,
+    "pickle": load_arrays,
+    "safetensors": _read_safetensors,
+}
 
 
 def _tensors(content: Any, path: Path) -> State:
