@@ -97,7 +97,7 @@ def test_absent_files_are_named(tmp_path):
         read_state(tmp_path / "absent.pt")
 
 
-def test_families_are_told_apart():
+def test_families_are_distinguished():
     for family in FAMILIES:
         state = {family.signature: torch.empty((1,) * family.rank)}
         assert recognise(state) is family

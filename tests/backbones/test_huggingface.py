@@ -102,7 +102,7 @@ def test_a_folder_that_lacks_weights_is_refused(folder):
         ("hf:./absent", {"weights": "random"}, "'./absent' is neither a readable folder nor"),
     ],
 )
-def test_wrong_use_is_told(name, options, words):
+def test_wrong_use_is_reported(name, options, words):
     with pytest.raises(ValueError, match=words):
         create_backbone(name, **options)
 

@@ -49,7 +49,7 @@ def test_preprocessing_is_that_of_the_weights():
     assert transform.mean == (0.43216, 0.394666, 0.37645)
 
 
-def test_unknown_names_are_told_the_nearest():
+def test_unknown_names_report_the_nearest():
     with pytest.raises(ValueError, match=r"torchvision video model must be one of .*'r3d_18'"):
         create_backbone("torchvision:r3d_19", weights="random")
 

@@ -132,8 +132,12 @@ class Backbone(nn.Module):
     @property
     def out_channels(self) -> int:
         """Number of channels of the endpoint's map."""
-        side = self.transform.crop or self.transform.resize or 224
-        return self.output_shape(self.frames_per_segment, side, side)[0]
+        return self.output_shape(self.frames_per_segment, self.side, self.side)[0]
+
+    @property
+    def side(self) -> int:
+        """Side of preprocessed frames in pixels; without a crop, the short side or 224."""
+        return self.transform.crop or self.transform.resize or 224
 
     def map_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the endpoint's map for frames of ``height`` x ``width`` pixels."""

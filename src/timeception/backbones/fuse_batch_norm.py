@@ -70,8 +70,8 @@ def fuse_batch_norms(backbone: Backbone) -> FeatureNetwork:
     Returns:
         A copy of its network, or the network itself.
     """
-    network, endpoint, n_frames = backbone.network, backbone.endpoint, backbone.frames_per_segment
-    side = backbone.transform.crop or backbone.transform.resize or 224
+    network, endpoint = backbone.network, backbone.endpoint
+    n_frames, side = backbone.frames_per_segment, backbone.side
     with _watched(network) as pairs:
         backbone.run_without_data(n_frames, side, side)
     if not pairs:

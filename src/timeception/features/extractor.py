@@ -38,10 +38,6 @@ def n_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _side(backbone: Backbone) -> int:
-    return backbone.transform.crop or backbone.transform.resize or 224
-
-
 def _compiled(network: FeatureNetwork) -> FeatureNetwork:
     import torch
 
@@ -131,7 +127,7 @@ class FeatureExtractor:
             logger.warning(
                 "this processor has no bf16 multiplication: fp32 is at least as fast as bf16"
             )
-        side, rng = _side(backbone), np.random.default_rng(0)
+        side, rng = backbone.side, np.random.default_rng(0)
         coarse = rng.integers(0, 256, (1, backbone.frames_per_segment, 8, 8, 3), dtype=np.uint8)
         times = -(-side // 8)
         pictures = coarse.repeat(times, 2).repeat(times, 3)[:, :, :side, :side]
@@ -166,7 +162,7 @@ class FeatureExtractor:
         from torch._inductor import config
         from torch._inductor.exc import InductorError, InvalidCxxCompiler
 
-        side = _side(self.backbone)
+        side = self.backbone.side
         shape = (self.batch_size, self.backbone.frames_per_segment, side, side, 3)
         try:
             with config.patch(freezing=True):  # weights are constants in an optimal layout
@@ -191,7 +187,7 @@ class FeatureExtractor:
         return Pipeline(self, self.batch_size, n_decoders, self.n_computers, spans_videos)
 
     def _is_batch_invariant(self) -> bool:
-        side = _side(self.backbone)
+        side = self.backbone.side
         shape = (self.backbone.frames_per_segment, side, side, 3)
         return is_batch_invariant(self, self.batch_size, shape)
 

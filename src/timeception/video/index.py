@@ -34,7 +34,7 @@ ONE_FRAME_A_PACKET = frozenset(
     {"h264", "hevc", "vp9", "av1", "mjpeg", "prores", "dnxhd", "ffv1", "mpeg1video", "mpeg2video"}
 )
 PROGRESSIVE = (0, 1)  # AVFieldOrder: unknown, progressive
-MAX_FRAMES_AHEAD = 16  # how far ahead of a frame another frame used to predict it may be shown
+MAX_FRAMES_AHEAD = 16  # frames are predicted from frames shown at most this much later
 MAX_FPS = 1000.0  # a header that claims more is wrong
 
 

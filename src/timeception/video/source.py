@@ -23,7 +23,22 @@ from timeception.video.files import (
 SEEK_MARGINS_SECONDS = (0.0, 0.25, 1.0, 4.0)
 LeavesOut = Callable[["av.Packet[VideoStream]"], bool]
 
-PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails  # cover art is not video
+_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails  # cover art is not video
+
+
+def video_streams(container: InputContainer) -> list[VideoStream]:
+    """The video streams of a container, the best one by FFmpeg's ranking first."""
+    best = container.streams.best("video")
+    videos = [video for video in container.streams.video if not video.disposition & _PICTURES]
+    return sorted(videos, key=lambda video: video is not best)
+
+
+def decode_only(container: InputContainer, video: VideoStream) -> None:
+    """Discard the packets of all other streams, and decode this one with several threads."""
+    for other in container.streams:
+        if other.index != video.index:
+            other.discard = Discard.all
+    video.codec_context.thread_type = "AUTO"
 
 
 def _nothing(packet: av.Packet[VideoStream]) -> bool:
@@ -78,27 +93,21 @@ class VideoSource:
         except VideoError:
             self.container.close()
             raise
-        for other in self.container.streams:
-            if other.index != self.video.index:
-                other.discard = Discard.all
-        self.video.codec_context.thread_type = "AUTO"
+        decode_only(self.container, self.video)
         self.video.codec_context.thread_count = self._n_threads
 
     def _choose_stream(self) -> VideoStream:
-        streams = self.container.streams
-        videos = [stream for stream in streams.video if not stream.disposition & PICTURES]
+        videos = video_streams(self.container)
         if not videos:
+            streams = self.container.streams
             kinds = " and ".join(sorted({stream.type for stream in streams})) or "no stream"
             problem = f"holds no video stream, only {kinds}"
             raise VideoError(self.path, problem, ADVICE_NOT_VIDEO)
-        chosen: VideoStream | None = None
-        if self._wanted is None:
-            best = streams.best("video")
-            chosen = next((video for video in videos if video is best), videos[0])
-        else:
+        chosen: VideoStream | None = videos[0]
+        if self._wanted is not None:
             chosen = next((video for video in videos if video.index == self._wanted), None)
         if chosen is None:
-            indices = ", ".join(str(video.index) for video in videos)
+            indices = ", ".join(str(index) for index in sorted(video.index for video in videos))
             problem = f"has no video stream {self._wanted}"
             raise VideoError(self.path, problem, f"Its video streams are: {indices}.")
         if chosen.codec_context is None and has_encrypted_track(self.path):

@@ -19,7 +19,6 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
-from av.stream import Discard
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
@@ -27,7 +26,7 @@ from timeception import checks
 from timeception.video.files import VideoError, check_readable, explain_unreadable, missing_bytes
 from timeception.video.index import declared_fps
 from timeception.video.pixels import Orientation, rgb_array
-from timeception.video.source import PICTURES
+from timeception.video.source import decode_only, video_streams
 
 STDIN = "-"
 DEFAULT_TIMEOUT_SECONDS = 30.0
@@ -181,21 +180,17 @@ class FrameStream:
             self._fail(f"cannot be opened ({_reason(error)})", advice)
 
     def _choose_stream(self, container: InputContainer) -> VideoStream:
-        videos = [v for v in container.streams.video if not v.disposition & PICTURES]
+        videos = video_streams(container)
         if not videos:
             if self.source.path is not None:
                 raise explain_unreadable(self.source.path)
             self._fail("holds no video stream", _ADVICE_PIPE)
-        best = container.streams.best("video")
-        video = next((video for video in videos if video is best), videos[0])
+        video = videos[0]
         if video.codec_context is None:
             self._fail(
                 "has video whose codec FFmpeg cannot decode", "Re-encode it, for example to H.264."
             )
-        for other in container.streams:
-            if other.index != video.index:
-                other.discard = Discard.all
-        video.codec_context.thread_type = "AUTO"
+        decode_only(container, video)
         return video
 
     def _decode(self, container: InputContainer, video: VideoStream) -> Iterator[av.VideoFrame]:

@@ -26,7 +26,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class VideoFeatures:
-    """Features of one video in memory: float32 (S, C, H, W), and what dates them."""
+    """Features of one video in memory.
+
+    Args:
+        features: float32, (S, C, H, W).
+        start_frames: first frame of each segment, (S,).
+        fps: frames per second of the video.
+        n_frames: frames in the video.
+    """
 
     features: NDArray[np.float32]
     start_frames: NDArray[np.int64]
