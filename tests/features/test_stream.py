@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,9 @@ from timeception.features import stream as features
 from timeception.features.extraction.extract import extract_features
 from timeception.features.extraction.settings import extraction_settings, segmenter_of
 from timeception.features.extractor import FeatureExtractor
-from timeception.features.segments import Segmenter, TimedSegment
+from timeception.features.segments import Segmenter, StrideSegmenter, TimedSegment
 from timeception.features.stream import FeatureStream
-from timeception.video import FrameStream, StreamSource, VideoError, VideoReader
+from timeception.video import FrameStream, StreamSource, Transform, VideoError, VideoReader
 
 
 def stream_of(
@@ -150,3 +151,39 @@ def test_frames_too_small_for_the_backbone(tmp_path: Path) -> None:
     backbone.transform = backbone.transform.replace(resize=None, crop=40)
     with pytest.raises(ValueError, match="sides of at least the crop"):
         list(stream_of(make_video(tmp_path / "a.mp4"), backbone, 2))
+
+
+@dataclass
+class CountedFrame:
+    seconds: float
+    n_converted: int = 0
+
+    def rgb(self) -> np.ndarray:
+        self.n_converted += 1
+        return np.full((8, 8, 3), round(self.seconds), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("stride", "n_frames", "expected"),
+    [
+        (5, 13, [[0, 1, 2], [5, 6, 7], [10, 11, 12]]),
+        (5, 12, [[0, 1, 2], [5, 6, 7]]),  # the last segment is not whole
+        (2, 7, [[0, 1, 2], [2, 3, 4], [4, 5, 6]]),
+        (2, 2, [[0, 1, 1]]),  # the last frame is repeated
+        (2, 0, []),
+    ],
+)
+def test_only_frames_of_segments_are_converted_and_each_once(
+    stride: int, n_frames: int, expected: list[list[int]]
+) -> None:
+    frames = [CountedFrame(float(index)) for index in range(n_frames)]
+    segmenter = StrideSegmenter(3, Transform(resize=None, crop=4), stride)
+    found = list(segmenter.stream(frames))  # type: ignore[arg-type]
+    assert [segment.frames[:, 0, 0, 0].tolist() for segment in found] == expected
+    times = [(segment.start_seconds, segment.end_seconds) for segment in found]
+    assert times == [(row[0], row[-1]) for row in expected]
+    needed = {index for row in expected for index in row}
+    begun = range((len(expected)) * stride, n_frames) if n_frames > 3 else ()
+    assert all(frame.n_converted <= 1 for frame in frames)
+    converted = {index for index, frame in enumerate(frames) if frame.n_converted}
+    assert needed <= converted <= needed | set(begun)
