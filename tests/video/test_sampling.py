@@ -64,7 +64,7 @@ def test_random_draw(n_available, n_timesteps, seed):
 
 
 @given(n_available=lengths, n_timesteps=counts)
-def test_equidistant_draw(n_available, n_timesteps):
+def test_uniform_sampling(n_available, n_timesteps):
     indices = sample_indices(n_available, n_timesteps)
     assert indices.shape == (n_timesteps,) and indices.dtype == np.int64
     steps = set(np.diff(indices).tolist())
