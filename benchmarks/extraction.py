@@ -35,7 +35,7 @@ from timeception.features import FeatureBank
 from timeception.features.bank.sources import video_sources
 from timeception.features.extraction.jobs import BankJob, ExtractionReport, RunLog
 from timeception.features.extraction.settings import extraction_settings
-from timeception.features.extractor import Network, n_cores
+from timeception.features.extractor import FeatureExtractor, n_cores
 from timeception.video import VideoReader
 
 Rows = list[dict[str, Any]]
@@ -242,7 +242,7 @@ class Extraction:
         root: Path,
         options: dict[str, Any],
     ) -> None:
-        self.network = Network(backbone, device="cpu", **options)
+        self.network = FeatureExtractor(backbone, device="cpu", **options)
         self._sources, self._root = video_sources(videos), root
         precision = options.get("precision", "fp32")
         self._settings = extraction_settings(backbone, stride, precision=precision)

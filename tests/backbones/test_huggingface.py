@@ -90,7 +90,7 @@ def test_a_folder_that_lacks_weights_is_refused(folder):
     state = load_file(path / "model.safetensors")
     del state["encoder.layer.0.attention.output.dense.weight"]
     save_file(state, path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"hold every tensor of the encoder.*layer.0.attention"):
+    with pytest.raises(ValueError, match=r"contain every tensor of the encoder.*layer.0.attention"):
         create_backbone(f"hf:{path}")
 
 
@@ -102,7 +102,7 @@ def test_a_folder_that_lacks_weights_is_refused(folder):
         ("hf:./absent", {"weights": "random"}, "'./absent' is neither a readable folder nor"),
     ],
 )
-def test_wrong_use_is_told(name, options, words):
+def test_wrong_use_is_reported(name, options, words):
     with pytest.raises(ValueError, match=words):
         create_backbone(name, **options)
 

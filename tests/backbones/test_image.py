@@ -108,9 +108,7 @@ def test_transformer_tokens_keep_their_places():
 
 
 def test_a_network_without_one_map_says_so():
-    with pytest.raises(
-        ValueError, match=r"endpoint 'features' must be one map.*Take one of stage0"
-    ):
+    with pytest.raises(ValueError, match=r"endpoint 'features' must be one map.*Use one of stage0"):
         _ = create_backbone("timm:crossvit_tiny_240", weights="random").out_channels
 
 
@@ -126,7 +124,7 @@ def test_timm_weights_from_a_file_with_another_head(tmp_path):
     assert backbone(frames[None]).shape == (1, 7, 1, 1, 1)
 
 
-def test_weights_of_another_network_are_told_apart(tmp_path):
+def test_weights_of_another_network_are_refused(tmp_path):
     other = create_backbone("timm:resnet18", weights="random")
     file = tmp_path / "resnet.safetensors"
     save_file(other.network.model.state_dict(), file)

@@ -98,6 +98,7 @@ def test_golden_50_under_the_names_of_caffe2(golden, state, tmp_path):
 
 
 SMALL = ResNet3dLayout(((3,), (3,), (1,), (3,)), stem_kernel=3)
+FULL = ResNet3dLayout(((1, 1), (1, 1), (1,), (1, 1)), stem_kernel=7, is_full_3d=True)
 
 
 def small_backbone(folder, content, monkeypatch, **options):
@@ -222,7 +223,7 @@ def test_non_local_block_is_a_softmax_mean_over_all_positions():
 
 @pytest.mark.parametrize("name", ["r3d_101", "r3d_101_kenshohara"])
 def test_kenshohara_is_recognised_by_content(name, tmp_path, monkeypatch):
-    network = network_of(LAYOUTS["full"], n_classes=7)
+    network = network_of(FULL, n_classes=7)
     renamed = {}
     for key, tensor in network.state_dict().items():
         key = key.replace("stem.conv", "conv1").replace("stem.norm", "bn1")
@@ -233,7 +234,7 @@ def test_kenshohara_is_recognised_by_content(name, tmp_path, monkeypatch):
         renamed[key.replace("head.", "fc.")] = tensor
     assert "layer1.1.conv3.weight" in renamed and "layer4.0.downsample.1.running_var" in renamed
     for layout in ("inflated_layout", "full_layout"):
-        monkeypatch.setattr(f"timeception.backbones.r3d.{layout}", lambda *_, **__: LAYOUTS["full"])
+        monkeypatch.setattr(f"timeception.backbones.r3d.{layout}", lambda *_, **__: FULL)
     backbone = create_backbone(name, weights=saved({"state_dict": renamed}, tmp_path))
     assert backbone.weights.family == "3D-ResNet (kenshohara)"
     assert backbone.transform == PRESETS["kenshohara"]
@@ -259,31 +260,6 @@ def test_shapes(name, n_frames, side, shape):
 def test_long_term_feature_banks_keep_maps_of_14():
     backbone = create_backbone("r3d_50", weights="random", res5_stride=1, res5_dilation=2)
     assert backbone.map_size(224, 224) == (14, 14)
-
-
-LAYOUTS = {
-    "inflated": SMALL,
-    "slow": ResNet3dLayout(((1,), (1,), (3,), (3,)), stem_kernel=1, pools_time=False),
-    "deep": ResNet3dLayout(((3, 3), (3, 1), (3, 1), (1, 3))),
-    "full": ResNet3dLayout(((1, 1), (1, 1), (1,), (1, 1)), stem_kernel=7, is_full_3d=True),
-}
-
-
-@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
-def test_temporal_margin_bounds_what_a_step_sees(layout):
-    network, stride, margin = network_of(layout), layout.temporal_stride, layout.temporal_margin
-    step = margin // stride + 1
-    n_frames = (2 * step + 1) * stride
-    frames = torch.randn(1, 3, n_frames, 8, 8, requires_grad=True)
-    network(frames, "res5")[:, :, step].sum().backward()
-    seen = frames.grad.abs().amax((0, 1, 3, 4)).nonzero().flatten()
-    before, after = step * stride - seen.min(), seen.max() - (step * stride + stride - 1)
-    assert margin - stride < max(before, after) <= margin
-
-
-def test_non_local_networks_depend_on_all_frames():
-    layout = ResNet3dLayout(SMALL.kernels, non_local=((), (0,), (), ()))
-    assert layout.temporal_margin is None
 
 
 ONE = torch.ones(1, 1, 1, 1, 1)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from timeception.backbones import create_backbone, plan_chunks
+from timeception.backbones import create_backbone
 
 
 @pytest.mark.parametrize(
@@ -49,15 +49,9 @@ def test_preprocessing_is_that_of_the_weights():
     assert transform.mean == (0.43216, 0.394666, 0.37645)
 
 
-def test_unknown_names_are_told_the_nearest():
+def test_unknown_names_report_the_nearest():
     with pytest.raises(ValueError, match=r"torchvision video model must be one of .*'r3d_18'"):
         create_backbone("torchvision:r3d_19", weights="random")
-
-
-def test_continuous_segments_are_not_offered():
-    backbone = create_backbone("torchvision:r3d_18", weights="random")
-    with pytest.raises(ValueError, match=r"backbone must reach a bounded number"):
-        plan_chunks(backbone, 100)
 
 
 def test_weights_that_cannot_be_fetched_say_what_to_do(monkeypatch):

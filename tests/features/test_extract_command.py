@@ -35,7 +35,7 @@ def run():
     return run
 
 
-def test_extract_tells_what_it_did(run, folder, tmp_path):
+def test_extract_reports_what_it_did(run, folder, tmp_path):
     done = run(folder, "--out", tmp_path, "--stride", 2, "--map-size", "1x2", "--dtype", "float32")
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("4 extracted, 0 there already, 0 failed; 44 frames in ")
@@ -89,7 +89,7 @@ def test_compile_is_an_option(run, folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["2", "2x", "x3", "2,3", "-1x2"])
-def test_wrong_map_sizes_are_told(run, folder, tmp_path, text):
+def test_wrong_map_sizes_are_reported(run, folder, tmp_path, text):
     done = run(folder, "--out", tmp_path, f"--map-size={text}")
     assert "--map-size must be HxW, such as 2x3" in str(done.exception)
 
@@ -98,7 +98,7 @@ def test_ray_is_optional(run, folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     done = run(folder, "--out", tmp_path, "--engine", "ray")
     assert isinstance(done.exception, ValueError)
-    assert "engine 'ray' needs the package ray" in str(done.exception)
+    assert "engine 'ray' requires the package ray" in str(done.exception)
     assert "pip install 'timeception[ray]'" in str(done.exception)
 
 

@@ -68,7 +68,7 @@ def test_strides_by_default(folder, tmp_path, images, videos):
     assert FeatureBank(tmp_path / "videos").settings["stride"] == 8
 
 
-def test_provenance_tells_how_and_from_what(folder, tmp_path, images):
+def test_provenance_names_settings_and_source(folder, tmp_path, images):
     extract([folder], tmp_path, images, stride=4)
     bank = FeatureBank(tmp_path)
     provenance = bank["tea/P04.v2"].provenance
@@ -134,7 +134,7 @@ def test_a_second_run_skips_and_touches_nothing(folder, tmp_path, images):
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-def test_other_settings_are_refused_and_told(folder, tmp_path, images):
+def test_other_settings_are_refused_and_named(folder, tmp_path, images):
     extract([folder], tmp_path, images)
     with pytest.raises(MismatchError, match=r"stride: 8 in the bank, 4 asked for"):
         extract([folder], tmp_path, images, stride=4)
@@ -151,7 +151,7 @@ def test_other_settings_are_refused_and_told(folder, tmp_path, images):
     assert all(before[name] != after[name] for name in before)
 
 
-def test_an_overwrite_that_was_broken_off_is_told_and_goes_on(folder, tmp_path, images):
+def test_an_interrupted_overwrite_is_reported_and_resumed(folder, tmp_path, images):
     extract([folder], tmp_path / "bank", images)
     extract([folder], tmp_path / "whole", images, stride=4)
 
@@ -299,7 +299,7 @@ def test_sources_are_folders_files_and_lists(folder, tmp_path, images):
         (lambda root: [root], "sources must hold video files"),
     ],
 )
-def test_wrong_sources_are_told(tmp_path, images, make, message):
+def test_wrong_sources_are_reported(tmp_path, images, make, message):
     with pytest.raises(ValueError, match=message):
         extract(make(tmp_path), tmp_path / "bank", images)
     assert not (tmp_path / "bank").exists()
@@ -316,7 +316,7 @@ def test_two_files_of_one_id_are_named(folder, tmp_path, images):
     [
         ({"stride": 0}, "stride must be a whole number of at least 1; got 0"),
         ({"map_size": (0, 2)}, "map_size must be a whole number of at least 1; got 0"),
-        ({"map_size": (2, 9)}, r"map_size must be at most the maps' own 4x4; got \(2, 9\)"),
+        ({"map_size": (2, 9)}, r"map_size must be at most 4x4, the size of the maps; got \(2, 9\)"),
         ({"map_size": (2,)}, r"map_size must be \(height, width\)"),
         ({"engine": "dask"}, "engine must be one of 'local', 'ray'; got 'dask'"),
         ({"dtype": "int8"}, "dtype must be one of"),
@@ -325,7 +325,7 @@ def test_two_files_of_one_id_are_named(folder, tmp_path, images):
         ({"n_workers": -1}, "n_workers must be a whole number of at least 1"),
     ],
 )
-def test_wrong_arguments_are_told(folder, tmp_path, images, arguments, message):
+def test_wrong_arguments_are_reported(folder, tmp_path, images, arguments, message):
     with pytest.raises(ValueError, match=message):
         extract([folder], tmp_path / "bank", images, **arguments)
 
@@ -343,7 +343,9 @@ def test_a_backbone_comes_back_from_the_settings(folder, tmp_path):
     assert again.describe() == backbone.describe()
     settings = json.loads(json.dumps(FeatureBank(tmp_path).settings))
     settings["backbone"]["weights"]["sha256"] = "0" * 64
-    with pytest.raises(ValueError, match=r"weights of 'tiny_images' must be those of the bank"):
+    with pytest.raises(
+        ValueError, match=r"weights of 'tiny_images' must be the weights of the bank"
+    ):
         restore_backbone(settings)
-    with pytest.raises(ValueError, match="the network that made them is unknown"):
+    with pytest.raises(ValueError, match="their backbone is unknown"):
         restore_backbone({"kind": "import"})

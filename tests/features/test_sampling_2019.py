@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize(("name", "n_asked", "n_steps"), [("tiny_images", 16, 16),
                                                           ("tiny_videos", 64, 8)])  # fmt: skip
-def test_the_equidistant_draw_is_the_clip_of_2019(folder, tmp_path, name, n_asked, n_steps):
+def test_a_uniform_sample_is_the_clip_of_2019(folder, tmp_path, name, n_asked, n_steps):
     backbone = create_backbone(name)
     report = extract([folder], tmp_path, backbone, frames_2019=n_asked, dtype="float32")
     is_video = name == "tiny_videos"

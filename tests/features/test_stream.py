@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +18,17 @@ from timeception.backbones import Backbone, create_backbone
 from timeception.features import stream as features
 from timeception.features.extraction.extract import extract_features
 from timeception.features.extraction.settings import extraction_settings, segmenter_of
-from timeception.features.extractor import Network
-from timeception.features.segments import Segmenter, TimedSegment
+from timeception.features.extractor import FeatureExtractor
+from timeception.features.segments import Segmenter, StrideSegmenter, TimedSegment
 from timeception.features.stream import FeatureStream
-from timeception.video import FrameStream, StreamSource, VideoError, VideoReader
+from timeception.video import FrameStream, StreamSource, Transform, VideoError, VideoReader
 
 
 def stream_of(
     source: StreamSource | Path, backbone: Backbone, stride: int, batch_size: int | None = None
 ) -> FeatureStream:
     segmenter = segmenter_of(extraction_settings(backbone, stride))
-    network = Network(backbone, None, batch_size, "cpu")
+    network = FeatureExtractor(backbone, None, batch_size, "cpu")
     made = StreamSource(str(source)) if isinstance(source, Path) else source
     return FeatureStream(made, segmenter, network)
 
@@ -86,7 +87,7 @@ def test_stop_ends_the_stream_where_it_is() -> None:
     backbone, stop = create_backbone("tiny_images"), threading.Event()
     segmenter = segmenter_of(extraction_settings(backbone, 1))
     source = StreamSource("testsrc=size=64x48", "lavfi")  # without end
-    stream = FeatureStream(source, segmenter, Network(backbone, None, 4, "cpu"), stop)
+    stream = FeatureStream(source, segmenter, FeatureExtractor(backbone, None, 4, "cpu"), stop)
     n_parts = 0
     for _ in stream:
         n_parts += 1
@@ -112,9 +113,14 @@ def test_batches_come_in_order_whichever_is_ready_first(
 ) -> None:
     stream = stream_of(make_video(tmp_path / "a.mp4", 40), create_backbone("tiny_images"), 1, 4)
     stream._network.n_computers = 3
-    slow, waits, compute, wait = itertools.cycle((0.2, 0.0)), [], Network.__call__, features.wait
+    slow, waits, compute, wait = (
+        itertools.cycle((0.2, 0.0)),
+        [],
+        FeatureExtractor.__call__,
+        features.wait,
+    )
 
-    def compute_slowly(self: Network, segments: np.ndarray) -> np.ndarray:
+    def compute_slowly(self: FeatureExtractor, segments: np.ndarray) -> np.ndarray:
         time.sleep(next(slow))
         return compute(self, segments)
 
@@ -125,7 +131,7 @@ def test_batches_come_in_order_whichever_is_ready_first(
 
     segments = Segmenter.stream
     monkeypatch.setattr(Segmenter, "stream", pause_after_two_batches)
-    monkeypatch.setattr(Network, "__call__", compute_slowly)
+    monkeypatch.setattr(FeatureExtractor, "__call__", compute_slowly)
     monkeypatch.setattr(features, "wait", lambda *given: waits.append(given) or wait(*given))
     starts = np.concatenate([part.start_seconds for part in stream])
     assert len(starts) == 40
@@ -136,7 +142,7 @@ def test_batches_come_in_order_whichever_is_ready_first(
 def test_a_stream_is_iterated_once(tmp_path: Path) -> None:
     stream = stream_of(make_video(tmp_path / "a.mp4", 8), create_backbone("tiny_images"), 2)
     assert list(stream)
-    with pytest.raises(RuntimeError, match="iterated once: make a new one"):
+    with pytest.raises(RuntimeError, match="can be iterated once: make a new one"):
         list(stream)
 
 
@@ -145,3 +151,39 @@ def test_frames_too_small_for_the_backbone(tmp_path: Path) -> None:
     backbone.transform = backbone.transform.replace(resize=None, crop=40)
     with pytest.raises(ValueError, match="sides of at least the crop"):
         list(stream_of(make_video(tmp_path / "a.mp4"), backbone, 2))
+
+
+@dataclass
+class CountedFrame:
+    seconds: float
+    n_converted: int = 0
+
+    def rgb(self) -> np.ndarray:
+        self.n_converted += 1
+        return np.full((8, 8, 3), round(self.seconds), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("stride", "n_frames", "expected"),
+    [
+        (5, 13, [[0, 1, 2], [5, 6, 7], [10, 11, 12]]),
+        (5, 12, [[0, 1, 2], [5, 6, 7]]),  # the last segment is not whole
+        (2, 7, [[0, 1, 2], [2, 3, 4], [4, 5, 6]]),
+        (2, 2, [[0, 1, 1]]),  # the last frame is repeated
+        (2, 0, []),
+    ],
+)
+def test_only_frames_of_segments_are_converted_and_each_once(
+    stride: int, n_frames: int, expected: list[list[int]]
+) -> None:
+    frames = [CountedFrame(float(index)) for index in range(n_frames)]
+    segmenter = StrideSegmenter(3, Transform(resize=None, crop=4), stride)
+    found = list(segmenter.stream(frames))  # type: ignore[arg-type]
+    assert [segment.frames[:, 0, 0, 0].tolist() for segment in found] == expected
+    times = [(segment.start_seconds, segment.end_seconds) for segment in found]
+    assert times == [(row[0], row[-1]) for row in expected]
+    needed = {index for row in expected for index in row}
+    begun = range((len(expected)) * stride, n_frames) if n_frames > 3 else ()
+    assert all(frame.n_converted <= 1 for frame in frames)
+    converted = {index for index, frame in enumerate(frames) if frame.n_converted}
+    assert needed <= converted <= needed | set(begun)

@@ -196,7 +196,7 @@ def test_draws_are_the_same_with_and_without_memory(clips: Path, frames_per_segm
 def test_training_sees_the_features_that_extraction_makes(clips: Path) -> None:
     """The equidistant draw of frames, through the backbone, is that of extracted features."""
     from timeception.datasets.records import VideoRecord
-    from timeception.video.sampling import draw
+    from timeception.video.sampling import sample_indices
 
     backbone = create_backbone("timm:test_resnet", "random")
     backbone.transform = backbone.transform.replace(**SIZES)
@@ -206,7 +206,7 @@ def test_training_sees_the_features_that_extraction_makes(clips: Path) -> None:
     with torch.no_grad():
         ours = VideoClassifier(backbone, torch.nn.Identity()).features(clip)[0]
     extracted = extract_features(clips / "right" / "1.mp4", backbone, stride=2).features
-    expected = extracted[draw(len(extracted), 4)]
+    expected = extracted[sample_indices(len(extracted), 4)]
     np.testing.assert_allclose(ours.transpose(0, 1).numpy(), expected, atol=1e-4)
 
 

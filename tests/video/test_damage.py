@@ -55,7 +55,7 @@ def damage_packet(whole, path, place):
 @pytest.mark.parametrize("place", range(11, 20))
 def test_damage_in_the_middle(whole, sound, tmp_path, place, n_threads):
     path = damage_packet(whole, tmp_path / "hole.mp4", place)
-    words = r"is damaged: cannot decode frame 1\d \(0.\d{3} s\) of 40. Fetch the file again"
+    words = r"is damaged: cannot decode frame 1\d \(0.\d{3} s\) of 40. Download the file again"
     with VideoReader(path, n_threads=n_threads) as video:
         assert len(video) == N_FRAMES
         given = []
@@ -85,7 +85,9 @@ def test_allowed_damage_leaves_frames_out_and_says_so(whole, sound, tmp_path, ca
         first_seconds = expected[0] / 30
         seconds = np.array(expected) / 30 - first_seconds
         np.testing.assert_allclose(video.timestamps_seconds, seconds, atol=1e-6)
-    assert f"{len(reached)} of {N_FRAMES} frames are damaged or need damaged ones" in caplog.text
+    assert (
+        f"{len(reached)} of {N_FRAMES} frames are damaged or depend on damaged ones" in caplog.text
+    )
 
 
 def test_damage_that_cannot_be_traced(tmp_path):
@@ -96,7 +98,7 @@ def test_damage_that_cannot_be_traced(tmp_path):
     path = damage_packet(whole, tmp_path / "hole.avi", 14)
     with pytest.raises(VideoError, match="is damaged: cannot decode frame"):
         VideoReader(path)
-    with pytest.raises(VideoError, match="its times do not tell which frames are sound"):
+    with pytest.raises(VideoError, match="its times do not identify the intact frames"):
         VideoReader(path, allow_damaged=True)
 
 
@@ -135,7 +137,9 @@ def test_cut_short(tmp_path, caplog, suffix, codec, options):
     assert probe(whole).n_frames == N_FRAMES
     path = tmp_path / f"cut{suffix}"
     path.write_bytes(whole.read_bytes()[: whole.stat().st_size * 7 // 10 - 1])
-    with pytest.raises(VideoError, match=r"is cut short: \d+ bytes are missing at its end. Fetch"):
+    with pytest.raises(
+        VideoError, match=r"is cut short: \d+ bytes are missing at its end. Download"
+    ):
         VideoReader(path)
     with VideoReader(path, allow_damaged=True) as video:
         numbers = [number_of(image) for _, image in video.frames()]
@@ -147,7 +151,7 @@ def test_cut_before_the_index(tmp_path):
     whole = write_video(tmp_path / "whole.mp4")
     path = tmp_path / "cut.mp4"
     path.write_bytes(whole.read_bytes()[:-2000])
-    with pytest.raises(VideoError, match=r"without its index .* was cut short. Fetch"):
+    with pytest.raises(VideoError, match=r"without its index .* was cut short. Download"):
         VideoReader(path)
 
 
@@ -197,7 +201,7 @@ def write_sound(path, with_cover=False):
 
 
 def test_sound_alone(tmp_path):
-    with pytest.raises(VideoError, match=r"holds no video stream, only audio\. Give a video"):
+    with pytest.raises(VideoError, match=r"holds no video stream, only audio\. Pass a video"):
         VideoReader(write_sound(tmp_path / "sound.mp4"))
 
 

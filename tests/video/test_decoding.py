@@ -258,7 +258,7 @@ def test_piece_cut_out_of_a_broadcast(tmp_path, caplog, options):
     with VideoReader(path) as video:
         assert [number_of(image) for _, image in video.frames()] == plain
         assert number_of(video.read([len(video) - 3])[0]) == 37
-    assert f"{36 - len(plain)} of 36 frames do not decode and are left out" in caplog.text
+    assert f"{36 - len(plain)} of 36 frames cannot be decoded and are left out" in caplog.text
 
 
 def test_change_of_size(tmp_path):

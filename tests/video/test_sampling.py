@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timeception.video.sampling import (
-    draw,
     legacy_2019_frames,
     legacy_2019_segment_starts,
+    sample_indices,
     segment_frames,
     segment_starts,
 )
@@ -50,7 +50,7 @@ def assert_all_repeat_evenly(indices, n_available):
 
 @given(n_available=lengths, n_timesteps=counts, seed=st.integers(0, 2**32))
 def test_random_draw(n_available, n_timesteps, seed):
-    indices = draw(n_available, n_timesteps, np.random.default_rng(seed))
+    indices = sample_indices(n_available, n_timesteps, np.random.default_rng(seed))
     assert indices.shape == (n_timesteps,) and indices.dtype == np.int64
     assert indices.min() >= 0 and indices.max() < n_available
     edges = [step * n_available // n_timesteps for step in range(n_timesteps + 1)]
@@ -64,8 +64,8 @@ def test_random_draw(n_available, n_timesteps, seed):
 
 
 @given(n_available=lengths, n_timesteps=counts)
-def test_equidistant_draw(n_available, n_timesteps):
-    indices = draw(n_available, n_timesteps)
+def test_uniform_sampling(n_available, n_timesteps):
+    indices = sample_indices(n_available, n_timesteps)
     assert indices.shape == (n_timesteps,) and indices.dtype == np.int64
     steps = set(np.diff(indices).tolist())
     assert steps <= {n_available // n_timesteps, -(-n_available // n_timesteps)}
@@ -77,14 +77,16 @@ def test_equidistant_draw(n_available, n_timesteps):
 
 def test_random_draw_reaches_every_segment_evenly():
     rng = np.random.default_rng(0)
-    taken = np.bincount(np.concatenate([draw(24, 8, rng) for _ in range(3000)]), minlength=24)
+    taken = np.bincount(
+        np.concatenate([sample_indices(24, 8, rng) for _ in range(3000)]), minlength=24
+    )
     assert np.abs(taken / 1000 - 1).max() < 0.15
 
 
 def test_draws_differ_and_can_be_repeated():
-    first, second = (draw(1000, 32, np.random.default_rng(seed)) for seed in (1, 2))
+    first, second = (sample_indices(1000, 32, np.random.default_rng(seed)) for seed in (1, 2))
     assert np.any(first != second)
-    np.testing.assert_array_equal(first, draw(1000, 32, np.random.default_rng(1)))
+    np.testing.assert_array_equal(first, sample_indices(1000, 32, np.random.default_rng(1)))
 
 
 def numpy_starts_of_2019(n_frames, n_asked):
@@ -121,9 +123,9 @@ BAD = [
     (segment_frames, ([0, -1], 8, 10), r"start must hold frame indices in \[0, 10\)"),
     (segment_frames, (1.0, 8, 10), r"start must hold frame indices"),
     (segment_frames, (0, 0, 10), "frames_per_segment must be"),
-    (draw, (0, 8), "n_available must be a whole number of at least 1; got 0"),
-    (draw, (8, 0), "n_timesteps must be a whole number of at least 1; got 0"),
-    (draw, (8, True), "n_timesteps must be a whole number"),
+    (sample_indices, (0, 8), "n_available must be a whole number of at least 1; got 0"),
+    (sample_indices, (8, 0), "n_timesteps must be a whole number of at least 1; got 0"),
+    (sample_indices, (8, True), "n_timesteps must be a whole number"),
     (legacy_2019_segment_starts, (100, 30), "n_frames_asked must be a multiple of 8; got 30"),
     (legacy_2019_segment_starts, (8, 256), "n_frames must be more than 8; got 8. The 2019"),
     (legacy_2019_frames, (0, 32), "n_frames must be a whole number of at least 1"),

@@ -131,12 +131,12 @@ def test_i3d_scales_small_frames_alone():
 
 
 BAD_FIELDS = [
-    ({"resize": 0}, "resize must be a whole number of at least 1; got 0. None leaves it out."),
+    ({"resize": 0}, "resize must be a whole number of at least 1; got 0. None disables it."),
     ({"crop": 2.5}, "crop must be a whole number of at least 1; got 2.5"),
     ({"resize": 200, "crop": 224}, r"crop must fit in resize \(200\); got 224"),
     ({"interpolation": "bicube"}, "interpolation must be one of .*Did you mean 'bicubic'?"),
     ({"channel_order": "grb"}, "channel_order must be one of 'rgb', 'bgr'; got 'grb'"),
-    ({"mean": (0.5,)}, "mean must be three numbers, one a channel"),
+    ({"mean": (0.5,)}, "mean must be three numbers, one per channel"),
     ({"std": (1, 1, 0)}, "std must be positive"),
     ({"scale": 0}, "scale must be positive; got 0"),
 ]

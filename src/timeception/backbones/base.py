@@ -1,4 +1,4 @@
-"""A backbone: a frozen image or video network that makes feature maps, at a named endpoint."""
+"""A backbone: a frozen image or video network whose feature maps are taken at an endpoint."""
 
 from __future__ import annotations
 
@@ -10,55 +10,53 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from timeception import checks
 from timeception.video.transforms import Transform
 
-#: The endpoint that gives class scores; features have other names.
+#: The endpoint of the class scores; feature maps have other names.
 LOGITS = "logits"
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Let random weights made inside depend on ``seed`` alone; the generator stays as it was."""
+    """Make random weights depend only on ``seed``, without changing the global generator."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
 
 
 class FeatureNetwork(nn.Module):
-    """What a backbone wraps: a network whose intermediate maps have names.
+    """A network whose intermediate maps have names; a ``Backbone`` wraps it.
 
     Image networks map (B, 3, H, W) to (B, C, H', W'), video networks (N, 3, T, H, W) to
-    (N, C, T', H', W'). Class scores are a map of one position (and, for video, one or more steps).
+    (N, C, T', H', W'). Class scores are a map of one position (for video, of one or more steps).
 
     Attributes:
         endpoints: names of the maps, first to last.
-        default_endpoint: the one that features are taken from unless told.
-        temporal_margin: frames to either side of an output step's own that it can depend on;
-            ``None`` if it depends on all frames (attention over time).
+        default_endpoint: where features are taken by default.
     """
 
     is_video: bool = False
     in_channels: int = 3
-    temporal_margin: int | None = 0
     endpoints: tuple[str, ...]
     default_endpoint: str
 
     def forward(self, frames: Tensor, endpoint: str) -> Tensor:
-        """Run as far as ``endpoint`` and return its map."""
+        """Run the network up to ``endpoint`` and return its map."""
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
 
 @dataclass(frozen=True)
 class WeightsRecord:
-    """Where a backbone's weights came from.
+    """The origin of a backbone's weights.
 
     Args:
-        source: ``"random (seed 0)"``, a package's or hub's name, or a file's name (not its folder).
-        family: the kind of checkpoint, as recognised from its content.
-        licence: the weights' licence where it is known.
+        source: ``"random (seed 0)"``, the name of a package or hub, or a file name without folder.
+        family: the kind of checkpoint, recognised by its content.
+        licence: of the weights, if known.
     """
 
     source: str
@@ -67,24 +65,24 @@ class WeightsRecord:
 
     @classmethod
     def random(cls, seed: int) -> WeightsRecord:
-        """The record of weights that have learned nothing."""
+        """The record of random, untrained weights."""
         return cls(f"random (seed {seed})", "random", "none")
 
 
 class Backbone(nn.Module):
-    """A network that turns frames into feature maps; frozen, in eval mode, until told otherwise.
+    """A network that turns frames into feature maps. It is frozen, in eval mode, by default.
 
-    ``train()`` leaves a frozen backbone in eval mode, so it may sit inside a model that trains.
-    Frozen backbones run without gradients and in parts of ``batch_size``.
+    ``train()`` leaves a frozen backbone in eval mode, so it can be part of a model that trains.
+    A frozen backbone runs without gradients and in parts of ``batch_size``.
 
     Args:
-        name: the name under which it was made.
-        network: the network itself.
+        name: as given to ``create_backbone``.
+        network: the wrapped network.
         transform: the exact preprocessing of the weights.
-        weights: where the weights came from.
-        endpoint: name of the map to return; ``None`` is the network's own choice.
-        frames_per_segment: successive frames that one timestep takes.
-        temporal_stride: frames between two output timesteps of a longer clip.
+        weights: the origin of the weights.
+        endpoint: name of the map to return; ``None`` is the network's default.
+        frames_per_segment: successive frames of one timestep.
+        temporal_stride: frames between two output steps of a longer clip.
         batch_size: images (image networks) or clips (video networks) in one pass.
 
     Raises:
@@ -114,7 +112,7 @@ class Backbone(nn.Module):
         self.temporal_stride = checks.positive_int("temporal_stride", temporal_stride)
         self.batch_size = checks.positive_int("batch_size", batch_size)
         self.network = network
-        self.options: dict[str, Any] = {}  # what create_backbone was told beyond name and weights
+        self.options: dict[str, Any] = {}  # further options given to create_backbone
         self.is_frozen = True
         self.trains_batch_norm = False
         self._shapes: dict[tuple[Any, ...], tuple[int, int, int, int]] = {}
@@ -123,27 +121,31 @@ class Backbone(nn.Module):
 
     @property
     def is_video(self) -> bool:
-        """Whether the network looks at several frames at once."""
+        """Whether the network takes several frames at once."""
         return self.network.is_video
 
     @property
     def endpoints(self) -> tuple[str, ...]:
-        """Names of the maps that the network can return."""
+        """Names of the maps that the network returns."""
         return self.network.endpoints
 
     @property
     def out_channels(self) -> int:
-        """Channels of the endpoint's map."""
-        side = self.transform.crop or self.transform.resize or 224
-        return self.output_shape(self.frames_per_segment, side, side)[0]
+        """Number of channels of the endpoint's map."""
+        return self.output_shape(self.frames_per_segment, self.side, self.side)[0]
+
+    @property
+    def side(self) -> int:
+        """Side of preprocessed frames in pixels; without a crop, the short side or 224."""
+        return self.transform.crop or self.transform.resize or 224
 
     def map_size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of the endpoint's map for frames of ``height`` x ``width``."""
+        """Height and width of the endpoint's map for frames of ``height`` x ``width`` pixels."""
         _, _, map_height, map_width = self.output_shape(self.frames_per_segment, height, width)
         return map_height, map_width
 
     def output_shape(self, n_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """(C, T', H', W') of the features of ``n_frames`` frames; nothing is computed."""
+        """(C, T', H', W') of the features of ``n_frames`` frames, without computing them."""
         key = (self.endpoint, n_frames, height, width)
         if key not in self._shapes:
             shape = self.run_without_data(n_frames, height, width).shape
@@ -152,7 +154,7 @@ class Backbone(nn.Module):
         return self._shapes[key]
 
     def run_without_data(self, n_frames: int, height: int, width: int) -> Tensor:
-        """Run the network on meta tensors: the output's shape, and the modules' hooks, for free."""
+        """Run the network on meta tensors, for the output's shape and for hooks of modules."""
         tensors = {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
         empty = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
         size = (n_frames, height, width) if self.is_video else (height, width)
@@ -162,20 +164,20 @@ class Backbone(nn.Module):
 
     @property
     def in_channels(self) -> int:
-        """Channels of the frames: 3, or 2 for optical flow."""
+        """Channels of a frame: 3, or 2 for optical flow."""
         return self.network.in_channels
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return the endpoint's maps of normalised frames.
 
         Args:
-            frames: clips, as ``transform`` makes them.
+            frames: clips, preprocessed by ``transform``.
 
         Shape:
             frames: (N, 3, T, H, W). Returns (N, C, T', H', W'); T' = T for image networks.
 
         Raises:
-            ValueError: if ``frames`` does not have that shape.
+            ValueError: if ``frames`` has another shape.
         """
         checks.require(
             frames.ndim == 5 and frames.shape[1] == self.in_channels,
@@ -187,8 +189,21 @@ class Backbone(nn.Module):
             return self._run(frames)
         n_clips, _, n_frames = frames.shape[:3]
         images = frames.transpose(1, 2).flatten(0, 1)
-        maps = self._run(images.contiguous(memory_format=torch.channels_last))  # runs faster
+        maps = self._run(images.contiguous(memory_format=torch.channels_last))  # faster
         return maps.unflatten(0, (n_clips, n_frames)).transpose(1, 2)
+
+    def segment_features(self, segments: Tensor, map_size: tuple[int, int] | None = None) -> Tensor:
+        """Return one map per segment: the mean of its maps over time, then pooled in space.
+
+        Args:
+            segments: normalised frames.
+            map_size: (height, width) for adaptive average pooling; ``None`` keeps the size.
+
+        Shape:
+            segments: (B, 3, T, H, W). Returns (B, C, H', W').
+        """
+        maps = self(segments).mean(dim=2)
+        return maps if map_size is None else adaptive_avg_pool2d(maps, map_size)
 
     def _run(self, batch: Tensor) -> Tensor:
         if not self.is_frozen:
@@ -198,17 +213,17 @@ class Backbone(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def freeze(self) -> Self:
-        """Keep the weights and the batch-norm statistics as they are, whatever ``train()`` says."""
+        """Keep weights and batch-norm statistics fixed, even after ``train()``."""
         self.is_frozen = True
         self.requires_grad_(False)
         return self.eval()
 
     def unfreeze(self, *, batch_norm: bool = False) -> Self:
-        """Let the weights train.
+        """Make the weights trainable.
 
         Args:
-            batch_norm: train the batch norms too; otherwise their statistics, scales and
-                offsets stay as they are, which small batches need.
+            batch_norm: train the batch norms too. By default their statistics, scales and
+                offsets stay fixed, which small batches require.
         """
         self.is_frozen, self.trains_batch_norm, self._weights_hash = False, batch_norm, None
         self.requires_grad_(True)
@@ -222,7 +237,7 @@ class Backbone(nn.Module):
         return [module for module in self.network.modules() if isinstance(module, _BatchNorm)]
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode, if the backbone is unfrozen; batch norms follow ``unfreeze``."""
+        """Set training mode unless the backbone is frozen; batch norms follow ``unfreeze``."""
         super().train(mode and not self.is_frozen)
         for module in self._frozen_norms():
             module.eval()
@@ -230,9 +245,9 @@ class Backbone(nn.Module):
 
     @property
     def weights_hash(self) -> str:
-        """SHA-256 of the network's tensors by name: the same weights, the same hash.
+        """SHA-256 of the network's tensors and their names.
 
-        Batch counters are left out: they change nothing, and old files lack them.
+        Batch counters are left out: they do not affect the result, and old files lack them.
         """
         if self._weights_hash is not None:
             return self._weights_hash
@@ -246,10 +261,10 @@ class Backbone(nn.Module):
         return digest.hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """Everything that decides the features, as JSON holds it.
+        """Everything that determines the features, in JSON form.
 
-        ``create_backbone`` makes the same backbone again from ``name``, ``endpoint``, the weights'
-        file and, where there are any, ``options``.
+        ``create_backbone`` restores the backbone from ``name``, ``endpoint``, the checkpoint file
+        and ``options``, if present.
         """
         described: dict[str, Any] = {
             "name": self.name,

@@ -1,13 +1,13 @@
-"""Checkpoint files of backbones: read without running code, recognised by content.
+"""Checkpoint files of backbones, read without running code and recognised by content.
 
-A container (a PyTorch file, safetensors, a Caffe2 pickle) is told by its first bytes, a family
-by names that no other family has. Extensions are never looked at.
+The first bytes identify the file format (PyTorch, safetensors, a Caffe2 pickle), and the name of a
+tensor identifies the family. File name extensions are ignored.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,18 @@ import torch
 from torch import Tensor, nn
 
 from timeception import checks
+from timeception.weights.containers import container_of
+from timeception.weights.safe_pickle import load_arrays
 
 State = dict[str, Tensor]
 
-#: Keys under which training scripts keep the network's tensors, the likelier first.
+#: Keys under which training scripts store the network's tensors, most likely first.
 _WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model", "blobs")
 _PREFIXES = ("module.", "model.", "_orig_mod.")
+_NEED = "be a PyTorch, safetensors or Caffe2 pickle file of weights"
 _BATCH_COUNTER = "num_batches_tracked"
 
-_ZIP, _PICKLE, _HDF5 = b"PK\x03\x04", b"\x80", b"\x89HDF\r\n\x1a\n"
-#: A PyTorch file from before 1.6: a protocol-2 pickle of PyTorch's own magic number.
-_TORCH_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
-
-#: Training scripts keep a best score as a numpy scalar beside the weights.
+#: Training scripts store a best score as a numpy scalar beside the weights.
 _SCALAR = np.float64(0).__reduce__()[0]
 _HARMLESS: list[Any] = [np.dtype, *(type(np.dtype(kind)) for kind in ("f4", "f8", "i8"))]
 _HARMLESS += [(_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
@@ -40,9 +39,9 @@ class Family:
     """A kind of checkpoint.
 
     Args:
-        key: its short name here.
-        title: what people call it.
-        signature: the name of a tensor that no other family has, with this rank.
+        key: its short name in this package.
+        title: its common name.
+        signature: name of a tensor which, with its rank, identifies the family.
         rank: number of dimensions of that tensor.
         backbones: names of the backbones that load it.
     """
@@ -85,9 +84,9 @@ class StateFile:
     """The tensors of a checkpoint file.
 
     Args:
-        name: the file's name.
-        state: tensors by name, wrappers and prefixes of training scripts taken off.
-        family: what the names look like; ``None`` if no family is known.
+        name: of the file.
+        state: tensors by name, without wrappers and prefixes of training scripts.
+        family: recognised by the names; ``None`` if unknown.
     """
 
     name: str
@@ -101,12 +100,12 @@ class StateFile:
 
     @property
     def title(self) -> str:
-        """The family's title, or that it is unknown."""
+        """The family's title, or ``"unknown"``."""
         return self.family.title if self.family else "unknown"
 
 
 def recognise(state: Mapping[str, Tensor]) -> Family | None:
-    """Return the family whose signature the names carry.
+    """Return the family whose signature is among the tensors.
 
     Example:
         >>> recognise({"Conv3d_1a_7x7.conv3d.weight": torch.empty(64, 3, 7, 7, 7)}).title
@@ -119,52 +118,48 @@ def recognise(state: Mapping[str, Tensor]) -> Family | None:
 
 
 def read_state(path: str | Path) -> StateFile:
-    """Read the tensors of a checkpoint file; nothing in it is executed.
+    """Read the tensors of a checkpoint file without executing code from it.
 
     Args:
         path: a PyTorch file (any version), a safetensors file, or a pickle of numpy arrays
             (Caffe2).
 
     Raises:
-        ValueError: if the file is absent, is of another kind, or holds objects that are not data.
+        ValueError: if the file does not exist, has another format, or contains other objects than
+            data.
     """
     path = Path(path)
     checks.require(path.is_file(), "weights", "be an existing file", str(path))
-    with path.open("rb") as file:
-        head = file.read(16)
-    if head.startswith(_HDF5):
-        raise ValueError(_not_read(path, "is an HDF5 file", "Convert it to PyTorch first."))
-    if head.startswith((_ZIP, _TORCH_LEGACY)):
-        content = _read_torch(path)
-    elif head.startswith(_PICKLE):
-        content = _read_pickle(path)
-    elif head[8:9] == b"{":
-        content = _read_safetensors(path)
-    else:
-        raise ValueError(_not_read(path, f"begins with {head[:8]!r}"))
-    state = _tensors(content, path)
+    try:
+        container = container_of(path)
+    except ValueError as error:
+        raise ValueError(checks.problem("weights", _NEED, str(path), str(error))) from error
+    if container not in _READERS:
+        raise ValueError(
+            _not_read(path, f"is of the kind {container}. Convert it to PyTorch first")
+        )
+    state = _tensors(_READERS[container](path), path)
     return StateFile(path.name, state, recognise(state))
 
 
 def read_given(backbone: str, weights: str, example: str) -> StateFile:
-    """Read the file given for a backbone that has no weights of its own.
+    """Read the file given for a backbone without default weights.
 
     Raises:
-        ValueError: if none is given, or it cannot be read.
+        ValueError: if no file is given, or it cannot be read.
     """
     checks.require(
         weights != "default",
         "weights",
-        f"name a checkpoint file for {backbone!r}, which has none of its own",
+        f"name a checkpoint file for {backbone!r}, which has no default weights",
         None,
-        f"For example {example}. weights='random' makes a network that has learned nothing.",
+        f"For example {example}. weights='random' makes an untrained network.",
     )
     return read_state(weights)
 
 
-def _not_read(path: Path, why: str, advice: str = "") -> str:
-    need = "be a PyTorch, safetensors or Caffe2 pickle file of weights"
-    return checks.problem("weights", need, str(path), f"It {why}. {advice}".rstrip())
+def _not_read(path: Path, why: str) -> str:
+    return checks.problem("weights", _NEED, str(path), f"It {why}.")
 
 
 def _read_torch(path: Path) -> Any:
@@ -173,13 +168,9 @@ def _read_torch(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         why = str(error).strip().splitlines()[0]
-        raise ValueError(_not_read(path, f"could not be read as data alone: {why}")) from error
-
-
-def _read_pickle(path: Path) -> Any:
-    from timeception.weights.safe_pickle import load_arrays
-
-    return load_arrays(path)
+        raise ValueError(
+            _not_read(path, f"could not be read without executing code: {why}")
+        ) from error
 
 
 def _read_safetensors(path: Path) -> Any:
@@ -189,25 +180,32 @@ def _read_safetensors(path: Path) -> Any:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ValueError(_not_read(path, f"is not whole: {error}")) from error
+        raise ValueError(_not_read(path, f"is incomplete or damaged: {error}")) from error
+
+
+_READERS: dict[str, Callable[[Path], Any]] = {
+    "torch": _read_torch,
+    "pickle": load_arrays,
+    "safetensors": _read_safetensors,
+}
 
 
 def _tensors(content: Any, path: Path) -> State:
-    """Take off the wrappers and prefixes of training scripts; keep tensors only."""
+    """Remove wrappers and prefixes of training scripts, and keep only the tensors."""
     while isinstance(content, Mapping):
         wrappers = [key for key in _WRAPPERS if isinstance(content.get(key), Mapping)]
         if not wrappers:
             break
         content = content[wrappers[0]]
     if not isinstance(content, Mapping):
-        raise ValueError(_not_read(path, f"holds a {type(content).__name__}, not named tensors"))
+        raise ValueError(_not_read(path, f"contains a {type(content).__name__}, not named tensors"))
     state = {
         str(name): torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
         for name, value in content.items()
         if isinstance(value, Tensor | np.ndarray)
     }
     if not state:
-        raise ValueError(_not_read(path, "holds no tensors"))
+        raise ValueError(_not_read(path, "contains no tensors"))
     for prefix in _PREFIXES:
         if all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
@@ -215,18 +213,18 @@ def _tensors(content: Any, path: Path) -> State:
 
 
 def load_into(network: nn.Module, state: Mapping[str, Tensor], what: str, hint: str = "") -> None:
-    """Load a state dict whole: every name and every shape must match.
+    """Load a complete state dict: every name and every shape must match.
 
-    Batch counters may be absent: they change nothing, and old files lack them.
+    Batch counters may be absent: they do not affect the result, and old files lack them.
 
     Args:
-        network: takes the tensors as they are, so it may be on the "meta" device until then.
-        state: tensors under the network's own names.
-        what: begins the error: ``"weights x.pt for backbone 'i3d'"``.
-        hint: ends the error.
+        network: its tensors are replaced, so it may be on the "meta" device before.
+        state: tensors under the network's names.
+        what: beginning of the error message: ``"weights x.pt for backbone 'i3d'"``.
+        hint: end of the error message.
 
     Raises:
-        ValueError: prints both sides where they differ.
+        ValueError: if names or shapes differ; the message shows both sides.
     """
     target = network.state_dict()
     own = {k: v for k, v in target.items() if not k.endswith(_BATCH_COUNTER)}
@@ -250,8 +248,8 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor], what: str, hint: 
 
 
 def load_file(network: nn.Module, file: StateFile, state: Mapping[str, Tensor], name: str) -> None:
-    """Load ``file``'s tensors, renamed into ``state``; an error names the family they look like."""
-    hint = "The names are of no family known here."
+    """Load the tensors of ``file``, renamed as ``state``; an error names the recognised family."""
+    hint = "The names belong to no known family of checkpoints."
     if file.family:
         hint = f"The file looks like {file.family.title}, for: {file.family.backbones}."
     load_into(network, state, f"weights {file.name!r} for backbone {name!r}", hint)

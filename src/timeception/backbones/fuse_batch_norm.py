@@ -1,8 +1,7 @@
-"""Batch norms folded into the convolutions before them, for networks that no longer train.
+"""Fuse batch norms into the convolutions before them, for inference.
 
-In evaluation a batch norm multiplies and shifts each channel by fixed numbers. A convolution whose
-weights and bias take these over gives the same result, up to rounding, without a further pass over
-its output.
+In eval mode a batch norm scales and shifts each channel by constants. With these constants in its
+weights and bias, a convolution gives the same result, up to rounding, in one pass.
 """
 
 from __future__ import annotations
@@ -23,30 +22,30 @@ from timeception.backbones.base import Backbone, FeatureNetwork
 
 logger = logging.getLogger(__name__)
 
-#: Rounding stays far below it, TF32 on a GPU included; a network that uses a convolution's output
-#: in other places than its batch norm is far above it.
+#: Rounding is far below this relative change, even with TF32 on a GPU. A network that uses the
+#: output of a convolution elsewhere too is far above it.
 _MOST_CHANGE = 1e-2
 
 
 def for_inference(backbone: Backbone, dtype: torch.dtype = torch.float32) -> Backbone:
-    """A backbone that gives the same features sooner, and does not train.
+    """Return a faster backbone with the same features, which cannot be trained.
 
     Args:
-        backbone: frozen, in eval mode; stays as it is.
-        dtype: of the weights and of the frames that it takes.
+        backbone: frozen, in eval mode; not changed.
+        dtype: of the weights and of the input frames.
 
     Returns:
-        A copy with batch norms folded and weights of ``dtype``; the backbone itself if nothing
+        A copy with fused batch norms and weights of ``dtype``; the backbone itself if nothing
         changes.
     """
-    network = fold_batch_norms(backbone)
+    network = fuse_batch_norms(backbone)
     if dtype != torch.float32:
         network = (copy.deepcopy(network) if network is backbone.network else network).to(dtype)
     return backbone if network is backbone.network else with_network(backbone, network)
 
 
 def with_network(backbone: Backbone, network: FeatureNetwork) -> Backbone:
-    """A backbone whose network is another one that gives the same features."""
+    """Return a copy of a backbone around another network with the same features."""
     return Backbone(
         backbone.name,
         network,
@@ -59,42 +58,42 @@ def with_network(backbone: Backbone, network: FeatureNetwork) -> Backbone:
     )
 
 
-def fold_batch_norms(backbone: Backbone) -> FeatureNetwork:
-    """Fold the batch norms that follow a convolution directly.
+def fuse_batch_norms(backbone: Backbone) -> FeatureNetwork:
+    """Fuse the batch norms that directly follow a convolution.
 
-    Which ones do is seen in a run without data; that the result is the same is checked by another
-    one on random frames. A network to which it does not apply comes back as it is.
+    A run on meta tensors finds them, and a run on random frames checks that the result is the
+    same. Otherwise the network is returned unchanged.
 
     Args:
-        backbone: frozen, in eval mode; stays as it is.
+        backbone: frozen, in eval mode; not changed.
 
     Returns:
         A copy of its network, or the network itself.
     """
-    network, endpoint, n_frames = backbone.network, backbone.endpoint, backbone.frames_per_segment
-    side = backbone.transform.crop or backbone.transform.resize or 224
+    network, endpoint = backbone.network, backbone.endpoint
+    n_frames, side = backbone.frames_per_segment, backbone.side
     with _watched(network) as pairs:
         backbone.run_without_data(n_frames, side, side)
     if not pairs:
         return network
-    folded = copy.deepcopy(network)
+    fused = copy.deepcopy(network)
     for convolution, norm in pairs:
-        _fold(folded, convolution, norm)
+        _fuse(fused, convolution, norm)
     size = (n_frames, side, side) if backbone.is_video else (side, side)
     random = torch.randn(1, backbone.in_channels, *size, generator=torch.Generator().manual_seed(0))
     frames = random.to(next(network.parameters()).device)
     with torch.no_grad():
-        expected, found = network(frames, endpoint), folded(frames, endpoint)
+        expected, found = network(frames, endpoint), fused(frames, endpoint)
     change = float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-12))
     if not change < _MOST_CHANGE:
-        logger.info("batch norms are not folded: features would change by %.2g", change)
+        logger.info("batch norms are not fused: features would change by %.2g", change)
         return network
-    return folded
+    return fused
 
 
 @contextmanager
 def _watched(network: nn.Module) -> Iterator[list[tuple[str, str]]]:
-    """Names of the convolutions and batch norms that follow each other; filled when left."""
+    """Find pairs of a convolution and the batch norm after it; filled at the exit."""
     made: dict[int, tuple[str, Tensor, int]] = {}
     found: list[tuple[str, str]] = []
     pairs: list[tuple[str, str]] = []
@@ -103,7 +102,7 @@ def _watched(network: nn.Module) -> Iterator[list[tuple[str, str]]]:
 
     def remember(name: str, output: Tensor) -> None:
         calls[name] += 1
-        made[id(output)] = (name, output, output._version)  # held, so that no other has its id
+        made[id(output)] = (name, output, output._version)  # kept alive, so its id stays unique
 
     def compare(name: str, x: Tensor) -> None:
         calls[name] += 1
@@ -126,7 +125,7 @@ def _watched(network: nn.Module) -> Iterator[list[tuple[str, str]]]:
     pairs += [pair for pair in found if calls[pair[0]] == calls[pair[1]] == 1]
 
 
-def _fold(network: nn.Module, convolution: str, norm: str) -> None:
+def _fuse(network: nn.Module, convolution: str, norm: str) -> None:
     conv: Any = network.get_submodule(convolution)
     bn: Any = network.get_submodule(norm)
     wide: list[Any] = [
@@ -134,10 +133,10 @@ def _fold(network: nn.Module, convolution: str, norm: str) -> None:
         for tensor in (conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.weight, bn.bias)
     ]
     weight, bias, mean, variance, scale, shift = wide
-    folded = fuse_conv_bn_weights(weight, bias, mean, variance, bn.eps, scale, shift)
+    fused = fuse_conv_bn_weights(weight, bias, mean, variance, bn.eps, scale, shift)
     conv.weight, conv.bias = (
-        nn.Parameter(tensor.detach().to(conv.weight), requires_grad=False) for tensor in folded
+        nn.Parameter(tensor.detach().to(conv.weight), requires_grad=False) for tensor in fused
     )
-    # timm's norms hold what follows them
+    # timm's norms include the following dropout and activation
     after = [getattr(bn, name) for name in ("drop", "act") if hasattr(bn, name)]
     network.set_submodule(norm, nn.Sequential(*after))

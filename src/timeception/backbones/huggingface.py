@@ -16,21 +16,21 @@ from timeception.backbones.registry import register
 from timeception.video.transforms import Transform
 
 FEATURES = "features"
-_INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # PIL's numbers, which the hub's files hold
+_INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # PIL's numbers, used in files of the hub
 _PREPROCESSING_FILES = ("video_preprocessor_config.json", "preprocessor_config.json")
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """What a family of encoders needs.
+    """The properties of a family of encoders.
 
     Args:
-        encode: the model and (N, T, 3, H, W) to tokens (N, T' * H' * W', C).
-        side: from the configuration, the only size of frames that it takes.
-        frames: frames of a segment unless told.
-        is_fixed_length: whether it takes no other number of frames.
-        resize_ratio: short side over ``side``, where no preprocessing file states it.
-        unused: parts of the model that make no features.
+        encode: maps the model and (N, T, 3, H, W) to tokens (N, T' * H' * W', C).
+        side: reads the required side of frames from the configuration.
+        frames: reads the default number of frames per segment from the configuration.
+        is_fixed_length: whether other numbers of frames are refused.
+        resize_ratio: short side over ``side``, if no preprocessing file specifies it.
+        unused: parts of the model that do not contribute to features.
     """
 
     encode: Callable[[Any, Tensor], Tensor]
@@ -60,19 +60,18 @@ _KINDS = {
 
 
 class HuggingFaceNetwork(FeatureNetwork):
-    """An encoder whose patch tokens are laid out as a map, endpoint ``features``.
+    """An encoder whose patch tokens form a map, endpoint ``features``.
 
     Args:
-        model: of transformers, of a known family.
+        model: a transformers model of a known family.
 
     Raises:
-        ValueError: in ``forward``, if the frames are not of the size that the encoder takes.
+        ValueError: in ``forward``, if the encoder does not accept frames of that size or number.
     """
 
     is_video = True
     endpoints = (FEATURES,)
     default_endpoint = FEATURES
-    temporal_margin = None  # attention over all frames
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -82,12 +81,12 @@ class HuggingFaceNetwork(FeatureNetwork):
 
     @property
     def kind(self) -> _Kind:
-        """What the family of the encoder needs."""
+        """The properties of the encoder's family."""
         return _KINDS[self.model.config.model_type]
 
     @property
     def tubelet(self) -> int:
-        """Frames in one token, which is one output step."""
+        """Frames per token, that is, per output step."""
         return int(self.model.config.tubelet_size)
 
     def forward(self, frames: Tensor, endpoint: str) -> Tensor:
@@ -122,15 +121,15 @@ def huggingface(
     """VideoMAE and V-JEPA 2 encoders: patch tokens as maps, mean over a segment's steps.
 
     Args:
-        name: ``hf:`` and a hub id (``hf:MCG-NJU/videomae-base``), a folder that
-            ``save_pretrained`` made, or ``videomae`` or ``vjepa2``, which have no weights.
-        weights: ``"default"`` (those of the hub id or folder) or ``"random"``.
+        name: ``hf:`` and a hub id (``hf:MCG-NJU/videomae-base``), a folder written by
+            ``save_pretrained``, or ``videomae`` or ``vjepa2``, which have no weights.
+        weights: ``"default"`` (of the hub id or folder) or ``"random"``.
         endpoint: ``features``.
         seed: of random weights.
-        transform: in place of that of the preprocessing file.
+        transform: replaces the preprocessing file.
         batch_size: clips in one pass.
-        frames_per_segment: successive frames of one timestep; VideoMAE takes one number alone
-            (16), V-JEPA 2 any even one (by default 16).
+        frames_per_segment: successive frames of one timestep; VideoMAE requires the number of its
+            configuration (16), V-JEPA 2 takes any even number (default 16).
         options: fields of the model's configuration.
 
     Raises:
@@ -139,22 +138,26 @@ def huggingface(
     try:
         import transformers
     except ImportError as error:
-        raise ImportError(f"{name!r} needs transformers: pip install 'timeception[hf]'") from error
+        raise ImportError(
+            f"{name!r} requires transformers: pip install 'timeception[hf]'"
+        ) from error
 
     source = name.removeprefix("hf:")
     if source in _KINDS:
         checks.require(
             weights == "random",
             "weights",
-            f"be 'random' for {name!r}, which is a configuration alone",
+            f"be 'random' for {name!r}, which is only a configuration",
             weights,
-            "Name a hub id or a folder to have weights: 'hf:MCG-NJU/videomae-base'.",
+            "For weights, name a hub id or a folder: 'hf:MCG-NJU/videomae-base'.",
         )
         config = transformers.AutoConfig.for_model(source, **options)
     else:
         config = _from_hub(transformers.AutoConfig.from_pretrained, source, **options)
     checks.one_of(f"model type of {source!r}", config.model_type, tuple(_KINDS))
-    checks.one_of("weights", weights, ("default", "random"), "A folder goes into the name.")
+    checks.one_of(
+        "weights", weights, ("default", "random"), "A folder is part of the name: 'hf:FOLDER'."
+    )
     if weights == "random":
         with seeded(seed):
             model = transformers.AutoModel.from_config(config)
@@ -179,7 +182,7 @@ def huggingface(
 
 
 def _from_hub(read: Callable[..., Any], source: str, *args: Any, **options: Any) -> Any:
-    """Read from the hub or a folder; what goes wrong is told with the source."""
+    """Read from the hub or a folder; errors name the source."""
     try:
         return read(source, *args, **options)
     except (OSError, ValueError) as error:
@@ -189,14 +192,14 @@ def _from_hub(read: Callable[..., Any], source: str, *args: Any, **options: Any)
 
 
 def _loaded(source: str, config: Any, auto: Any) -> Any:
-    """The model with its weights; one that lacks some is refused."""
+    """The model with its weights, which must be complete."""
     model, report = _from_hub(auto.from_pretrained, source, config=config, output_loading_info=True)
     unused = _KINDS[config.model_type].unused
     missing = [name for name in report["missing_keys"] if not name.startswith(unused or ("\0",))]
     checks.require(
         not missing and not report["mismatched_keys"],
         f"weights of {source!r}",
-        "hold every tensor of the encoder",
+        "contain every tensor of the encoder",
         sorted(missing)[:8] or report["mismatched_keys"],
     )
     return model
@@ -213,12 +216,12 @@ def _preprocessing(source: str) -> Mapping[str, Any]:
             return settings
     raise ValueError(
         f"{source!r} has no {' or '.join(_PREPROCESSING_FILES)}: "
-        "state the preprocessing of its weights as transform=Transform(...)."
+        "specify the preprocessing of its weights with transform=Transform(...)."
     )
 
 
 def _transform(settings: Mapping[str, Any], kind: _Kind, side: int) -> Transform:
-    """The transform of a preprocessing file; ImageNet's where there is no file, nor weights."""
+    """The transform of a preprocessing file; ImageNet's for a configuration without weights."""
     size = settings.get("size", {})
     size = size if isinstance(size, Mapping) else {"shortest_edge": size}
     short = size.get("shortest_edge") or size.get("height") or int(side * kind.resize_ratio)

@@ -1,7 +1,7 @@
 """I3D: Inception-v1 inflated to three dimensions, RGB or optical flow.
 
 Source: Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017. Convolutions and
-poolings pad as TensorFlow's "same" does, by an amount that depends on the input's size.
+poolings use TensorFlow's "same" padding, which depends on the input size.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from timeception.video.transforms import PRESETS, Transform
 
 Size = tuple[int, int, int]
 
-BN_EPS = 1e-3  # the TensorFlow network's; PyTorch's default of 1e-5 is another function
-SEGMENT_FRAMES = 8  # the 2019 recipe; also the network's stride in time
+BN_EPS = 1e-3  # as in TensorFlow; PyTorch's default of 1e-5 changes the features
+SEGMENT_FRAMES = 8  # as in the 2019 recipe; also the network's temporal stride
 
 #: Channels of a mixed block's branches: b0, b1a, b1b, b2a, b2b, b3b.
 MIXED = {
@@ -38,7 +38,7 @@ MIXED = {
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros before and after, so that ceil(size / stride) outputs come out; the odd one after.
+    """Zeros before and after for ceil(size / stride) outputs; an odd one goes after.
 
     Example:
         >>> same_padding(8, 7, 2), same_padding(9, 7, 2), same_padding(8, 3, 1)
@@ -49,7 +49,7 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def _pad_same(x: Tensor, kernel: Size, stride: Size) -> tuple[Tensor, Size]:
-    """Pad ``x`` where the two sides differ; otherwise return the padding for the operation."""
+    """Pad ``x`` if the two sides differ; otherwise return the padding for the operation."""
     pads = [same_padding(*sizes) for sizes in zip(x.shape[2:], kernel, stride, strict=True)]
     time, height, width = pads
     if all(before == after for before, after in pads):
@@ -58,7 +58,7 @@ def _pad_same(x: Tensor, kernel: Size, stride: Size) -> tuple[Tensor, Size]:
 
 
 class SameConv3d(nn.Conv3d):
-    """Convolution with padding "same"."""
+    """Convolution with "same" padding."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) to (N, C', ceil(T / stride), ...)."""
@@ -67,7 +67,7 @@ class SameConv3d(nn.Conv3d):
 
 
 class SameMaxPool3d(nn.Module):
-    """Maximum with padding "same"; it follows a ReLU, so zeros never win."""
+    """Max pooling with "same" padding; it follows a ReLU, so zeros do not change the maximum."""
 
     def __init__(self, kernel: Size, stride: Size) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class Unit(nn.Module):
 
 
 class Mixed(nn.Module):
-    """Four branches, concatenated: 1x1x1; two of 1x1x1 and 3x3x3; maximum and 1x1x1."""
+    """Four concatenated branches: 1x1x1; twice 1x1x1 and 3x3x3; max pooling and 1x1x1."""
 
     def __init__(self, in_channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
@@ -111,29 +111,28 @@ class Mixed(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Average over the whole map and two steps in time, then a linear map: scores per step."""
+    """Average over the whole map and two timesteps, then a linear layer: scores per step."""
 
     def __init__(self, in_channels: int, n_classes: int) -> None:
         super().__init__()
         self.conv3d = nn.Conv3d(in_channels, n_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) to (N, classes, T - 1, 1, 1); one step stays one."""
+        """(N, C, T, H, W) to (N, classes, max(1, T - 1), 1, 1)."""
         steps = min(2, x.shape[2])
         return self.conv3d(F.avg_pool3d(x, (steps, *x.shape[3:]), stride=1))
 
 
 class I3d(FeatureNetwork):
-    """The network, its layers under the names of the public checkpoints.
+    """The network; its layers have the names of the public checkpoints.
 
     Args:
         n_classes: of the last layer.
-        in_channels: 3 for RGB, 2 for flow.
+        in_channels: 3 for RGB, 2 for optical flow.
     """
 
     is_video = True
     default_endpoint = "Mixed_5c"
-    temporal_margin = 48  # a step depends on 44 frames before its own 8 and 47 after
 
     def __init__(self, n_classes: int = 400, in_channels: int = 3) -> None:
         super().__init__()
@@ -172,7 +171,7 @@ _BRANCHES = {"0": "b0", "1.0": "b1a", "1.1": "b1b", "2.0": "b2a", "2.1": "b2b", 
 
 
 def _rename(name: str) -> str:
-    """A name of video_features as the names of piergiaj have it.
+    """Translate a tensor name of video_features to piergiaj's.
 
     Example:
         >>> _rename("mixed_5c.branch_1.0.batch3d.running_mean")
@@ -194,25 +193,26 @@ def i3d(
     batch_size: int = 4,
     frames_per_segment: int = SEGMENT_FRAMES,
 ) -> Backbone:
-    """I3D with the weights that users hold: 1024 channels at ``Mixed_5c``, T/8, 7x7 at 224.
+    """I3D with published weights: 1024 channels at ``Mixed_5c``, T/8, 7x7 at 224.
 
-    Values lie in [-1, 1]. Weights of two input channels take optical flow, (N, 2, T, H, W), cut
-    to [-20, 20] pixels and divided by 20; ``transform`` does not apply to them.
+    Input values lie in [-1, 1]. Weights with two input channels take optical flow,
+    (N, 2, T, H, W), clipped to [-20, 20] pixels and divided by 20; ``transform`` does not apply to
+    them.
 
     Args:
         name: ``"i3d"``.
-        weights: a file with the names of piergiaj's pytorch-i3d (``rgb_imagenet.pt``,
-            ``rgb_charades.pt``, ``flow_*.pt``) or of video_features, of any number of classes;
+        weights: a file with the tensor names of piergiaj's pytorch-i3d (``rgb_imagenet.pt``,
+            ``rgb_charades.pt``, ``flow_*.pt``) or of video_features, with any number of classes;
             or ``"random"``.
         endpoint: a layer, ``Conv3d_1a_7x7`` to ``Mixed_5c``, or ``logits``.
         seed: of random weights.
-        transform: in place of the family's own: piergiaj scales a short side under 226 up to it,
-            video_features scales every short side to 256; both crop 224.
+        transform: replaces the transform of the family: piergiaj scales a short side below 226 up
+            to 226, video_features scales every short side to 256; both crop 224.
         batch_size: clips in one pass.
         frames_per_segment: successive frames of one timestep; a multiple of 8.
 
-    Source: video_features runs its weights with batch-norm epsilon 1e-5; here they run with
-        the 1e-3 that they were trained with, as piergiaj's do.
+    Source: video_features runs its weights with batch-norm epsilon 1e-5; we run them with the
+        1e-3 that they were trained with, like piergiaj's.
     """
     checks.require(
         frames_per_segment % SEGMENT_FRAMES == 0,

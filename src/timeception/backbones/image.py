@@ -1,4 +1,4 @@
-"""Any timm image model as a backbone, its maps by name."""
+"""Any timm image model as a backbone with named maps."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ FEATURES = "features"
 
 
 class TimmNetwork(FeatureNetwork):
-    """A timm image model whose maps have names.
+    """A timm image model with named maps.
 
-    ``features`` is the map that the model's own head pools (transformers: normalised patch tokens
-    laid out as a map, class and register tokens dropped); ``stage0``, ``stage1``, ... are the
-    maps of timm's ``forward_intermediates``; ``logits`` are the class scores.
+    ``features`` is the map that the model's head pools (for transformers, the normalised patch
+    tokens as a map, without class and register tokens); ``stage0``, ``stage1``, ... are the maps
+    of timm's ``forward_intermediates``; ``logits`` are the class scores.
 
     Args:
         model: made by ``timm.create_model``.
 
     Raises:
-        ValueError: if the model does not offer its intermediate maps.
+        ValueError: if the model does not provide its intermediate maps.
     """
 
     default_endpoint = FEATURES
@@ -37,9 +37,9 @@ class TimmNetwork(FeatureNetwork):
         checks.require(
             hasattr(model, "forward_intermediates"),
             "timm model",
-            "offer its maps (forward_intermediates)",
+            "provide its maps (forward_intermediates)",
             type(model).__name__,
-            "Take another model.",
+            "Use another model.",
         )
         self.model: Any = model
         self.stages = tuple(f"stage{index}" for index in range(len(model.feature_info)))
@@ -58,13 +58,13 @@ class TimmNetwork(FeatureNetwork):
         )[0]
 
     def _as_map(self, features: Tensor, grid: torch.Size) -> Tensor:
-        """Lay out what the head pools as (B, C, H', W')."""
+        """Reshape the input of the head's pooling to (B, C, H', W')."""
         checks.require(
             isinstance(features, Tensor) and features.ndim in (3, 4),
             "endpoint 'features'",
             "be one map or its tokens",
             type(self.model).__name__,
-            f"Take one of {', '.join(self.stages)}.",
+            f"Use one of {', '.join(self.stages)}.",
         )
         if features.ndim == 4:
             is_channels_last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
@@ -80,16 +80,17 @@ def _fetched(model_name: str, seed: int, options: dict[str, Any]) -> Any:
     except (OSError, RuntimeError) as error:
         name = f"timm:{model_name}"
         raise ValueError(
-            f"weights of {name!r} could not be fetched: {error}\nGive weights=FILE, or "
-            "weights='random' for a network that has learned nothing."
+            f"weights of {name!r} could not be fetched: {error}\nPass weights=FILE, or "
+            "weights='random' for an untrained network."
         ) from error
 
 
 def timm_transform(config: dict[str, Any]) -> Transform:
     """The preprocessing of a timm model's weights, from its ``pretrained_cfg``.
 
-    The short side goes to crop / ``crop_pct`` and the middle is cut out. Weights evaluated on
-    squashed images (``crop_mode="squash"``) get the same: a video keeps its aspect.
+    The short side is resized to crop / ``crop_pct``, then the centre is cropped. This applies to
+    weights evaluated on squashed images (``crop_mode="squash"``) too: videos keep their aspect
+    ratio.
     """
     crop = config["input_size"][-1]
     return Transform(
@@ -102,10 +103,10 @@ def timm_transform(config: dict[str, Any]) -> Transform:
 
 
 def new_model(name: str, seed: int, **options: Any) -> Any:
-    """Make a timm model with random weights that depend on ``seed`` alone.
+    """Make a timm model with random weights that depend only on ``seed``.
 
     Raises:
-        ValueError: if timm has no model of that name; the error has the nearest one.
+        ValueError: if timm has no model of that name; the error suggests the nearest one.
     """
     import timm
 
@@ -166,10 +167,10 @@ def timm_model(
 
     Args:
         name: ``timm:`` and timm's name, with or without a weights tag.
-        weights: ``"default"`` (timm's own, from the Hugging Face hub), a file with timm's names,
-            or ``"random"``.
+        weights: ``"default"`` (timm's weights, from the Hugging Face hub), a file with timm's
+            tensor names, or ``"random"``.
         endpoint: ``features``, ``stage0``, ..., ``logits``.
         seed: of random weights.
-        options: ``transform``, ``batch_size``, and what ``timm.create_model`` takes.
+        options: ``transform``, ``batch_size``, and arguments of ``timm.create_model``.
     """
     return timm_backbone(name, name.removeprefix("timm:"), weights, endpoint, seed=seed, **options)

@@ -37,22 +37,23 @@ def r3d(
 ) -> Backbone:
     """Inflated 3D-ResNets: 2048 channels after ``res5``, 7x7 at 224, T/2 (slow networks: T).
 
-    The layout (kernels, temporal pooling, non-local blocks) is read off the file's tensors.
+    The layout (kernels, temporal pooling, non-local blocks) is inferred from the file's tensors.
 
     Args:
         name: ``"r3d_50"`` or ``"r3d_101"``.
-        weights: a file with the names of PyTorchVideo (``i3d_r50``, ``slow_r50``), PySlowFast,
-            Caffe2 (video-nonlocal-net, long-term feature banks) or, for ``r3d_101``, of
+        weights: a file with the tensor names of PyTorchVideo (``i3d_r50``, ``slow_r50``),
+            PySlowFast, Caffe2 (video-nonlocal-net, long-term feature banks) or, for ``r3d_101``,
             kenshohara's 3D-ResNet-101; or ``"random"``.
         endpoint: ``stem``, ``res2`` to ``res5``, ``logits``.
-        stem_pool_padding: by default 1, for Caffe2 files 0 as in video-nonlocal-net; those of
-            long-term feature banks take 1.
-        res5_stride: long-term feature banks take 1, for maps of 14x14.
-        res5_dilation: long-term feature banks take 2 for AVA, 1 for Charades.
+        stem_pool_padding: by default 1, and 0 for Caffe2 files, as in video-nonlocal-net; pass 1
+            for files of long-term feature banks.
+        res5_stride: 1 for long-term feature banks, whose maps are 14x14.
+        res5_dilation: 2 for long-term feature banks of AVA, 1 for Charades.
         options: ``seed`` of random weights; ``batch_size``, clips in one pass;
-            ``frames_per_segment``, by default 8, kenshohara's 16; ``transform`` in place of the
-            family's own: mean 0.45 and std 0.225 (PyTorchVideo; PySlowFast, whose networks of 157
-            classes were trained on BGR), the same on 0..255 (Caffe2), or kenshohara's at 112.
+            ``frames_per_segment``, by default 8, or 16 for kenshohara's networks; ``transform``,
+            which replaces the transform of the family: mean 0.45 and std 0.225 (PyTorchVideo and
+            PySlowFast, whose networks with 157 classes were trained on BGR), the same on 0..255
+            (Caffe2), or kenshohara's at 112.
     """
     choices: dict[str, Any] = {"res5_stride": res5_stride, "res5_dilation": res5_dilation}
     if stem_pool_padding is not None:
@@ -69,8 +70,8 @@ def r3d_101_kenshohara(name: str, weights: str, endpoint: str | None, **options:
         name: ``"r3d_101_kenshohara"``.
         weights: a file of kenshohara's 3D-ResNets-PyTorch, or ``"random"``.
         endpoint: ``stem``, ``res2`` to ``res5`` (its layer1 to layer4), ``logits``.
-        options: as for ``r3d_50``. Files of 2018 want another ``transform``: levels 0..255 less
-            the mean (114.7748, 107.7354, 99.4750), std 1.
+        options: as for ``r3d_50``. Files of 2018 require another ``transform``: levels 0..255
+            minus the mean (114.7748, 107.7354, 99.4750), std 1.
     """
     return _build(name, weights, endpoint, full_layout(101), "kenshohara", {}, **options)
 
@@ -88,7 +89,7 @@ def _build(
     batch_size: int = 2,
     frames_per_segment: int | None = None,
 ) -> Backbone:
-    """Make the backbone; ``layout`` and ``family`` are those of random weights."""
+    """Make the backbone; random weights use ``layout`` and ``family``."""
     if weights == "random":
         with seeded(seed):
             network, record = ResNet3d(layout), WeightsRecord.random(seed)
@@ -114,7 +115,7 @@ def _build(
 def _loaded(
     file: checkpoints.StateFile, name: str, layout: ResNet3dLayout, choices: dict[str, Any]
 ) -> ResNet3d:
-    """The network of a file; one of another family or depth than ``layout`` prints both sides."""
+    """Load the network of a file; a wrong family or depth raises an error with both sides."""
     state = file.state
     if file.key in resnet3d_files.FAMILIES:
         state = resnet3d_files.canonical(file.state, file.key)

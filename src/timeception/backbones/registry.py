@@ -7,22 +7,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from timeception import checks
+from timeception import checks, plugins
 from timeception.backbones.base import Backbone
 
 Builder = Callable[..., Backbone]
 _B = TypeVar("_B", bound=Builder)
 
+#: Entry points of installed packages that register backbones.
+ENTRY_POINTS = "timeception.backbones"
+
 _BUILDERS: dict[str, Builder] = {}
 
-#: Options that a description states otherwise, or that change no feature.
+#: Options that a description states elsewhere, or that do not affect features.
 _NOT_DESCRIBED = ("seed", "transform", "batch_size")
 
 
 def register(name: str) -> Callable[[_B], _B]:
-    """Decorate a builder ``(name, weights, endpoint, **options) -> Backbone``.
+    """Register the decorated builder ``(name, weights, endpoint, **options) -> Backbone``.
 
-    A name that ends with a colon (``"timm:"``) is a family; its builder gets the full name.
+    A name that ends with a colon (``"timm:"``) stands for a family of networks; its builder
+    receives the full name. Another package registers its backbones with an entry point in the
+    group ``timeception.backbones`` that names the module of its builders; see
+    ``timeception.plugins``.
 
     Raises:
         ValueError: if the name is taken.
@@ -37,7 +43,8 @@ def register(name: str) -> Callable[[_B], _B]:
 
 
 def backbone_names() -> tuple[str, ...]:
-    """Registered names, sorted; families end with a colon and take a name after it."""
+    """Registered names, sorted; a name that ends with a colon requires a name after it."""
+    plugins.load(ENTRY_POINTS)
     return tuple(sorted(_BUILDERS))
 
 
@@ -52,10 +59,10 @@ def create_backbone(
     Args:
         name: a registered name, or family and name: ``"timm:resnet50"``.
         weights: a checkpoint file, recognised by its content; ``"random"`` (seeded);
-            ``None`` or ``"default"`` for the weights that the name has of its own.
-        endpoint: name of the map to return; ``None`` is the backbone's own choice.
-        options: ``seed`` of random weights, ``batch_size`` of one pass, ``transform`` in place
-            of the weights' own preprocessing, and what the backbone itself takes.
+            ``None`` or ``"default"`` for the weights that belong to the name.
+        endpoint: name of the map to return; ``None`` is the backbone's default.
+        options: ``seed`` of random weights, ``batch_size`` of one pass, ``transform`` to
+            replace the preprocessing of the weights, and further options of the backbone.
 
     Raises:
         ValueError: for unknown names, endpoints and options, and for weights that do not fit.
@@ -65,11 +72,7 @@ def create_backbone(
         >>> backbone.out_channels, backbone.map_size(224, 224)
         (1280, (7, 7))
     """
-    family, colon, member = name.partition(":")
-    key = family + colon
-    checks.one_of("backbone", key if key in _BUILDERS else name, backbone_names())
-    checks.require(not colon or bool(member), "backbone", f"name a network after {key!r}", name)
-    builder = _BUILDERS[key]
+    builder = _find_builder(name)
     parameters = inspect.signature(builder).parameters.values()
     if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
         known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
@@ -78,3 +81,22 @@ def create_backbone(
     backbone = builder(name, "default" if weights is None else str(weights), endpoint, **options)
     backbone.options = {k: v for k, v in options.items() if k not in _NOT_DESCRIBED}
     return backbone
+
+
+def _find_builder(name: str) -> Builder:
+    """The builder of a name or of its family; plug-ins are loaded if none here has it."""
+    family, colon, member = name.partition(":")
+    key = family + colon
+    if key not in _BUILDERS and key not in backbone_names():
+        if not colon and _is_timm_model(name):
+            known, advice = ", ".join(map(repr, _BUILDERS)), f"Did you mean 'timm:{name}'?"
+            raise ValueError(checks.problem("backbone", f"be one of {known}", name, advice))
+        checks.one_of("backbone", name, backbone_names())
+    checks.require(not colon or bool(member), "backbone", f"name a network after {key!r}", name)
+    return _BUILDERS[key]
+
+
+def _is_timm_model(name: str) -> bool:
+    import timm
+
+    return bool(timm.is_model(name.partition(".")[0]))

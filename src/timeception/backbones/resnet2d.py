@@ -1,4 +1,4 @@
-"""The 2D-ResNet-152 of the published Charades rows."""
+"""The 2D-ResNet-152 of the published results on Charades."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ def r2d_152(
     transform: Transform | None = None,
     batch_size: int = 16,
 ) -> Backbone:
-    """ResNet-152 on each frame alone: 2048 channels, 7x7 at 224, after the last block (res5c).
+    """ResNet-152 on single frames: 2048 channels, 7x7 at 224, after the last block (res5c).
 
     Args:
         name: ``"r2d_152"``.
-        weights: ``"default"`` (torchvision's ImageNet weights, from timm's hub), or a file with
-            the names of torchvision and timm, with or without ``module.`` in front, of any
-            number of classes: gsig's ``resnet_rgb.pth.tar`` of Charades is one; or ``"random"``.
+        weights: ``"default"`` (torchvision's ImageNet weights, from timm's hub); a file with the
+            tensor names of torchvision and timm, with or without the prefix ``module.`` and with
+            any number of classes, such as gsig's ``resnet_rgb.pth.tar`` of Charades; or
+            ``"random"``.
         endpoint: ``features``, ``stage0`` to ``stage4``, ``logits``.
         seed: of random weights.
-        transform: in place of ImageNet's: short side 256, crop 224, mean and std per channel.
+        transform: replaces ImageNet's: short side 256, crop 224, mean and std per channel.
         batch_size: images in one pass.
     """
     return timm_backbone(

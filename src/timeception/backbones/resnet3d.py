@@ -23,17 +23,17 @@ _EXPANSION = 4
 
 @dataclass(frozen=True)
 class ResNet3dLayout:
-    """What differs between the 3D-ResNets that users hold.
+    """The differences between published 3D-ResNets.
 
     Args:
-        kernels: for each stage, for each block, the temporal kernel of its first convolution.
+        kernels: temporal kernel of the first convolution of each block, by stage.
         stem_kernel: temporal kernel of the first convolution.
-        is_full_3d: kernels of 3x3x3, the stem's pooling and stages 3 to 5 halve time as well.
-        pools_time: a temporal maximum of width and stride 2 follows res2.
-        stem_pool_padding: zeros around the stem's spatial maximum, 1 or 0.
+        is_full_3d: kernels are 3x3x3, and the stem's pooling and stages 3 to 5 halve time too.
+        pools_time: temporal max pooling of width and stride 2 follows res2.
+        stem_pool_padding: padding of the stem's spatial max pooling, 1 or 0.
         res5_stride: spatial stride of res5; 1 keeps maps of 14x14.
         res5_dilation: spatial dilation of res5.
-        non_local: for each stage, the blocks that a non-local block follows.
+        non_local: indices of the blocks that a non-local block follows, by stage.
     """
 
     kernels: tuple[tuple[int, ...], ...]
@@ -57,28 +57,9 @@ class ResNet3dLayout:
             return 16
         return 2 if self.pools_time else 1
 
-    @property
-    def temporal_margin(self) -> int | None:
-        """Frames to either side of a step's own that it can depend on; see ``FeatureNetwork``."""
-        if any(self.non_local):
-            return None
-        frames, stride = self.stem_kernel // 2, 1
-        if self.is_full_3d:
-            frames, stride = frames + stride, 2 * stride
-        for index, blocks in enumerate(self.kernels):
-            if self.is_full_3d:
-                # the first block of res3 to res5 sees at its old stride, the others at the new
-                halves = index > 0
-                frames += stride * (1 + (len(blocks) - 1) * (2 if halves else 1))
-                stride *= 2 if halves else 1
-            else:
-                frames += stride * sum(kernel // 2 for kernel in blocks)
-                stride *= 2 if index == 0 and self.pools_time else 1
-        return -(-frames // stride) * stride
-
 
 def inflated_layout(depth: int, **options: Any) -> ResNet3dLayout:
-    """The I3D-ResNet of ``depth`` 50 or 101: kernels of 3 in res2, in every second block after.
+    """The I3D-ResNet of ``depth`` 50 or 101: kernels of 3 in res2 and every second later block.
 
     Example:
         >>> inflated_layout(50).kernels
@@ -97,7 +78,7 @@ def full_layout(depth: int, **options: Any) -> ResNet3dLayout:
 
 
 class Stem(nn.Module):
-    """Convolution, batch norm, ReLU, maximum."""
+    """Convolution, batch norm, ReLU, max pooling."""
 
     def __init__(self, layout: ResNet3dLayout, width: int = _WIDTHS[0]) -> None:
         super().__init__()
@@ -117,7 +98,7 @@ class Stem(nn.Module):
 
 
 class NonLocal(nn.Module):
-    """Every position takes a softmax-weighted mean over all positions of time and space."""
+    """Self-attention over all positions in time and space, with a residual connection."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -129,7 +110,7 @@ class NonLocal(nn.Module):
         self.norm = nn.BatchNorm3d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, T, H, W) to the same."""
+        """(N, C, T, H, W) to the same shape."""
         pooled = F.max_pool3d(x, (1, 2, 2))
         query, key, value = self.theta(x), self.phi(pooled), self.g(pooled)
         flat = [part.flatten(2).transpose(1, 2) for part in (query, key, value)]
@@ -203,7 +184,6 @@ class ResNet3d(FeatureNetwork):
     def __init__(self, layout: ResNet3dLayout, n_classes: int = 400) -> None:
         super().__init__()
         self.layout = layout
-        self.temporal_margin = layout.temporal_margin
         self.stem = Stem(layout)
         self.res2, self.res3, self.res4, self.res5 = (self._stage(index) for index in range(4))
         self.head = nn.Linear(_WIDTHS[-1] * _EXPANSION, n_classes)

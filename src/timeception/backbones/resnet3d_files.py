@@ -1,6 +1,6 @@
-"""Files of 3D-ResNets, of five families, brought to one set of names; and their layouts.
+"""Translate the tensor names of four families of 3D-ResNet files, and infer their layouts.
 
-One set of names: ``stem.conv``, ``stem.norm``, ``res2.0.a``, ``res2.0.a_norm``, ...,
+Canonical names: ``stem.conv``, ``stem.norm``, ``res2.0.a``, ``res2.0.a_norm``, ...,
 ``res2.0.shortcut``, ``res3.1.non_local.theta``, ..., ``head``.
 """
 
@@ -15,7 +15,7 @@ import torch
 from timeception.backbones.checkpoints import State, StateFile
 from timeception.backbones.resnet3d import STAGES, ResNet3dLayout
 
-_BN_EPS = 1e-5  # PyTorch's default, and that of all five families
+_BN_EPS = 1e-5  # PyTorch's default, as in all families
 
 Rule = tuple[str, str | Callable[[re.Match[str]], str]]
 
@@ -51,7 +51,7 @@ CAFFE2: tuple[Rule, ...] = (
     (r"_bn_s$", "_norm.weight"),
     (r"_bn_b$", "_norm.bias"),
     (r"_bn_rm$", "_norm.running_mean"),
-    (r"_bn_riv$", "_norm.running_var"),  # "riv" holds the variance itself, not its inverse
+    (r"_bn_riv$", "_norm.running_var"),  # "riv" is the variance, not its inverse
     (r"_w$", ".weight"),
     (r"_b$", ".bias"),
     (r"^res_conv1_norm\.", "stem.norm."),
@@ -65,7 +65,7 @@ CAFFE2: tuple[Rule, ...] = (
 
 
 def _pytorchvideo(state: State) -> tuple[Rule, ...]:
-    """Its blocks are numbered through; a block without tensors is the temporal pooling."""
+    """Blocks are numbered consecutively; the one without tensors is the temporal pooling."""
     numbers = sorted({int(name.split(".")[1]) for name in state if ".res_blocks." in name})
     rules: list[Rule] = [
         (rf"^blocks\.{number}\.res_blocks\.", f"{stage}.")
@@ -84,18 +84,18 @@ _NORM = {"conv": "", "norm": "_norm"}
 _RULES = {"pyslowfast": PYSLOWFAST, "kenshohara": KENSHOHARA, "caffe2": CAFFE2}
 FAMILIES = ("pytorchvideo", *_RULES)
 
-#: What Caffe2's training keeps in a file beside the weights.
+#: Further content of Caffe2 training files, beside the weights.
 _TRAINING = re.compile(r".*_momentum|lr|model_iter|weight_decay(_bn)?|ONE")
 
 
 def canonical(state: State, family: str) -> State:
-    """Bring the tensors of a file to one set of names; those of no rule keep their own.
+    """Rename the tensors of a file to the canonical names; unknown names are kept.
 
-    Caffe2 files lose what training kept beside the weights (momenta, counters). Their "affine"
-    form has scales and offsets without statistics: mean 0 and variance 1 - epsilon stand for that.
+    Momenta and counters in Caffe2 files are dropped. The "affine" form of these files has scales
+    and offsets without statistics; mean 0 and variance 1 - epsilon are equivalent.
 
     Args:
-        state: under the file's own names.
+        state: with the names of the file.
         family: one of ``FAMILIES``.
     """
     rules = _RULES[family] if family in _RULES else _pytorchvideo(state)
@@ -113,7 +113,9 @@ def canonical(state: State, family: str) -> State:
 
 def _complete_caffe2(state: State) -> None:
     if "head.weight" in state:
-        state["head.weight"] = state["head.weight"].flatten(1)  # some keep it as a convolution
+        state["head.weight"] = state["head.weight"].flatten(
+            1
+        )  # some files store it as a convolution
     if any(name.endswith("running_var") for name in state):
         return
     for name in [name for name in state if name.endswith("norm.weight")]:
@@ -123,12 +125,12 @@ def _complete_caffe2(state: State) -> None:
 
 
 def layout_of(state: State, file: StateFile) -> ResNet3dLayout:
-    """Read the layout off the shapes of a file's tensors.
+    """Infer the layout from the names and shapes of a file's tensors.
 
     Args:
-        state: the file's tensors under the one set of names.
-        file: says by its numbering (PyTorchVideo), or by what networks there are, whether time is
-            pooled after res2.
+        state: the tensors under canonical names.
+        file: the file; the block numbers of PyTorchVideo show whether time is pooled after res2.
+            For other families it follows from the kernels, given the published networks.
     """
     blocks: dict[str, set[int]] = {stage: set() for stage in STAGES}
     non_local: dict[str, set[int]] = {stage: set() for stage in STAGES}
@@ -149,13 +151,13 @@ def layout_of(state: State, file: StateFile) -> ResNet3dLayout:
     if file.key == "pytorchvideo":
         pools_time = not any(name.startswith("blocks.2.res_blocks.") for name in file.state)
     else:
-        # slow networks, 1x7x7 at the stem and kernels of 3 from res4 on, keep all their steps
+        # slow networks (stem 1x7x7, kernels of 3 from res4 on) do not pool time
         looks_at_time = any(kernel > 1 for stage in layout.kernels for kernel in stage)
         pools_time = layout.stem_kernel > 1 or not looks_at_time
     return replace(layout, pools_time=pools_time)
 
 
 def _kernel(state: State, name: str) -> int:
-    """The temporal kernel of a convolution; an absent one is left for the loader to report."""
+    """The temporal kernel of a convolution; the loader reports an absent tensor."""
     tensor = state.get(name)
     return int(tensor.shape[2]) if tensor is not None and tensor.ndim == 5 else 1

@@ -15,12 +15,12 @@ from timeception.backbones.registry import register
 from timeception.video.transforms import Transform
 
 FEATURES = "features"
-SEGMENT_FRAMES = 16  # the shortest clip that every model of torchvision takes
+SEGMENT_FRAMES = 16  # the shortest clip that all models accept
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """What a class of torchvision models needs: its last map, and the name of its last layer."""
+    """A class of torchvision models: how to compute its last map, and the name of its head."""
 
     features: Callable[[Any, Tensor], Tensor]
     head: str
@@ -55,12 +55,11 @@ _KINDS = {
 
 
 class TorchvisionVideoNetwork(FeatureNetwork):
-    """A torchvision video model: ``features``, the map its head pools, and ``logits``."""
+    """A torchvision video model with ``features``, the map that its head pools, and ``logits``."""
 
     is_video = True
     endpoints = (FEATURES, LOGITS)
     default_endpoint = FEATURES
-    temporal_margin = None  # not stated for these models: isolated segments only
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -88,14 +87,15 @@ def torchvision_video(
 
     Args:
         name: ``torchvision:`` and torchvision's name.
-        weights: ``"default"`` (torchvision's own, downloaded), a file with torchvision's names,
-            of any number of classes, or ``"random"``.
+        weights: ``"default"`` (torchvision's weights, downloaded), a file with torchvision's tensor
+            names and any number of classes, or ``"random"``.
         endpoint: ``features`` or ``logits``.
         seed: of random weights.
-        transform: in place of the weights' own. Theirs scale both sides (ResNets: 128 x 171, S3D:
-            256 x 256) without antialiasing; ours scales the short side, antialiased.
+        transform: replaces the transform of the weights. Torchvision's scale both sides (ResNets:
+            128 x 171, S3D: 256 x 256) without antialiasing; ours scales the short side with
+            antialiasing.
         batch_size: clips in one pass.
-        frames_per_segment: successive frames of one timestep. MViT takes 16 and no other number.
+        frames_per_segment: successive frames of one timestep. MViT requires 16.
     """
     from torchvision.models import get_model_weights, list_models, video
 
@@ -144,8 +144,8 @@ def _fetched(name: str, member: str, weights: Any) -> Any:
         return get_model(member, weights=weights)
     except OSError as error:
         raise ValueError(
-            f"weights of {name!r} could not be fetched: {error}. Give weights=FILE, or "
-            "weights='random' for a network that has learned nothing."
+            f"weights of {name!r} could not be fetched: {error}. Pass weights=FILE, or "
+            "weights='random' for an untrained network."
         ) from error
 
 

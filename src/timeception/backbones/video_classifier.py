@@ -1,27 +1,26 @@
-"""Backbone and head as one network, from frames to logits, for end-to-end training."""
+"""A backbone and a head as one network from frames to logits, for end-to-end training."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d
 from torch.utils.checkpoint import checkpoint
 
 from timeception.backbones import Backbone
 
 
 class VideoClassifier(nn.Module):
-    """A backbone on each segment of a clip, and a head on their features over time.
+    """Applies a backbone to each segment of a clip and a head to the features over time.
 
-    A timestep is one segment alone; where the backbone gives several maps for a segment, their
-    mean over time is taken, as extraction does.
+    Each timestep is computed from one segment, as in extraction (``Backbone.segment_features``).
 
     Args:
-        backbone: unfrozen where it is to be trained.
-        head: from features (N, C, T, H, W) to logits.
-        map_size: (height, width) that the maps are averaged down to; ``None`` keeps them.
-        segments_per_pass: segments that the backbone takes at once.
-        is_checkpointed: hold the activations of one pass alone, and compute them twice.
+        backbone: unfreeze it to train it.
+        head: maps features (N, C, T, H, W) to logits.
+        map_size: (height, width) of the pooled maps; ``None`` keeps the size.
+        segments_per_pass: segments that go through the backbone at once.
+        is_checkpointed: use activation checkpointing: activations of a single pass are kept, and
+            the others are recomputed.
 
     Shape:
         input: (N, 3, T * frames_per_segment, H, W); result: (N, n_classes).
@@ -41,7 +40,7 @@ class VideoClassifier(nn.Module):
         self.segments_per_pass, self.is_checkpointed = segments_per_pass, is_checkpointed
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Logits of clips."""
+        """Return the logits of clips."""
         return self.head(self.features(frames))
 
     def features(self, frames: Tensor) -> Tensor:
@@ -53,10 +52,8 @@ class VideoClassifier(nn.Module):
 
     def _pass(self, segments: Tensor) -> Tensor:
         if self.is_checkpointed and self.training and torch.is_grad_enabled():
-            return checkpoint(self._maps, segments, use_reentrant=False)
-        return self._maps(segments)
+            return checkpoint(self._segment_features, segments, use_reentrant=False)
+        return self._segment_features(segments)
 
-    def _maps(self, segments: Tensor) -> Tensor:
-        """(B, 3, frames_per_segment, H, W) to (B, C, H', W')."""
-        maps = self.backbone(segments).mean(dim=2)
-        return maps if self.map_size is None else adaptive_avg_pool2d(maps, self.map_size)
+    def _segment_features(self, segments: Tensor) -> Tensor:
+        return self.backbone.segment_features(segments, self.map_size)

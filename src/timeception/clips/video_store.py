@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from timeception.datasets.windows import Edges, step_edges_seconds
 from timeception.video import Transform, VideoError, VideoInfo, VideoReader, probe
-from timeception.video.sampling import draw, segment_frames, segment_starts
+from timeception.video.sampling import sample_indices, segment_frames, segment_starts
 
 Frames = NDArray[np.uint8]
 
@@ -93,7 +93,7 @@ class VideoStore:
             Resized frames of shape (n_timesteps, frames_per_segment, H, W, 3).
         """
         starts = self.starts(video_id)[start:stop]
-        chosen = starts[draw(len(starts), n_timesteps, rng)]
+        chosen = starts[sample_indices(len(starts), n_timesteps, rng)]
         n_frames = self.info(video_id).n_frames
         return self.read(video_id, segment_frames(chosen, self.frames_per_segment, n_frames))
 

@@ -1,4 +1,4 @@
-"""A backbone as the pipeline calls it: its device, its precision, its batches, its threads."""
+"""The feature extractor: a backbone with its device, precision, batch size and threads."""
 
 from __future__ import annotations
 
@@ -21,70 +21,66 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_PRECISION = "fp32"
 PRECISIONS = (DEFAULT_PRECISION, "bf16")
-#: Relative change of features by another precision from which on it is warned of.
+#: A larger relative change of the features by bf16 causes a warning.
 MOST_CHANGE = 1e-2
 
-# Maps of more than 32 MB get fresh memory at every layer (glibc), whose page faults were measured
-# at a fifth of a processor's time with 8 frames.
+# glibc allocates maps of more than 32 MB anew at every layer. With batches of 8 frames, the page
+# faults took a fifth of the processor time.
 _CPU_BATCH_FRAMES = 4
 _GPU_BATCH_FRAMES = 64
-_MOST_COMPUTERS = 8  # threads that call the network; beyond it, Python's lock would be felt
+_MOST_COMPUTERS = 8  # threads that call the network; with more, they contend for the GIL
 
 
 def n_cores() -> int:
-    """Processor cores that this process may use."""
+    """Number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _side(backbone: Backbone) -> int:
-    return backbone.transform.crop or backbone.transform.resize or 224
 
 
 def _compiled(network: FeatureNetwork) -> FeatureNetwork:
     import torch
 
     compiled: Any = torch.compile(network, dynamic=False)
-    return cast("FeatureNetwork", compiled)  # it has the network's attributes
+    return cast("FeatureNetwork", compiled)  # it keeps the attributes of the network
 
 
 def _require_compilable(backbone: Backbone, precision: str) -> None:
     checks.require(
         precision == DEFAULT_PRECISION,
         "precision",
-        "be fp32 where the network is compiled: a compiler rounds to bf16 less often, so that "
-        "features would change with it",
+        "be fp32 where the network is compiled: compiled code rounds to bf16 less often, so "
+        "features would depend on the compiler",
         precision,
     )
     checks.require(
         backbone.transform.crop is not None,
         "transform",
-        "crop frames to one size, for which the network is compiled",
+        "crop frames to one size, because the network is compiled for a single size",
         f"crop={backbone.transform.crop}",
         "Leave out --compile.",
     )
 
 
-class Network:
-    """A backbone on its device, as the pipeline calls it.
+class FeatureExtractor:
+    """Computes the features of batches of segments.
 
-    On a processor, several threads each compute batches of their own, instead of all sharing in
-    one: they never wait for each other. Use it in a ``with`` statement, which sets the threads of
-    PyTorch for that time. The network's batch norms are folded into its convolutions.
+    On a CPU, several threads compute one batch each instead of sharing a batch, so they never wait
+    for each other. Use the extractor in a ``with`` statement, which sets PyTorch's number of
+    threads meanwhile. Batch norms are fused into the convolutions before them.
 
     Args:
-        backbone: the network; stays as it is, but moves to the device.
-        map_size: (height, width) that maps are averaged down to; ``None`` keeps them.
-        batch_size: segments in a batch; ``None`` chooses.
-        device: where to run; ``None`` takes a GPU if there is one.
-        cores: processor cores to use; ``None``: all.
-        precision: of weights and maps within the network: ``fp32``, or ``bf16``.
-        is_compiled: run it by ``torch.compile``, its weights as constants. Results change by
-            rounding alone.
+        backbone: the network; it moves to the device and is otherwise not changed.
+        map_size: (height, width) of the pooled maps; ``None`` keeps the size.
+        batch_size: segments in a batch; ``None``: 4 frames on a CPU, 64 on a GPU.
+        device: where to run; ``None`` uses a GPU if there is one.
+        cores: processor cores to use; ``None`` uses all.
+        precision: of weights and maps within the network, ``fp32`` or ``bf16``.
+        is_compiled: use ``torch.compile`` with the weights as constants. Results change only by
+            rounding.
 
     Raises:
-        ValueError: if an argument is out of range, or the network cannot be compiled as it is.
+        ValueError: if an argument is out of range, or the network cannot be compiled.
     """
 
     def __init__(
@@ -122,14 +118,16 @@ class Network:
             self.backbone = with_network(self.backbone, _compiled(self.backbone.network))
 
     def _warn_of_bf16(self, backbone: Backbone) -> None:
-        """Say so if bf16 is slow here, or changes this network's features much."""
+        """Warn if bf16 is slow on this processor, or changes the features of this network much."""
         import torch
 
-        tell = getattr(torch.cpu, "get_capabilities", None)  # older PyTorch cannot tell
-        able = tell() if tell else {}
+        query = getattr(torch.cpu, "get_capabilities", None)  # missing in older PyTorch
+        able = query() if query else {}
         if self.device.type == "cpu" and able and not able.get("avx512_bf16", able.get("bf16")):
-            logger.warning("this processor does not multiply bf16: fp32 is as fast, or faster")
-        side, rng = _side(backbone), np.random.default_rng(0)
+            logger.warning(
+                "this processor has no bf16 multiplication: fp32 is at least as fast as bf16"
+            )
+        side, rng = backbone.side, np.random.default_rng(0)
         coarse = rng.integers(0, 256, (1, backbone.frames_per_segment, 8, 8, 3), dtype=np.uint8)
         times = -(-side // 8)
         pictures = coarse.repeat(times, 2).repeat(times, 3)[:, :, :side, :side]
@@ -140,13 +138,13 @@ class Network:
         if change > MOST_CHANGE:
             logger.warning(
                 "bf16 changes the features of %s by %.1g (relative), which is more than %g: "
-                "fp32 is safer",
+                "use fp32",
                 backbone.name,
                 change,
                 MOST_CHANGE,
             )
 
-    def __enter__(self) -> Network:
+    def __enter__(self) -> FeatureExtractor:
         import torch
 
         self._n_threads_before = torch.get_num_threads()
@@ -154,7 +152,7 @@ class Network:
             torch.set_num_threads(self._n_threads)
         if self._is_compiled:
             try:
-                self._compile()  # for as many threads as will call it
+                self._compile()  # with the number of threads that will be used
             except BaseException:
                 self.__exit__()
                 raise
@@ -164,10 +162,10 @@ class Network:
         from torch._inductor import config
         from torch._inductor.exc import InductorError, InvalidCxxCompiler
 
-        side = _side(self.backbone)
+        side = self.backbone.side
         shape = (self.batch_size, self.backbone.frames_per_segment, side, side, 3)
         try:
-            with config.patch(freezing=True):  # weights are constants, laid out for their use
+            with config.patch(freezing=True):  # weights are constants in an optimal layout
                 self(np.zeros(shape, np.uint8))
         except (InductorError, InvalidCxxCompiler) as error:
             first = str(error).strip().partition("\n")[0]
@@ -182,33 +180,30 @@ class Network:
         torch.set_num_threads(self._n_threads_before)
 
     def pipeline(self, n_decoders: int, n_videos: int) -> Pipeline:
-        """A pipeline through this network, for so many videos."""
+        """A pipeline that extracts ``n_videos`` videos, decoding ``n_decoders`` at once."""
         spans_videos = n_videos > 1 and (self.batch_size == 1 or self._is_batch_invariant())
         if n_videos > 1 and not spans_videos:
-            logger.info("results depend on the place in a batch: batches do not span videos")
+            logger.info("results depend on the position in a batch: batches do not span videos")
         return Pipeline(self, self.batch_size, n_decoders, self.n_computers, spans_videos)
 
     def _is_batch_invariant(self) -> bool:
-        side = _side(self.backbone)
+        side = self.backbone.side
         shape = (self.backbone.frames_per_segment, side, side, 3)
         return is_batch_invariant(self, self.batch_size, shape)
 
     def __call__(self, segments: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Levels of segments (B, T, H, W, 3) to features (B, C, H', W')."""
+        """8-bit segments (B, T, H, W, 3) to features (B, C, H', W')."""
         import torch
-        from torch.nn.functional import adaptive_avg_pool2d
 
         with torch.inference_mode():
-            maps = self.backbone(self._frames(segments)).mean(dim=2)
-            if self.map_size is not None:
-                maps = adaptive_avg_pool2d(maps, self.map_size)
+            maps = self.backbone.segment_features(self._frames(segments), self.map_size)
             features: NDArray[np.float32] = maps.float().cpu().numpy()
         return features
 
     def _frames(self, segments: NDArray[np.uint8]) -> Tensor:
-        """Normalised frames (B, 3, T, H, W), with the numbers that the transform gives.
+        """Frames (B, 3, T, H, W) with the normalisation of the transform.
 
-        Channels stay last in memory, as image networks take them.
+        For image networks the memory layout stays channels-last.
         """
         import torch
 
@@ -218,6 +213,8 @@ class Network:
             torch.from_numpy(np.tile(values, width)).to(self.device)
             for values in self.backbone.transform.affine()
         )
-        frames.view(-1, width * 3).mul_(multiplier).add_(offset)  # whole rows: vectors, not threes
+        frames.view(-1, width * 3).mul_(multiplier).add_(
+            offset
+        )  # whole rows vectorise better than three channels
         frames = frames.to(self._dtype).permute(0, 4, 1, 2, 3)
         return frames.contiguous() if self.backbone.is_video else frames

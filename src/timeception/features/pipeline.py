@@ -1,9 +1,10 @@
-"""Decoding and computing at the same time: threads that overlap, batches that span videos.
+"""Decode and compute at the same time: several threads, batches that span videos.
 
-Every batch has the same size; the last one is filled up with zeros. So the features of a segment
-depend neither on its neighbours in the batch nor on the other videos of a run, as long as the
-network gives each place of a batch the same result (``is_batch_invariant``). Where it does not,
-batches do not span videos, and the place of a segment depends on its own video alone.
+Every batch has the same size; the last one is padded with zeros. The features of a segment are
+therefore independent of its neighbours in the batch and of the other videos of a run, provided
+that the network computes the same result at every position of a batch (``is_batch_invariant``).
+If it does not, batches do not span videos, and the position of a segment depends on its video
+alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import av
 import numpy as np
@@ -27,40 +28,56 @@ Segment = NDArray[np.uint8]
 #: A batch of segments (B, T, H, W, 3) to their features (B, C, H', W').
 Compute = Callable[[Segment], NDArray[Any]]
 
-#: What a broken video may raise. Anything else is an error of the program and stops the run.
+#: Errors that a broken video may raise. All others are errors of the program and stop the run.
 BROKEN_VIDEO = (ValueError, OSError, av.FFmpegError)
 
-_WAIT_SECONDS = 0.1
-_N_SHAPES_PENDING = 4  # frames of more sizes than that are not held back to fill batches
-_BATCHES_AHEAD = 2  # decoded in advance, for each computing thread
+BATCHES_AHEAD = 2  # decoded in advance for each computing thread
+POLL_SECONDS = 0.1
+_N_SHAPES_PENDING = 4  # batches of further frame sizes are not held back until they are full
+
+_T = TypeVar("_T")
 
 
 class Job(Protocol):
-    """One video on its way through the pipeline. ``segments`` runs in a thread of its own."""
+    """One video in the pipeline. ``segments`` runs in a decoding thread."""
 
     def segments(self) -> Generator[Segment]:
-        """Open the video and give its segments in order."""
+        """Open the video and yield its segments in order."""
 
     def put(self, step: int, features: NDArray[Any]) -> None:
-        """Take the features of successive steps, (n, C, H, W)."""
+        """Receive the features of successive steps, (n, C, H, W), from ``step`` on."""
 
     def finish(self) -> None:
-        """All features were put."""
+        """Called once all features have been put."""
 
     def fail(self, error: Exception) -> None:
-        """The video is broken; its features are not complete. Called once, or not at all."""
+        """The video is broken and its features are incomplete. Called at most once."""
 
     def discard(self) -> None:
-        """Release what is held; called at the end for every job, also when the run breaks off."""
+        """Release all resources; called for every job at the end of the run, even a failed one."""
 
 
-class _StoppedError(Exception):
+class StoppedError(Exception):
     """Another thread failed, or the run was interrupted."""
+
+
+def put_until_stopped(items: queue.Queue[_T], item: _T, *stops: threading.Event) -> None:
+    """Put an item into a bounded queue, waiting for room.
+
+    Raises:
+        StoppedError: as soon as one of the events is set.
+    """
+    while not any(stop.is_set() for stop in stops):
+        try:
+            return items.put(item, timeout=POLL_SECONDS)
+        except queue.Full:
+            continue
+    raise StoppedError
 
 
 @dataclass(eq=False)
 class _Track:
-    """How far a job has come."""
+    """The progress of a job."""
 
     job: Job
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -108,12 +125,12 @@ class _Item:
     segment: Segment
 
 
-#: Segments of one key may share a batch: the video, if batches do not span videos, and the shape.
+#: Segments with the same key may share a batch: (video unless batches span videos, frame shape).
 _Key = tuple[_Track | None, tuple[int, ...]]
 
 
 class Pipeline:
-    """Runs jobs: some threads decode, one video each, others compute batches.
+    """Runs jobs: some threads decode one video each, others compute batches.
 
     Args:
         compute: the network; called from several threads at once.
@@ -135,19 +152,20 @@ class Pipeline:
         self._n_decoders, self._n_computers = n_decoders, n_computers
 
     def run(self, jobs: Sequence[Job], on_tick: Callable[[], None] = lambda: None) -> None:
-        """Run jobs to their end.
+        """Run jobs to completion.
 
         Args:
-            jobs: in the order in which they are begun.
-            on_tick: called by this thread, several times a second.
+            jobs: started in this order.
+            on_tick: called by this thread several times a second.
 
         Raises:
-            Exception: what a thread raised that no broken video explains; the run has ended then.
+            Exception: the first error of a thread that is not among ``BROKEN_VIDEO``; it ends
+                the run.
         """
         self._tracks = [_Track(job) for job in jobs]
         self._waiting = deque(self._tracks)
         self._n_decoding = self._n_decoders
-        ahead = _BATCHES_AHEAD * self._n_computers * self._batch_size
+        ahead = BATCHES_AHEAD * self._n_computers * self._batch_size
         self._items: queue.Queue[_Item | _Track | None] = queue.Queue(maxsize=ahead)
         self._is_stopped = threading.Event()
         self._batching = threading.Lock()
@@ -165,7 +183,7 @@ class Pipeline:
             running = {pool.submit(task) for task in tasks}
             try:
                 while running:
-                    done, running = wait(running, _WAIT_SECONDS, FIRST_EXCEPTION)
+                    done, running = wait(running, POLL_SECONDS, FIRST_EXCEPTION)
                     for future in done:
                         future.result()
                     on_tick()
@@ -193,22 +211,15 @@ class Pipeline:
         self._send(None)
 
     def _send(self, item: _Item | _Track | None) -> None:
-        while True:
-            if self._is_stopped.is_set():
-                raise _StoppedError
-            try:
-                return self._items.put(item, timeout=_WAIT_SECONDS)
-            except queue.Full:
-                continue
+        put_until_stopped(self._items, item, self._is_stopped)
 
     def _receive(self) -> _Item | _Track | None:
-        while True:
-            if self._is_stopped.is_set():
-                raise _StoppedError
+        while not self._is_stopped.is_set():
             try:
-                return self._items.get(timeout=_WAIT_SECONDS)
+                return self._items.get(timeout=POLL_SECONDS)
             except queue.Empty:
                 continue
+        raise StoppedError
 
     def _compute_batches(self) -> None:
         while batch := self._next_batch():
@@ -224,7 +235,7 @@ class Pipeline:
                 row += len(steps)
 
     def _next_batch(self) -> list[_Item]:
-        """The next full batch; an empty one at the end."""
+        """The next full batch; an empty list at the end."""
         with self._batching:
             while not self._ready and self._n_decoding:
                 item = self._receive()
@@ -252,9 +263,10 @@ class Pipeline:
 
 
 def is_batch_invariant(compute: Compute, batch_size: int, shape: tuple[int, ...]) -> bool:
-    """Whether a network gives a segment the same features, bit by bit, at every place of a batch.
+    """Whether the features of a segment are bit-identical at every position of a batch.
 
-    Tried on random segments, once with other neighbours at the other end of the batch.
+    Tested on random segments, which are computed again with other neighbours at the opposite end
+    of the batch.
 
     Args:
         compute: the network.

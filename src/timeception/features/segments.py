@@ -1,10 +1,12 @@
-"""From a video file to the segments that a backbone takes, each frame decoded and resized once."""
+"""Cut videos and streams into the segments that a backbone takes; each frame is decoded once."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +20,15 @@ from timeception.video.sampling import (
     segment_starts,
 )
 
-#: Frames between two timesteps unless told: a third of a second at 24 frames per second.
+_Raw = TypeVar("_Raw")
+_Frame = TypeVar("_Frame")
+
+#: Default frames between two timesteps: a third of a second at 24 frames per second.
 DEFAULT_STRIDE_FRAMES = 8
 
 
 def default_stride(frames_per_segment: int) -> int:
-    """Frames from one segment to the next unless told: 8, or a whole segment if that is longer."""
+    """Default frames from one segment to the next: 8, or a whole segment if that is longer."""
     return max(DEFAULT_STRIDE_FRAMES, frames_per_segment)
 
 
@@ -43,37 +48,36 @@ class TimedSegment:
 
 
 @dataclass(frozen=True)
-class Segmenter:
-    """Cuts videos into segments of successive frames.
+class Segmenter(ABC):
+    """Cuts videos into segments of successive frames; subclasses choose where they start.
 
     Args:
         frames_per_segment: frames that the backbone takes at once.
-        stride: frames from one segment's start to the next.
-        transform: its resizing and crop are done here; the network's side normalises, so that a
-            segment is a quarter of the bytes on its way.
-        frames_2019: choose segments as the 2019 code did for a clip of so many frames, in place
-            of ``stride``: so many single frames, or an eighth as many segments of 8.
+        transform: only its resizing and crop are applied here, so that a segment is a quarter
+            of the bytes on its way to the network, which normalises it.
     """
 
     frames_per_segment: int
-    stride: int
     transform: Transform
-    frames_2019: int | None = None
 
+    @abstractmethod
     def starts(self, n_frames: int) -> NDArray[np.int64]:
-        """First frames of the segments of a video, (S,); those of 2019 may repeat.
+        """First frames of the segments of a video, (S,), in order.
 
         Raises:
-            ValueError: if the choice of 2019 is not defined for a video that short.
+            ValueError: if the choice is not defined for a video of that length.
         """
-        if self.frames_2019 is not None:
-            is_image = self.frames_per_segment == 1
-            choose = legacy_2019_frames if is_image else legacy_2019_segment_starts
-            return choose(n_frames, self.frames_2019)
-        return segment_starts(n_frames, self.stride, self.frames_per_segment)
+
+    @abstractmethod
+    def stream_starts(self) -> Iterator[int]:
+        """First frames of the segments of a stream, whose length is unknown.
+
+        Raises:
+            ValueError: if the choice depends on the length.
+        """
 
     def segments(self, video: VideoReader) -> Iterator[NDArray[np.uint8]]:
-        """Segments of an open video in order, as 8-bit levels; only their frames are decoded.
+        """Segments of an open video in order, as 8-bit levels; no other frames are converted.
 
         Shape:
             each (T, H, W, 3), T the frames per segment.
@@ -83,48 +87,104 @@ class Segmenter:
             ValueError: if the frames are too small for the transform.
         """
         starts = self.starts(len(video))
-        wanted = segment_frames(starts, self.frames_per_segment, len(video))
-        decoded = video.frames(np.unique(wanted))
-        frames: dict[int, NDArray[np.uint8]] = {}
-        for indices in wanted.tolist():
-            frames = {index: frame for index, frame in frames.items() if index >= indices[0]}
-            while indices[-1] not in frames:
-                index, frame = next(decoded)
-                frames[index] = self.transform.levels(frame[None])
-            parts = [frames[index] for index in indices]
-            yield parts[0] if len(parts) == 1 else np.concatenate(parts)
+        wanted = np.unique(segment_frames(starts, self.frames_per_segment, len(video)))
+        for frames in self._cut(video.frames(wanted), starts.tolist(), self._levels):
+            yield _joined(frames)
 
     def stream(self, frames: Iterable[StreamFrame]) -> Generator[TimedSegment]:
-        """Segments of a stream, each as soon as its last frame has come.
+        """Segments of a stream, each as soon as its last frame arrives.
 
-        They are those of ``segments``, without knowing how many there will be.
+        They are the same as the segments of ``segments``.
 
         Raises:
-            VideoError: if the stream is broken; the segments before have been given by then.
-            ValueError: if the frames are too small for the transform, or with ``frames_2019``.
+            VideoError: if the stream is broken, after the segments before the break.
+            ValueError: if the frames are too small for the transform, or if the choice of
+                segments depends on the length of the video.
         """
-        advice = "The choice of 2019 needs the length of the video."
-        checks.require(
-            self.frames_2019 is None,
-            "frames_2019",
-            "be left out of streams",
-            self.frames_2019,
-            advice,
-        )
-        length, n_frames = self.frames_per_segment, 0
-        kept: deque[tuple[NDArray[np.uint8], float]] = deque(maxlen=length)
-        for index, frame in enumerate(frames):
-            n_frames = index + 1
-            if index % self.stride < length or self.stride < length:
-                kept.append((self.transform.levels(frame.rgb()[None]), frame.seconds))
-            if n_frames >= length and (n_frames - length) % self.stride == 0:
-                yield _joined(kept)
-        if 0 < n_frames < length:
-            kept.extend([kept[-1]] * (length - n_frames))
-            yield _joined(kept)
+
+        def convert(frame: StreamFrame) -> tuple[NDArray[np.uint8], float]:
+            return self._levels(frame.rgb()), frame.seconds
+
+        for timed in self._cut(enumerate(frames), self.stream_starts(), convert):
+            levels, seconds = zip(*timed, strict=True)
+            yield TimedSegment(_joined(levels), seconds[0], seconds[-1])
+
+    def _levels(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return self.transform.levels(frame[None])
+
+    def _cut(
+        self,
+        frames: Iterable[tuple[int, _Raw]],
+        starts: Iterable[int],
+        convert: Callable[[_Raw], _Frame],
+    ) -> Iterator[list[_Frame]]:
+        """Cut numbered frames into segments, holding one segment at a time.
+
+        A video shorter than one segment repeats its last frame; later segments are whole.
+
+        Args:
+            frames: indices and frames, in ascending order.
+            starts: first frames of the segments, in ascending order; repeats are allowed.
+            convert: applied once to every frame that a segment needs.
+        """
+        numbered, length = iter(frames), self.frames_per_segment
+        held: dict[int, _Frame] = {}
+        for start in starts:
+            held = {index: frame for index, frame in held.items() if index >= start}
+            while start + length - 1 not in held:
+                index, raw = next(numbered, (-1, None))
+                if raw is None:  # the end of the video
+                    if held and start == 0:
+                        yield [held[min(index, len(held) - 1)] for index in range(length)]
+                    return
+                if index >= start:
+                    held[index] = convert(raw)
+            yield [held[index] for index in range(start, start + length)]
 
 
-def _joined(kept: Iterable[tuple[NDArray[np.uint8], float]]) -> TimedSegment:
-    parts, seconds = zip(*kept, strict=True)
-    frames = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    return TimedSegment(frames, seconds[0], seconds[-1])
+@dataclass(frozen=True)
+class StrideSegmenter(Segmenter):
+    """Segments at a fixed stride.
+
+    Args:
+        stride: frames from one segment's start to the next.
+    """
+
+    stride: int
+
+    def starts(self, n_frames: int) -> NDArray[np.int64]:
+        """First frames of all whole segments; a video shorter than one has a single segment."""
+        return segment_starts(n_frames, self.stride, self.frames_per_segment)
+
+    def stream_starts(self) -> Iterator[int]:
+        """Every ``stride``-th frame."""
+        return itertools.count(0, self.stride)
+
+
+@dataclass(frozen=True)
+class Segmenter2019(Segmenter):
+    """Segments as the 2019 code chose them, spread over the whole video; they may repeat.
+
+    Args:
+        n_frames_asked: frames of the 2019 clip: that number of single frames for an image
+            network, or an eighth as many segments of 8 frames.
+    """
+
+    n_frames_asked: int
+
+    def starts(self, n_frames: int) -> NDArray[np.int64]:
+        """First frames of the segments; not defined for segments of 8 in shorter videos."""
+        is_image = self.frames_per_segment == 1
+        choose = legacy_2019_frames if is_image else legacy_2019_segment_starts
+        return choose(n_frames, self.n_frames_asked)
+
+    def stream_starts(self) -> Iterator[int]:
+        """Not defined: the choice needs the length of the video."""
+        advice = "The 2019 choice of segments needs the length of the video."
+        requirement = "be left out of streams"
+        raise ValueError(checks.problem("frames_2019", requirement, self.n_frames_asked, advice))
+
+
+def _joined(frames: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    parts = list(frames)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

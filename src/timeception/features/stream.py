@@ -1,7 +1,7 @@
-"""Dense features of a stream as it comes: a thread decodes while others compute.
+"""Dense features of a live stream: one thread decodes while others compute.
 
-They hold a few segments at a time, however long the stream is. A batch takes what is there: a file
-fills it, a camera is never waited for.
+Only a few segments are in memory at a time, however long the stream is. A batch holds the segments
+that are ready: files fill it, and a camera never delays it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from timeception.features.extractor import Network
+from timeception.features.extractor import FeatureExtractor
+from timeception.features.pipeline import (
+    BATCHES_AHEAD,
+    POLL_SECONDS,
+    StoppedError,
+    put_until_stopped,
+)
 from timeception.features.segments import Segmenter, TimedSegment
 from timeception.video import FrameStream, StreamSource, VideoError
 
-_POLL_SECONDS = 0.1
 _NAP_SECONDS = 0.01
-_BATCHES_AHEAD = 2  # decoded in advance, for each computing thread
 _JOIN_SECONDS = 2.0
 
 
@@ -34,8 +38,8 @@ class StreamFeatures:
 
     Args:
         features: (n, C, H, W).
-        start_seconds: of each segment's first frame, since the stream's first, (n,).
-        end_seconds: of each segment's last frame, (n,).
+        start_seconds: time of each segment's first frame since the start of the stream, (n,).
+        end_seconds: time of each segment's last frame, (n,).
     """
 
     features: NDArray[np.float32]
@@ -43,53 +47,49 @@ class StreamFeatures:
     end_seconds: NDArray[np.float64]
 
     def __getitem__(self, part: slice) -> StreamFeatures:
-        """Some of the timesteps."""
+        """A slice of the timesteps."""
         return StreamFeatures(self.features[part], self.start_seconds[part], self.end_seconds[part])
 
 
-class _StoppedError(Exception):
-    """Nobody wants more segments."""
-
-
 class FeatureStream:
-    """Features of a stream, which equal those that ``extract_features`` makes of the same file.
+    """Features of a stream; for a file they equal the result of ``extract_features``.
 
     Args:
         source: the stream.
         segmenter: cuts it into segments.
         network: the backbone on its device.
-        stop: set it to end the stream where it is, from any thread or a signal handler.
+        stop: set this event from any thread or signal handler to end the stream early.
     """
 
     def __init__(
         self,
         source: StreamSource,
         segmenter: Segmenter,
-        network: Network,
+        network: FeatureExtractor,
         stop: threading.Event | None = None,
     ) -> None:
         self.source, self.frames = source, FrameStream(source)
         self._segmenter, self._network = segmenter, network
         self._stop = stop or threading.Event()
-        self._is_over = threading.Event()  # like ``_stop``, but the stream's own
+        self._is_over = threading.Event()  # set when iteration ends
         self._has_begun = self._is_at_end = False
         self._error: Exception | None = None
-        ahead = _BATCHES_AHEAD * network.n_computers * network.batch_size
+        ahead = BATCHES_AHEAD * network.n_computers * network.batch_size
         self._queue: queue.Queue[TimedSegment | Exception | None] = queue.Queue(ahead)
 
     def __iter__(self) -> Iterator[StreamFeatures]:
-        """Decode and compute to the end of the stream, or until it is stopped. It goes once.
+        """Decode and compute until the stream ends or is stopped; iterate only once.
 
         Raises:
-            RuntimeError: if it has gone already.
-            VideoError: if the stream cannot be opened, breaks off, or gives nothing for
-                ``timeout_seconds``; all features before have been given by then.
+            RuntimeError: if it was iterated before.
+            VideoError: if the stream cannot be opened, breaks off, or delivers no frame for
+                ``timeout_seconds``; all features before that have been yielded.
             ValueError: if its frames are too small for the backbone.
         """
         if self._has_begun:
-            raise RuntimeError("a FeatureStream is iterated once: make a new one")
+            raise RuntimeError("a FeatureStream can be iterated once: make a new one")
         self._has_begun = True
-        # A thread that waits for a camera cannot be woken: as a daemon it holds up no exit.
+        # A thread that waits for a camera cannot be interrupted; a daemon does not delay the exit.
         decoder = threading.Thread(target=self._decode, name="stream", daemon=True)
         decoder.start()
         try:
@@ -112,7 +112,7 @@ class FeatureStream:
             if pending and (is_full or self._has_ended() or pending[0].done()):
                 yield pending.popleft().result()
             elif pending:
-                wait([pending[0]], _NAP_SECONDS)  # or until more segments have come
+                wait([pending[0]], _NAP_SECONDS)  # or until more segments arrive
         if self._error is not None:
             raise self._error
 
@@ -125,7 +125,7 @@ class FeatureStream:
         return self._is_at_end or self._stop.is_set()
 
     def _take(self, waits: bool) -> list[TimedSegment]:
-        """At most a batch of the segments that there are; if there are none, perhaps wait."""
+        """Take the segments that are ready, at most a batch; if none is, wait if ``waits``."""
         batch: list[TimedSegment] = []
         while len(batch) < self._network.batch_size:
             try:
@@ -142,32 +142,27 @@ class FeatureStream:
         began, limit = time.monotonic(), self.source.timeout_seconds
         while not self._stop.is_set():
             try:
-                return self._queue.get(timeout=_POLL_SECONDS)
+                return self._queue.get(timeout=POLL_SECONDS)
             except queue.Empty:
                 waited = time.monotonic() - max(began, self.frames.seen_at)
                 if limit and waited > limit:
                     problem = f"gave no frame for {limit:g} s"
-                    advice = "Check the source, or wait longer (--timeout)."
+                    advice = "Check the source, or increase --timeout."
                     raise VideoError(self.source.name, problem, advice) from None
         return None
 
     def _decode(self) -> None:
         end: Exception | None = None
-        with suppress(_StoppedError):
+        with suppress(StoppedError):
             try:
                 with closing(self._segmenter.stream(self.frames)) as segments:
                     for segment in segments:
                         self._put(segment)
-            except _StoppedError:
+            except StoppedError:
                 raise
-            except Exception as error:  # told by the thread that iterates
+            except Exception as error:  # raised by the thread that iterates
                 end = error
             self._put(end)
 
     def _put(self, item: TimedSegment | Exception | None) -> None:
-        while not (self._stop.is_set() or self._is_over.is_set()):
-            try:
-                return self._queue.put(item, timeout=_POLL_SECONDS)
-            except queue.Full:
-                continue
-        raise _StoppedError
+        put_until_stopped(self._queue, item, self._stop, self._is_over)

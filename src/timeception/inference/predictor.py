@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from timeception.datasets.windows import step_edges_seconds, window_starts
 from timeception.features.extraction.extract import VideoFeatures, features_through
 from timeception.features.extraction.settings import extraction_settings, segmenter_of
-from timeception.features.extractor import DEFAULT_PRECISION, Network
+from timeception.features.extractor import DEFAULT_PRECISION, FeatureExtractor
 from timeception.features.maps import average_maps
 from timeception.features.segments import Segmenter
 from timeception.inference.saved_model import SavedModel, load_saved
 from timeception.video import VideoError
-from timeception.video.sampling import draw
+from timeception.video.sampling import sample_indices
 
 Scores = NDArray[np.float64]
 
@@ -98,26 +98,36 @@ class Predictor:
         """Score one video file; if it cannot be read, the prediction has an error."""
         classes = self.model.classes
         try:
-            features = features_through(self._network, video, self._segmenter)
+            features = features_through(self._extractor, video, self.segmenter())
         except VideoError as error:
             return Prediction(str(video), classes, error=str(error))
         windows = self.score_windows(features, n_draws)
         scores = np.max([window.scores for window in windows], axis=0)
         return Prediction(str(video), classes, scores, tuple(windows))
 
-    @cached_property
-    def _network(self) -> Network:
+    def extractor(
+        self, batch_size: int | None = None, device: str | None = None
+    ) -> FeatureExtractor:
+        """Make what computes features as in training; arguments as in ``FeatureExtractor``."""
         made = self.model.features
         precision = made.get("precision", DEFAULT_PRECISION)
-        return Network(self.backbone, made["map_size"], precision=precision)
+        return FeatureExtractor(
+            self.backbone, made["map_size"], batch_size, device, precision=precision
+        )
+
+    def segmenter(self, stride: int | None = None) -> Segmenter:
+        """Make what cuts videos into segments, as in training or at another stride."""
+        made = self.model.features
+        stride = made["stride"] if stride is None else stride
+        return segmenter_of(
+            extraction_settings(
+                self.backbone, stride, made["map_size"], frames_2019=made.get("frames_2019")
+            )
+        )
 
     @cached_property
-    def _segmenter(self) -> Segmenter:
-        made, precision = self.model.features, self._network.precision
-        settings = extraction_settings(
-            self.backbone, made["stride"], made["map_size"], precision, made.get("frames_2019")
-        )
-        return segmenter_of(settings)
+    def _extractor(self) -> FeatureExtractor:
+        return self.extractor()
 
     def score_windows(self, features: VideoFeatures, n_draws: int) -> list[WindowScores]:
         """Score each window of a video; without windows in training, the video is one window."""
@@ -143,7 +153,8 @@ class Predictor:
     def score_steps(self, steps: NDArray[Any], clip_index: int | None = None) -> Scores:
         """Score one clip of a window's features (S, C, H, W); ``None`` is the uniform clip."""
         rng = None if clip_index is None else np.random.default_rng(clip_index)
-        drawn = np.asarray(steps[draw(len(steps), self.model.n_timesteps, rng)], dtype=np.float32)
+        indices = sample_indices(len(steps), self.model.n_timesteps, rng)
+        drawn = np.asarray(steps[indices], dtype=np.float32)
         if self.model.map_size is not None:
             drawn = average_maps(drawn, self.model.map_size)
         scores: Scores = self.model.score(drawn[None])[0].astype(np.float64)

@@ -18,8 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from timeception import checks
-from timeception.features.extraction.settings import extraction_settings, segmenter_of
-from timeception.features.extractor import DEFAULT_PRECISION, Network
+from timeception.features.extraction.settings import has_2019_segments
 from timeception.features.maps import average_maps
 from timeception.features.pipeline import BROKEN_VIDEO
 from timeception.features.stream import FeatureStream, StreamFeatures
@@ -244,17 +243,12 @@ def stream_video(
     """
     checks.require(interval_seconds > 0, "interval_seconds", "be positive", interval_seconds)
     source = StreamSource(source) if isinstance(source, str) else source
-    made = predictor.model.features
-    is_of_2019 = made.get("frames_2019") is not None
     advice = "It samples clips by the length of the whole video, as in 2019."
-    name = predictor.model.folder.name
+    is_of_2019, name = has_2019_segments(predictor.model.features), predictor.model.folder.name
     checks.require(not is_of_2019, "model", "be able to score streams", name, advice)
-    stride = made["stride"] if stride is None else stride
-    segmenter = segmenter_of(extraction_settings(predictor.backbone, stride, made["map_size"]))
-    precision = made.get("precision", DEFAULT_PRECISION)
-    network = Network(predictor.backbone, made["map_size"], batch_size, device, precision=precision)
     stop = stop or threading.Event()
-    features = FeatureStream(source, segmenter, network, stop)
+    extractor = predictor.extractor(batch_size, device)
+    features = FeatureStream(source, predictor.segmenter(stride), extractor, stop)
     return _Scoring(predictor, features, interval_seconds, stop).updates()
 
 

@@ -17,6 +17,7 @@ from timeception.clips.task_data import (
     read_video_task_data,
     timestep_seconds,
 )
+from timeception.features.extraction.settings import has_2019_segments
 from timeception.recipes.recipe import Recipe
 from timeception.training.build_head import head_spec
 from timeception.training.initialization import Start, find_start
@@ -122,7 +123,7 @@ def pipeline(recipe: Recipe, data: TaskData, features: dict[str, Any]) -> dict[s
     """Return what the saved model needs besides weights: classes, sampling, origin of features."""
     windows = recipe.data.windows
     # The times of imported features are unknown; the segments of 2019 may overlap.
-    has_times = bool(features.get("backbone")) and features.get("frames_2019") is None
+    has_times = bool(features.get("backbone")) and not has_2019_segments(features)
     return {
         "recipe": recipe.name,
         "task": "multi-label" if data.is_multilabel else "single-label",

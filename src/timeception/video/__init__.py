@@ -1,4 +1,4 @@
-"""Video files to frames: decoding by exact index, sampling as index arithmetic, transforms."""
+"""From video files to frames: decoding by exact index, index sampling, transforms."""
 
 from timeception.video.decoding import VideoInfo, VideoReader, decoder_version, probe
 from timeception.video.files import VideoError

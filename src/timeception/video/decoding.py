@@ -1,17 +1,17 @@
 """Frames of a video by exact index.
 
-The index of a frame is its place in the order of presentation. It does not depend on the frame
-rate, on how the file was seeked, or on how many threads decode: ``read([i])`` gives the frame that
-decoding the whole file from its start gives as the ``i``-th.
+The index of a frame is its position in presentation order. It is independent of the frame rate,
+of seeks, and of the number of decoding threads: ``read([i])`` returns the same frame as decoding
+the whole file from its start.
 
-Damage that the decoder notices is never passed over in silence. By default a file that declares
-more bytes than it has is refused, and a frame that does not decode, decodes only with its errors
-concealed, or is predicted from such a one raises a ``VideoError``; all that is given is sound.
-With ``allow_damaged=True`` the file is decoded once in full, its frames are those that no damage
-reaches (they keep their times), and how many are left out is logged as a warning.
+Damage that the decoder detects is never ignored. By default, a file that declares more bytes than
+it has is refused, and a ``VideoError`` is raised for a frame that cannot be decoded, is decoded
+with error concealment, or is predicted from such a frame; all frames returned are intact. With
+``allow_damaged=True``, the file is first decoded in full and only the frames that no damage
+affects are used, with their times; a warning reports how many are left out.
 
-High dynamic range is not tone-mapped, pixels that are not square stay as stored, and interlaced
-frames are not deinterlaced.
+High dynamic range is not tone-mapped, non-square pixels stay as stored, and interlaced frames are
+not deinterlaced.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from timeception.video.source import VideoSource
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is known of a video stream.
+    """The properties of a video stream.
 
     Attributes:
         width: of the upright frames, in pixels.
         height: of the upright frames, in pixels.
-        n_frames: frames that can be read, counted.
-        fps: frames per second, on average over the counted frames.
-        duration_seconds: from the first frame's appearance to the last one's end.
-        rotation_degrees: clockwise turn that made the stored frames upright: 0, 90, 180 or 270.
+        n_frames: counted number of readable frames.
+        fps: frames per second, averaged over the counted frames.
+        duration_seconds: from the start of the first frame to the end of the last one.
+        rotation_degrees: clockwise rotation that makes stored frames upright: 0, 90, 180 or 270.
         codec: FFmpeg's name of the codec, such as ``"h264"``.
         pixel_format: FFmpeg's name of the stored pixel format, such as ``"yuv420p10le"``.
-        stream_index: of the stream in its file.
+        stream_index: index of the stream in the file.
     """
 
     width: int
@@ -63,24 +63,25 @@ class VideoInfo:
 
 
 def probe(path: str | os.PathLike[str], *, stream: int | None = None) -> VideoInfo:
-    """Describe a video: its packets are read through and its first frame is decoded.
+    """Describe a video after reading its packets and decoding its first frame.
 
     Args:
         path: the file.
-        stream: index of the video stream; ``None`` takes the best one.
+        stream: index of the video stream; ``None`` selects the best one.
 
     Returns:
-        What ``VideoReader(path).info`` gives.
+        The same as ``VideoReader(path).info``.
 
     Raises:
-        VideoError: if the file is no video, cut short, encrypted, or its first frame is damaged.
+        VideoError: if the file is not a video, is truncated or encrypted, or its first frame is
+            damaged.
     """
     with VideoReader(path, stream=stream) as video:
         return video.info
 
 
 def decoder_version() -> str:
-    """Versions of the libraries that decode, as a feature bank records them.
+    """Versions of the decoding libraries, as recorded in feature banks.
 
     Example:
         >>> decoder_version().startswith("PyAV ")
@@ -94,19 +95,21 @@ def decoder_version() -> str:
 class VideoReader:
     """Read frames of a video file by exact index.
 
-    Only what is needed is decoded: from the last keyframe before each frame, or onward from the
-    frame read last. Between several frames asked for at once, those are left out that no other is
-    predicted from, where that is certain (H.264 in MP4 and Matroska). Every seek is verified by the
-    frames' times; in a file whose times do not allow that, frames are counted from the start.
+    Only the necessary frames are decoded: from the last keyframe before each frame, or onward from
+    the previous one. When several frames are requested at once, frames between them from which no
+    other frame is predicted are skipped if that is certain (H.264 in MP4 and Matroska). Every seek
+    is verified by the times of frames; in files whose times do not allow this, frames are counted
+    from the start.
 
     Args:
         path: the file.
-        stream: index of the video stream; ``None`` takes the best one as FFmpeg ranks them.
-        allow_damaged: use the frames that no damage reaches instead of refusing a damaged file.
-        n_threads: decoding threads; 0 takes one a core.
+        stream: index of the video stream; ``None`` selects the best one by FFmpeg's ranking.
+        allow_damaged: use the frames that no damage affects instead of refusing a damaged file.
+        n_threads: decoding threads; 0 uses one per core.
 
     Raises:
-        VideoError: if the file is no video, cut short, encrypted, or its first frame is damaged.
+        VideoError: if the file is not a video, is truncated or encrypted, or its first frame is
+            damaged.
 
     Example:
         >>> with VideoReader("walk.mp4") as video:  # doctest: +SKIP
@@ -124,7 +127,7 @@ class VideoReader:
         self.path = Path(path)
         self._source = VideoSource(self.path, stream, n_threads, skips_damage=allow_damaged)
         try:
-            self._fetcher = FrameFetcher.survey(self._source)
+            self._fetcher = FrameFetcher.of_source(self._source)
             self._first = self._fetcher.fetch(0)
         except BaseException:
             self._source.close()
@@ -149,18 +152,18 @@ class VideoReader:
 
     @property
     def timestamps_seconds(self) -> npt.NDArray[np.float64]:
-        """Time of each frame since the first, in seconds.
+        """Time of each frame since the first one, in seconds.
 
-        In a file whose times are missing or mostly repeat, the declared frame rate spaces them.
+        If times are missing or mostly repeat, they are computed from the declared frame rate.
         """
         return self._fetcher.index.seconds.copy()
 
     def close(self) -> None:
-        """Close the file; a closed reader gives no more frames."""
+        """Close the file; after that, no frames can be read."""
         self._source.close()
 
     def read(self, frame_indices: Sequence[int] | npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
-        """Read frames by index, in any order, repeats allowed.
+        """Read frames by index, in any order and with repeats.
 
         Args:
             frame_indices: each in [0, n_frames).
@@ -169,7 +172,7 @@ class VideoReader:
             (len(frame_indices), height, width, 3)
 
         Returns:
-            Upright 8-bit RGB frames in the order asked.
+            Upright 8-bit RGB frames in the order of ``frame_indices``.
 
         Raises:
             ValueError: if an index lies outside the video.
@@ -185,17 +188,17 @@ class VideoReader:
     def frames(
         self, indices: Sequence[int] | npt.NDArray[np.integer] | None = None
     ) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
-        """Stream frames in order of presentation, each once, holding one at a time.
+        """Yield frames in presentation order, each once, with one in memory at a time.
 
         Args:
-            indices: frames to give, each in [0, n_frames); ``None`` gives all.
+            indices: of the frames, each in [0, n_frames); ``None`` yields all frames.
 
         Returns:
-            Pairs of a frame's index and the upright 8-bit RGB frame (height, width, 3).
+            Pairs of an index and the upright 8-bit RGB frame (height, width, 3).
 
         Raises:
             ValueError: if an index lies outside the video.
-            VideoError: if a frame is damaged; the frames before it have been given by then.
+            VideoError: if a frame is damaged, after the frames before it have been yielded.
         """
         every = np.arange(self.info.n_frames)
         return self._stream(every if indices is None else np.unique(self._checked(indices)))

@@ -1,4 +1,4 @@
-"""Decoded frames by index, with as little decoding as can be verified."""
+"""Fetch decoded frames by index, with as little decoding as can be verified."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from av.video.stream import VideoStream
 
 from timeception.video.files import VideoError
 from timeception.video.h264_nonreference import is_disposable, unit_length_bytes
-from timeception.video.index import FrameIndex
-from timeception.video.source import SeekError, VideoSource
-from timeception.video.survey import (
+from timeception.video.index import (
+    FrameIndex,
     damage_error,
     index_of_decoded_frames,
+    index_of_intact_frames,
     index_of_packets,
-    index_of_sound_frames,
     scan,
 )
+from timeception.video.source import SeekError, VideoSource
 
 logger = logging.getLogger(__name__)
 
-WORTH_A_SEEK_FRAMES = 8  # fewer frames in between are decoded, which costs less than a seek
+WORTH_A_SEEK_FRAMES = 8  # decoding fewer frames in between costs less than a seek
 
 
 class _MissingFrameError(Exception):
-    """The frame with this index did not come out of the decoder, or not whole."""
+    """The decoder did not return the frame with this index intact."""
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -38,19 +38,19 @@ class _MissingFrameError(Exception):
 
 
 class FrameFetcher:
-    """Decodes the frames of a source that are asked for.
+    """Decodes requested frames of a source.
 
-    A frame is reached from the last keyframe before it, or onward from the frame fetched last.
-    Decoded frames are told by their times: one that is missing, late or broken after a seek makes
-    the fetcher count from the file's start instead, and there it means damage.
+    Decoding starts at the last keyframe before a frame, or continues from the previous one. Frames
+    are identified by their times. If a frame is missing, late or broken after a seek, the fetcher
+    counts from the start of the file instead; if it is still missing there, the file is damaged.
 
-    Where it is known which frames will be asked for, the others are not decoded if nothing is
-    predicted from them.
+    If the frames to be requested next are known, others from which no frame is predicted are not
+    decoded.
 
     Args:
         source: the stream.
-        index: its frames; if the source skips damage, the sound ones, which are reached from the
-            file's start alone.
+        index: of its frames. If the source skips damage, it contains the intact frames, and
+            decoding always starts at the beginning of the file.
     """
 
     def __init__(self, source: VideoSource, index: FrameIndex) -> None:
@@ -58,28 +58,30 @@ class FrameFetcher:
         self._source = source
         self._can_seek = not source.skips_damage
         self._current: tuple[int, av.VideoFrame] | None = None
-        self._next: int | None = None  # the frame that ``_numbered`` gives next
+        self._next: int | None = None  # the next frame of ``_numbered``
         self._numbered: Iterator[tuple[int, av.VideoFrame]] = iter(())
         self._pts = frozenset(() if index.pts is None else index.pts.tolist())
-        self._wanted: frozenset[int] | None = None  # times; None wants every frame
-        self._left_out: set[int] = set()  # times of the frames that the decoder did not see
+        self._wanted: frozenset[int] | None = None  # times; None: every frame
+        self._left_out: set[int] = set()  # times of frames not passed to the decoder
         self._unit_length_bytes: int | None = None
 
     @classmethod
-    def survey(cls, source: VideoSource) -> FrameFetcher:
-        """Index the frames of a source, by its packets if its first frame bears them out.
+    def of_source(cls, source: VideoSource) -> FrameFetcher:
+        """Index the frames of a source: by its packets if its first frame confirms them.
 
         Raises:
-            VideoError: if the file is cut short, encrypted, or its first frame is damaged.
+            VideoError: if the file is truncated or encrypted, or its first frame is damaged.
         """
         packets = scan(source)
         if source.skips_damage:
-            return cls(source, index_of_sound_frames(source, packets))
+            return cls(source, index_of_intact_frames(source, packets))
         index = index_of_packets(source, packets)
         if index is not None:
             fetcher = cls(source, index)
             try:
-                if not fetcher.fetch(0).interlaced_frame:  # two packets may make one such frame
+                if not fetcher.fetch(
+                    0
+                ).interlaced_frame:  # two packets may form one interlaced frame
                     fetcher._unit_length_bytes = unit_length_bytes(source.video.codec_context)
                     return fetcher
             except VideoError as error:
@@ -87,7 +89,7 @@ class FrameFetcher:
         return cls(source, index_of_decoded_frames(source, packets))
 
     def times(self, indices: npt.NDArray[np.int64]) -> frozenset[int] | None:
-        """Times of frames, for ``fetch``; ``None`` if every frame must be decoded."""
+        """Times of frames for ``fetch``; ``None`` if every frame must be decoded."""
         if self.index.pts is None or self._unit_length_bytes is None or len(indices) < 2:
             return None
         return frozenset(self.index.pts[indices].tolist())
@@ -97,11 +99,11 @@ class FrameFetcher:
 
         Args:
             index: of the frame.
-            wanted: times of this frame and of those that will be asked for next; others may be
-                left out of decoding. ``None``: any frame may be asked for.
+            wanted: times of this frame and of the next requests; other frames may be skipped.
+                ``None``: any frame may be requested next.
 
         Raises:
-            VideoError: if it, or a frame that it needs, is damaged.
+            VideoError: if the frame, or one that it is predicted from, is damaged.
         """
         self._source.check_open()
         if self._current is not None and self._current[0] == index:
@@ -121,26 +123,26 @@ class FrameFetcher:
                 lost = missing.index
             else:
                 if start and attempt == 0:
-                    logger.debug("%s: seeks miss their frames, not used", self._source.path)
+                    logger.debug("%s: seeks miss their frames and are not used", self._source.path)
                     self._can_seek = False
                 return frame
-        if wanted is not None:  # decode everything, to be sure that it is damage
+        if wanted is not None:  # decode all frames, to rule out that skipping is the cause
             self._unit_length_bytes = None
             return self.fetch(index)
-        if self._source.use_one_thread():  # several lose frames before a damaged one
+        if self._source.use_one_thread():  # several threads lose frames before a damaged one
             return self.fetch(index)
         raise damage_error(self._source.path, self.where(lost))
 
     def where(self, index: int) -> str:
-        """Name a frame by its index and its time."""
+        """Describe a frame by its index and time."""
         return f"frame {index} ({self.index.seconds[index]:.3f} s) of {self.index.n_frames}"
 
     def _advance(self, index: int, start: int | None) -> av.VideoFrame:
-        """Decode up to ``index``: from ``start``, or onward (``None``)."""
+        """Decode up to ``index`` from ``start``; ``None`` continues from the previous frame."""
         if start is not None:
             self._left_out.clear()
             self._numbered = self._numbered_frames(start)
-        self._current = self._next = None  # after an error, start anew
+        self._current = self._next = None  # after an error, decoding starts again
         for number, frame in self._numbered:
             if number == index:
                 self._current, self._next = (number, frame), number + 1
@@ -148,9 +150,9 @@ class FrameFetcher:
         raise _MissingFrameError(index)
 
     def _numbered_frames(self, start: int) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Frames with their indices from a place to start, until one is missing or broken.
+        """Numbered frames from a keyframe, until one is missing or broken.
 
-        Each is held back until all that it may be predicted from have come out whole.
+        A frame is held back until all frames that it may be predicted from are decoded intact.
         """
         pts, trusted_after = self.index.pts, self.index.trusted_after
         number = start
@@ -172,12 +174,12 @@ class FrameFetcher:
         raise _MissingFrameError(held[0][0] if held else number)
 
     def _is_left_out(self, index: int) -> bool:
-        """Whether the decoder did not see a frame, since decoding began."""
+        """Whether a frame was skipped since decoding started."""
         pts = self.index.pts
         return pts is not None and index < len(pts) and int(pts[index]) in self._left_out
 
     def _leaves_out(self, packet: av.Packet[VideoStream]) -> bool:
-        """Whether a packet is neither wanted nor needed, and note it then."""
+        """Decide whether to skip a packet that is neither wanted nor needed, and remember it."""
         if self._wanted is None or self._unit_length_bytes is None or packet.pts is None:
             return False
         if packet.pts in self._wanted or packet.pts not in self._pts:
@@ -188,7 +190,7 @@ class FrameFetcher:
         return True
 
     def _frames_from(self, start: int) -> Iterator[av.VideoFrame]:
-        """Frames from a place to start, without what only leads up to it."""
+        """Frames from a keyframe, without those presented before it."""
         pts = self.index.pts
         if pts is None:
             yield from self._source.frames()

@@ -1,8 +1,7 @@
-"""What can be said about a video file before a frame is decoded, and how its faults are worded.
+"""Check video files before decoding, and word the errors.
 
-FFmpeg reads many damaged files without a word and simply stops early. The containers themselves
-say how long they should be: top-level boxes of MP4, the segment of Matroska, the chunks of RIFF,
-the fixed packets of MPEG-TS.
+FFmpeg silently stops early in many damaged files. Containers declare their length: top-level boxes
+in MP4, the segment in Matroska, chunks in RIFF, fixed-size packets in MPEG-TS.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 HEAD_BYTES = 1024
-UNKNOWN_LENGTH = b"\xff\xff\xff\xff"  # of a RIFF chunk that was written to a pipe
-ADVICE_REPLACE = "Fetch or export the file again."
-ADVICE_DAMAGED = "Fetch the file again, or allow damage to use the frames that it does not reach."
-ADVICE_NOT_VIDEO = "Give a video file, or leave this one out."
+UNKNOWN_LENGTH = b"\xff\xff\xff\xff"  # of a RIFF chunk written to a pipe
+ADVICE_REPLACE = "Download or export the file again."
+ADVICE_DAMAGED = "Download the file again, or use its intact frames with allow_damaged=True."
+ADVICE_NOT_VIDEO = "Pass a video file, or remove this one."
 
 
 class VideoError(ValueError):
-    """A video that cannot be used as asked: the file, what is wrong and what to do, in one line.
+    """A video that cannot be used: the file, what is wrong and what to do, in one line.
 
     Attributes:
         path: the file, or the name of the stream.
@@ -41,17 +40,17 @@ class VideoError(ValueError):
     def encrypted(cls, path: Path) -> VideoError:
         """The error for a file under copy protection."""
         problem = "is encrypted (DRM): its frames cannot be decoded"
-        return cls(path, problem, "Give a file without copy protection.")
+        return cls(path, problem, "Pass a file without copy protection.")
 
 
 def check_readable(path: Path) -> None:
-    """Refuse what is no file of any content, or plain text.
+    """Refuse paths that are not files with binary content.
 
     Raises:
         VideoError: if ``path`` is missing, a directory, empty, unreadable or text.
     """
     if path.is_dir():
-        raise VideoError(path, "is a directory, not a video file", "Give the files inside it.")
+        raise VideoError(path, "is a directory, not a video file", "Pass the files inside it.")
     if not path.exists():
         raise VideoError(path, "does not exist", "Check the path.")
     try:
@@ -59,7 +58,7 @@ def check_readable(path: Path) -> None:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise VideoError(
-            path, f"cannot be read ({reason})", "Check the disk and rights."
+            path, f"cannot be read ({reason})", "Check the disk and the file permissions."
         ) from error
     if not head:
         raise VideoError(path, "is empty (0 bytes)", ADVICE_REPLACE)
@@ -68,7 +67,7 @@ def check_readable(path: Path) -> None:
 
 
 def explain_unreadable(path: Path) -> VideoError:
-    """The error for a file that FFmpeg cannot open, from what its first bytes tell."""
+    """The error for a file that FFmpeg cannot open, derived from its first bytes."""
     head = _head(path)
     if head[4:8] in (b"ftyp", b"mdat", b"wide", b"moov") and not has_mp4_index(path):
         problem = "is an MP4 without its index (the moov box): recording or download was cut short"
@@ -84,8 +83,7 @@ def explain_unreadable(path: Path) -> VideoError:
 def missing_bytes(path: Path) -> int:
     """Bytes that the container declares beyond the end of the file; 0 if it declares no length.
 
-    Knows MP4 and MOV, Matroska and WebM, AVI, and the fixed packets of MPEG-TS; other formats
-    declare nothing that could be checked.
+    Supports MP4 and MOV, Matroska and WebM, AVI, and MPEG-TS, whose packets have a fixed size.
     """
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
@@ -98,14 +96,14 @@ def missing_bytes(path: Path) -> int:
 
 
 def has_mp4_index(path: Path) -> bool:
-    """Whether a whole ``moov`` box stands among the top-level boxes of an MP4 or MOV file."""
+    """Whether an MP4 or MOV file has a complete top-level ``moov`` box."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         return any(box.kind == b"moov" and box.end <= size for box in _boxes(file, size))
 
 
 def has_encrypted_track(path: Path) -> bool:
-    """Whether an MP4 or MOV names a protected kind of video track; for files that do not decode."""
+    """Whether an MP4 or MOV file that does not decode has a protected video track."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         for box in _boxes(file, size):
@@ -122,7 +120,7 @@ def _head(path: Path) -> bytes:
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether the bytes are printable text; a character cut by the end of ``head`` is allowed."""
+    """Whether the bytes are printable UTF-8; the last character may be incomplete."""
     for cut in range(min(4, len(head))):
         try:
             text = head[: len(head) - cut].decode("utf-8")
@@ -133,7 +131,7 @@ def _is_text(head: bytes) -> bool:
 
 
 class _Box(NamedTuple):
-    """A part of an MP4 file; positions in bytes."""
+    """A box of an MP4 file; positions are in bytes."""
 
     kind: bytes
     start: int
@@ -141,7 +139,7 @@ class _Box(NamedTuple):
 
 
 def _boxes(file: BinaryIO, size: int) -> list[_Box]:
-    """The top-level boxes of an MP4, until one that reaches past the file."""
+    """The top-level boxes of an MP4 file, up to one that extends beyond the file."""
     boxes, position = [], 0
     while position + 8 <= size:
         file.seek(position)
@@ -159,13 +157,13 @@ def _boxes(file: BinaryIO, size: int) -> list[_Box]:
 
 
 def _mp4_end(file: BinaryIO, size: int) -> int:
-    # Junk after the last box is common and harmless, so unknown kinds declare nothing.
+    # Junk after the last box is common and harmless, so unknown boxes are ignored.
     boxes = [box for box in _boxes(file, size) if box.kind in (b"mdat", b"moov", b"moof")]
     return max((box.end for box in boxes), default=0)
 
 
 def _matroska_end(file: BinaryIO, size: int) -> int:
-    """End of the segment; 0 where its length is unknown, as in live recordings."""
+    """End of the segment; 0 if its length is unknown, as in live recordings."""
     file.seek(4)
     header_length, _ = _ebml_length(file)
     file.seek(header_length, os.SEEK_CUR)
@@ -176,7 +174,7 @@ def _matroska_end(file: BinaryIO, size: int) -> int:
 
 
 def _ebml_length(file: BinaryIO) -> tuple[int, bool]:
-    """A length of variable width, and whether it is the reserved value for unknown."""
+    """A variable-width length, and whether it is the reserved value for "unknown"."""
     first = (file.read(1) or b"\xff")[0]
     width = 9 - first.bit_length()
     value = int.from_bytes(bytes([first]) + file.read(width - 1), "big")
@@ -185,7 +183,7 @@ def _ebml_length(file: BinaryIO) -> tuple[int, bool]:
 
 
 def _riff_end(file: BinaryIO, size: int) -> int:
-    """End of the last RIFF chunk; files above 1 GB hold several."""
+    """End of the last RIFF chunk; files above 1 GB have several."""
     position = 0
     while position + 8 <= size:
         file.seek(position)

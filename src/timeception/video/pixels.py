@@ -1,4 +1,4 @@
-"""From a decoded frame to an upright 8-bit RGB array."""
+"""Convert decoded frames to upright 8-bit RGB arrays."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
-# Full chroma makes deep colour exact at no cost. It leaves FFmpeg's fast path for 8-bit 4:2:0 as it
-# is, which exact rounding would make six times slower.
+# Full chroma interpolation makes deep colour exact at no cost. It keeps FFmpeg's fast path for
+# 8-bit 4:2:0, which exact rounding would make six times slower.
 SCALER = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT
 
 
 @dataclass(frozen=True)
 class Orientation:
-    """How stored frames are turned to be upright: a transposition, then flips.
+    """The transposition and flips that make stored frames upright.
 
     Attributes:
         is_transposed: rows become columns.
-        flips_columns: mirrored left to right, after the transposition.
-        flips_rows: mirrored top to bottom, after the transposition.
+        flips_columns: mirror left to right after the transposition.
+        flips_rows: mirror top to bottom after the transposition.
     """
 
     is_transposed: bool = False
@@ -35,7 +35,7 @@ class Orientation:
     def of_frame(cls, frame: av.VideoFrame) -> Orientation:
         """Read the display matrix of a frame, rounded to the nearest quarter turn.
 
-        The matrix sends the stored point (x, y) to (a x + c y, b x + d y), y pointing down.
+        The matrix maps the stored point (x, y) to (a x + c y, b x + d y); y points down.
         """
         side_data = cast("SideDataContainer", frame.side_data)
         matrix = side_data.get(SideDataType.DISPLAYMATRIX)
@@ -48,11 +48,11 @@ class Orientation:
 
     @property
     def rotation_degrees(self) -> int:
-        """Clockwise turn: 0, 90, 180 or 270; a mirroring from left to right may follow it."""
+        """Clockwise rotation: 0, 90, 180 or 270; a left-to-right flip may follow it."""
         return (90 if self.is_transposed else 0) + (180 if self.flips_rows else 0)
 
     def apply(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Turn an image (H, W, 3) upright; a view of it."""
+        """Return an upright view of an image (H, W, 3)."""
         if self.is_transposed:
             image = image.swapaxes(0, 1)
         if self.flips_columns:
@@ -67,16 +67,18 @@ def rgb_array(
 ) -> npt.NDArray[np.uint8]:
     """Convert a stored frame to 8-bit RGB (H, W, 3).
 
-    The frame's own colour matrix and range hold; one that names no matrix is taken as BT.601, as
-    FFmpeg, OpenCV and torchcodec take it. Flat colours come out within 3 levels of exact arithmetic
-    for 8-bit 4:2:0 (about 1 too dark, as in those libraries) and within 2 for other formats.
+    The colour matrix and range of the frame are used; without a matrix, BT.601 is assumed, as in
+    FFmpeg, OpenCV and torchcodec. Flat colours are within 3 levels of exact arithmetic for 8-bit
+    4:2:0 (about 1 too dark, as in those libraries) and within 2 for other formats.
 
     Args:
-        frame: as it was decoded.
-        reformatter: kept from frame to frame of a video, so that it is set up once.
+        frame: a decoded frame.
+        reformatter: pass the same one for all frames of a video, so that it is set up once.
     """
     rgb = (reformatter or VideoReformatter()).reformat(
         frame, format="rgb24", dst_color_range=ColorRange.JPEG, interpolation=SCALER, threads=1
     )
     array = cast("npt.NDArray[np.uint8]", rgb.to_ndarray())
-    return array.copy() if rgb is frame else array  # frames stored as RGB are not handed out
+    return (
+        array.copy() if rgb is frame else array
+    )  # do not expose the memory of frames stored as RGB

@@ -1,8 +1,8 @@
-"""Which frames and segments of a video to take: index arithmetic alone, numpy only.
+"""Choose frames and segments of a video: pure index arithmetic.
 
-A segment is the run of successive frames that a video backbone takes at once. A feature bank holds
-segments at a fixed stride (``segment_starts``); a clip is a draw of some of them (``draw``). The
-choices of 2019 are kept under ``legacy_2019_*``.
+A segment is a run of successive frames that a video backbone takes at once. A feature bank stores
+segments at a fixed stride (``segment_starts``); a clip is a sample of them (``sample_indices``).
+``legacy_2019_*`` reproduce the sampling of the 2019 code.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def segment_starts(n_frames: int, stride: int, frames_per_segment: int) -> Index
 
     Args:
         n_frames: frames in the video.
-        stride: frames from one start to the next; equal to ``frames_per_segment`` the segments
-            touch, below it they overlap.
+        stride: frames from one start to the next. Segments overlap if it is smaller than
+            ``frames_per_segment``.
         frames_per_segment: frames that the backbone takes at once.
 
     Returns:
@@ -51,9 +51,9 @@ def segment_starts(n_frames: int, stride: int, frames_per_segment: int) -> Index
 def segment_frames(
     start: int | npt.ArrayLike, frames_per_segment: int, n_frames: int
 ) -> IndexArray:
-    """Frame indices of the segment (or segments) that begins at ``start``.
+    """Frame indices of the segment or segments that begin at ``start``.
 
-    Past the end of the video the last frame is repeated.
+    The last frame is repeated beyond the end of the video.
 
     Args:
         start: first frame, or an array of first frames; each in [0, n_frames).
@@ -82,18 +82,20 @@ def segment_frames(
     return frames.clip(max=n_frames - 1)
 
 
-def draw(n_available: int, n_timesteps: int, rng: np.random.Generator | None = None) -> IndexArray:
-    """Take ``n_timesteps`` of ``n_available`` segments, spread over all of them, in order.
+def sample_indices(
+    n_available: int, n_timesteps: int, rng: np.random.Generator | None = None
+) -> IndexArray:
+    """Sample ``n_timesteps`` of ``n_available`` segments, spread over all of them, in order.
 
-    At random, the segments are cut into ``n_timesteps`` strata whose sizes differ by at most one,
-    and one is taken from each. Equidistant, those are taken in which the centres of
-    ``n_timesteps`` equal stretches of the video fall. Either way no segment is taken twice while
-    there are enough; of fewer, every one is taken and indices repeat evenly.
+    Random sampling divides the segments into ``n_timesteps`` strata whose sizes differ by at most
+    one, and takes one segment from each. Uniform sampling takes the segments at the centres of
+    ``n_timesteps`` equal intervals. Neither repeats a segment if there are enough; otherwise every
+    segment is taken and indices repeat evenly.
 
     Args:
         n_available: segments to choose from.
         n_timesteps: segments to take.
-        rng: source of the random choice; ``None`` takes the equidistant draw.
+        rng: for random sampling; ``None`` samples uniformly.
 
     Shape:
         (n_timesteps,)
@@ -105,15 +107,15 @@ def draw(n_available: int, n_timesteps: int, rng: np.random.Generator | None = N
         ValueError: if a count is not a whole number of at least 1.
 
     Example:
-        >>> draw(9, 3)
+        >>> sample_indices(9, 3)
         array([1, 4, 7])
-        >>> draw(3, 6)
+        >>> sample_indices(3, 6)
         array([0, 0, 1, 1, 2, 2])
-        >>> draw(9, 3, np.random.default_rng(0))
+        >>> sample_indices(9, 3, np.random.default_rng(0))
         array([2, 4, 7])
 
-    Source: the 2019 recipe drew new segments every epoch and tested on equidistant ones; it did
-        not say how, the strata are ours.
+    Source: the 2019 recipe sampled new segments every epoch and tested on uniform samples, without
+        giving details; the strata are our choice.
     """
     checks.positive_int("n_available", n_available)
     checks.positive_int("n_timesteps", n_timesteps)
@@ -127,18 +129,18 @@ def draw(n_available: int, n_timesteps: int, rng: np.random.Generator | None = N
 
 
 def legacy_2019_segment_starts(n_frames: int, n_frames_asked: int) -> IndexArray:
-    """Segment starts as the 2019 code chose them for I3D, to reproduce its features.
+    """Segment starts as chosen by the 2019 code for I3D, to reproduce its features.
 
     ``n_frames_asked / 8`` segments of 8 frames start at equal steps from frame 0: over the whole
-    video, or over ``n_frames - 8`` if it is shorter than asked, so that its segments overlap. The
-    step is rounded down to a whole number, as the 2019 call of ``numpy.arange`` did. The
-    consequences are kept: the end of the video may stay unseen, and where the step is below 1 the
-    first segment is repeated throughout. For anything but reproduction take ``segment_starts``
-    with ``draw``.
+    video, or over ``n_frames - 8`` if it is shorter than ``n_frames_asked``, so that its segments
+    overlap. The step is rounded down to a whole number, like in the 2019 call of ``numpy.arange``.
+    The consequences are reproduced too: the end of the video may be left out, and if the step is
+    below 1, all segments are the first one. Except for reproduction, use ``segment_starts`` with
+    ``sample_indices``.
 
     Args:
         n_frames: frames in the video; more than 8.
-        n_frames_asked: frames that the recipe takes (256, 512, 1024); a multiple of 8.
+        n_frames_asked: frames of the clip in the recipe (256, 512, 1024); a multiple of 8.
 
     Shape:
         (n_frames_asked // 8,)
@@ -170,7 +172,7 @@ def legacy_2019_segment_starts(n_frames: int, n_frames_asked: int) -> IndexArray
         "n_frames",
         f"be more than {LEGACY_SEGMENT_FRAMES}",
         n_frames,
-        "The 2019 sampling is not defined for shorter videos; use segment_starts and draw.",
+        "The 2019 sampling is undefined for shorter videos; use segment_starts and sample_indices.",
     )
     n_segments = n_frames_asked // LEGACY_SEGMENT_FRAMES
     span = n_frames if n_frames >= n_frames_asked else n_frames - LEGACY_SEGMENT_FRAMES
@@ -178,14 +180,14 @@ def legacy_2019_segment_starts(n_frames: int, n_frames_asked: int) -> IndexArray
 
 
 def legacy_2019_frames(n_frames: int, n_frames_asked: int) -> IndexArray:
-    """Frame indices as the 2019 code chose them for the 2D-ResNet, to reproduce its features.
+    """Frame indices as chosen by the 2019 code for the 2D-ResNet, to reproduce its features.
 
-    Frames at equal steps of ``n_frames / n_frames_asked`` from frame 0, rounded down after the
-    multiplication in float32; in a video shorter than asked frames repeat.
+    Frames lie at equal steps of ``n_frames / n_frames_asked`` from frame 0, rounded down after the
+    multiplication in float32. They repeat if the video is shorter than ``n_frames_asked``.
 
     Args:
         n_frames: frames in the video.
-        n_frames_asked: frames that the recipe takes (32, 64, 128).
+        n_frames_asked: frames of the clip in the recipe (32, 64, 128).
 
     Shape:
         (n_frames_asked,)

@@ -1,4 +1,4 @@
-"""A video stream of an opened file: its packets, and its frames from a given place on."""
+"""A video stream of an open file: its packets, and its frames from a given time on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,22 @@ from timeception.video.files import (
 SEEK_MARGINS_SECONDS = (0.0, 0.25, 1.0, 4.0)
 LeavesOut = Callable[["av.Packet[VideoStream]"], bool]
 
-PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails  # cover art is not video
+_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails  # cover art is not video
+
+
+def video_streams(container: InputContainer) -> list[VideoStream]:
+    """The video streams of a container, the best one by FFmpeg's ranking first."""
+    best = container.streams.best("video")
+    videos = [video for video in container.streams.video if not video.disposition & _PICTURES]
+    return sorted(videos, key=lambda video: video is not best)
+
+
+def decode_only(container: InputContainer, video: VideoStream) -> None:
+    """Discard the packets of all other streams, and decode this one with several threads."""
+    for other in container.streams:
+        if other.index != video.index:
+            other.discard = Discard.all
+    video.codec_context.thread_type = "AUTO"
 
 
 def _nothing(packet: av.Packet[VideoStream]) -> bool:
@@ -31,21 +46,21 @@ def _nothing(packet: av.Packet[VideoStream]) -> bool:
 
 
 class SeekError(Exception):
-    """A seek did not land on a keyframe at or before the place asked."""
+    """A seek did not land on a keyframe at or before the requested time."""
 
 
 class VideoSource:
-    """Opens a file, chooses a video stream, demuxes and decodes it.
+    """Opens a file, chooses a video stream, and demuxes and decodes it.
 
     Args:
         path: the file.
-        stream: index of the video stream; ``None`` takes the best one.
-        n_threads: decoding threads; 0 takes one a core.
-        skips_damage: go on after packets that cannot be decoded, and note their times.
+        stream: index of the video stream; ``None`` selects the best one.
+        n_threads: decoding threads; 0 uses one per core.
+        skips_damage: skip packets that cannot be decoded, and record their times.
 
     Attributes:
         video: the chosen stream.
-        undecodable: times of the packets that were skipped.
+        undecodable: times of the skipped packets.
 
     Raises:
         VideoError: if the file cannot be opened or has no such stream.
@@ -58,7 +73,7 @@ class VideoSource:
         self.skips_damage = skips_damage
         self._wanted = stream
         self._seek_margin_seconds = 0.0
-        # One thread alone leaves out the same frames each time.
+        # A single thread leaves out the same frames each time.
         self._n_threads = 1 if skips_damage else n_threads
         self._is_closed = False
         self.undecodable: set[int | None] = set()
@@ -68,8 +83,8 @@ class VideoSource:
         check_readable(self.path)
         self._is_at_start = True
         try:
-            # The prefix keeps names such as "a:b.mp4" from being taken for addresses; titles and
-            # the like may be in any encoding and do not matter.
+            # The prefix prevents names such as "a:b.mp4" from being parsed as URLs. Metadata may
+            # have any encoding and is not used.
             self.container: InputContainer = av.open(f"file:{self.path}", metadata_errors="replace")
         except (av.FFmpegError, OSError) as error:
             raise explain_unreadable(self.path) from error
@@ -78,27 +93,21 @@ class VideoSource:
         except VideoError:
             self.container.close()
             raise
-        for other in self.container.streams:
-            if other.index != self.video.index:
-                other.discard = Discard.all
-        self.video.codec_context.thread_type = "AUTO"
+        decode_only(self.container, self.video)
         self.video.codec_context.thread_count = self._n_threads
 
     def _choose_stream(self) -> VideoStream:
-        streams = self.container.streams
-        videos = [stream for stream in streams.video if not stream.disposition & PICTURES]
+        videos = video_streams(self.container)
         if not videos:
+            streams = self.container.streams
             kinds = " and ".join(sorted({stream.type for stream in streams})) or "no stream"
             problem = f"holds no video stream, only {kinds}"
             raise VideoError(self.path, problem, ADVICE_NOT_VIDEO)
-        chosen: VideoStream | None = None
-        if self._wanted is None:
-            best = streams.best("video")
-            chosen = next((video for video in videos if video is best), videos[0])
-        else:
+        chosen: VideoStream | None = videos[0]
+        if self._wanted is not None:
             chosen = next((video for video in videos if video.index == self._wanted), None)
         if chosen is None:
-            indices = ", ".join(str(video.index) for video in videos)
+            indices = ", ".join(str(index) for index in sorted(video.index for video in videos))
             problem = f"has no video stream {self._wanted}"
             raise VideoError(self.path, problem, f"Its video streams are: {indices}.")
         if chosen.codec_context is None and has_encrypted_track(self.path):
@@ -109,66 +118,66 @@ class VideoSource:
         return chosen
 
     def close(self) -> None:
-        """Close the file for good."""
+        """Close the file permanently."""
         self._is_closed = True
         self.container.close()
 
     def use_one_thread(self) -> bool:
-        """Decode by one thread from the next start on; whether several were used until now."""
+        """Use a single decoding thread from now on; return whether several were used before."""
         had_several = self._n_threads != 1
         self._n_threads = 1
         return had_several
 
     def _rewind(self) -> None:
-        """Go back to the file's start, by opening it anew: the one way that no format fails."""
+        """Return to the start of the file by reopening it, which works for all formats."""
         self.check_open()
         if not self._is_at_start:
             self.container.close()
             self._open()
 
     def check_open(self) -> None:
-        """Refuse to go on after ``close``."""
+        """Raise an error after ``close``."""
         if self._is_closed:
             raise VideoError(self.path, "was closed by its reader", "Read inside the with block.")
 
     def packets(self) -> Iterator[av.Packet[VideoStream]]:
-        """All packets of the stream from the file's start."""
+        """All packets of the stream from the start of the file."""
         self._rewind()
         yield from self._demux()
 
     def frames(self, leaves_out: LeavesOut | None = None) -> Iterator[av.VideoFrame]:
-        """All frames from the file's start, in order of presentation.
+        """All frames from the start of the file, in presentation order.
 
         Args:
-            leaves_out: tells the packets that the decoder is not to see.
+            leaves_out: returns whether to skip a packet.
 
         Raises:
             av.FFmpegError: if a packet cannot be decoded, unless damage is skipped; the frames
-                that were decoded before it have been given.
+                before it have been yielded.
         """
         self._rewind()
         yield from self._decode(itertools.filterfalse(leaves_out or _nothing, self._demux()))
 
     def frames_from(self, pts: int, leaves_out: LeavesOut | None = None) -> Iterator[av.VideoFrame]:
-        """Frames from a keyframe at or before the one with the time ``pts``.
+        """Frames from a keyframe at or before the frame with the time ``pts``.
 
-        Frames that come before it may be broken and are the caller's to drop.
+        Frames before that one may be broken; the caller drops them.
 
         Args:
-            pts: the frame's time.
-            leaves_out: tells the packets that the decoder is not to see.
+            pts: time of the frame.
+            leaves_out: returns whether to skip a packet.
 
         Raises:
-            SeekError: if the seek did not land on a keyframe in time.
+            SeekError: if no keyframe is found at or before the frame.
             av.FFmpegError: if a packet cannot be decoded.
         """
         yield from self._decode(itertools.filterfalse(leaves_out or _nothing, self._seek(pts)))
 
     def _seek(self, pts: int) -> Iterator[av.Packet[VideoStream]]:
-        """Packets from a keyframe at or before the one with the time ``pts``.
+        """Packets from a keyframe at or before the frame with the time ``pts``.
 
-        Formats without an index (MPEG-TS) land where the *decoding* time fits, which may be past
-        the keyframe; then the seek aims earlier, as do all after it.
+        Formats without an index (MPEG-TS) seek by *decoding* time, which may lead past the
+        keyframe; this and all later seeks then use a larger margin.
         """
         self.check_open()
         for margin_seconds in SEEK_MARGINS_SECONDS:
@@ -186,7 +195,7 @@ class VideoSource:
         raise SeekError(f"no keyframe found at or before {pts}")
 
     def _demux(self) -> Iterator[av.Packet[VideoStream]]:
-        """Packets to the end, then the empty one that drains the decoder."""
+        """The remaining packets, then an empty one that flushes the decoder."""
         self._is_at_start = False
         try:
             yield from self.container.demux(self.video)
@@ -206,7 +215,7 @@ class VideoSource:
                 self.undecodable.add(packet.pts)
 
     def _drain(self) -> list[av.VideoFrame]:
-        """Frames that were decoded before an error and not given yet."""
+        """Frames that were decoded before an error but not yielded yet."""
         try:
             return self.video.decode(None)
         except av.FFmpegError:

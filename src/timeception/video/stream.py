@@ -1,8 +1,8 @@
-"""Frames of a stream as it comes: from a file, a pipe, an address or a device, front to back.
+"""Frames of a live stream from a file, a pipe, a URL or a device.
 
-Nothing is known of a stream but what has come: there is no seek, no survey and no count. The frames
-are those that ``VideoReader`` gives of the same file, in the same order. Damage does not end a
-stream: frames that do not decode, or not whole, are left out, and the places counted.
+A stream is read once from front to back, without seeks, and its length is unknown. For a file, the
+frames and their order are the same as with ``VideoReader``. Damage does not end a stream: frames
+that cannot be decoded intact are left out and counted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
-from av.stream import Discard
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
@@ -27,13 +26,13 @@ from timeception import checks
 from timeception.video.files import VideoError, check_readable, explain_unreadable, missing_bytes
 from timeception.video.index import declared_fps
 from timeception.video.pixels import Orientation, rgb_array
-from timeception.video.source import PICTURES
+from timeception.video.source import decode_only, video_streams
 
 STDIN = "-"
 DEFAULT_TIMEOUT_SECONDS = 30.0
-_RETRY_SECONDS = 0.005  # until a device that has no frame yet is asked again
-_SHORT_SECONDS, _SHORT_SHARE = 1.0, 0.05  # headers that declare no more than that are right enough
-_ADVICE_OPEN = "Check the address, the device and its --input-format, and the options."
+_RETRY_SECONDS = 0.005  # until a device without a new frame is polled again
+_SHORT_SECONDS, _SHORT_SHARE = 1.0, 0.05  # tolerated excess of the declared duration
+_ADVICE_OPEN = "Check the URL, the device and its --input-format, and the options."
 _ADVICE_PIPE = (
     "Pipe a format that can be read front to back, such as MPEG-TS or Matroska "
     "(ffmpeg ... -f mpegts -)."
@@ -42,19 +41,19 @@ _ADVICE_PIPE = (
 
 @dataclass(frozen=True)
 class StreamSource:
-    """Where a stream comes from.
+    """The source of a stream.
 
     Args:
-        location: a file; ``"-"`` for the standard input; an address such as ``rtsp://host/name``;
-            or what ``input_format`` takes, such as a device.
-        input_format: FFmpeg's name of the format or kind of device (``v4l2``, ``avfoundation``,
-            ``dshow``, ``mpegts``); ``None`` lets FFmpeg find out.
-        options: FFmpeg's options for it, such as ``{"rtsp_transport": "tcp"}``. FFmpeg passes over
-            those that it does not know.
-        timeout_seconds: how long to wait for a frame; 0 waits without end.
+        location: a file; ``"-"`` for standard input; a URL such as ``rtsp://host/name``; or an
+            input of ``input_format``, such as a device.
+        input_format: FFmpeg's name of the file format or kind of device (``v4l2``,
+            ``avfoundation``, ``dshow``, ``mpegts``); ``None`` lets FFmpeg detect it.
+        options: FFmpeg options, such as ``{"rtsp_transport": "tcp"}``. FFmpeg ignores unknown
+            ones.
+        timeout_seconds: how long to wait for a frame; 0 waits forever.
 
     Raises:
-        ValueError: if FFmpeg knows no such format, or the time is negative.
+        ValueError: if FFmpeg does not know the format, or the time is negative.
     """
 
     location: str
@@ -75,20 +74,20 @@ class StreamSource:
 
     @property
     def name(self) -> str:
-        """The location as messages tell it: without a password."""
+        """The location without a password, for messages."""
         if self.location == STDIN:
             return "standard input"
-        # More than a password may go: an address that is not well formed tells no part apart.
+        # This may remove more than the password from a malformed URL.
         return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", self.location)
 
     @property
     def is_address(self) -> bool:
-        """Whether the location is one of FFmpeg's addresses."""
+        """Whether the location is a URL."""
         return "://" in self.location
 
     @property
     def path(self) -> Path | None:
-        """The file, if it is one: named pipes and devices cannot be looked into beforehand."""
+        """The path if the location is a file; ``None`` for named pipes, devices and others."""
         if self.input_format or self.is_address or self.location == STDIN:
             return None
         path = Path(self.location)
@@ -98,7 +97,7 @@ class StreamSource:
 
 @dataclass(frozen=True)
 class StreamFrame:
-    """One frame; its pixels are converted when they are asked for.
+    """One frame; its pixels are converted on request.
 
     Args:
         seconds: since the first frame.
@@ -107,7 +106,7 @@ class StreamFrame:
     seconds: float
     _frame: av.VideoFrame
     _orientation: Orientation
-    _reformatter: VideoReformatter  # set up once for all frames
+    _reformatter: VideoReformatter  # shared by all frames
 
     def rgb(self) -> npt.NDArray[np.uint8]:
         """The upright 8-bit RGB frame (height, width, 3)."""
@@ -116,14 +115,14 @@ class StreamFrame:
 
 
 class FrameStream:
-    """Frames of a stream, each once.
+    """Iterates over the frames of a stream once.
 
     Args:
-        source: where it comes from; opened when iteration begins.
+        source: opened when iteration starts.
 
     Attributes:
         n_frames: frames so far.
-        n_damaged: places so far where packets did not decode, or not whole.
+        n_damaged: packets and frames so far that could not be decoded intact.
         seen_at: ``time.monotonic()`` of the last frame.
     """
 
@@ -133,7 +132,7 @@ class FrameStream:
         self.seen_at = time.monotonic()
 
     def __iter__(self) -> Iterator[StreamFrame]:
-        """Open the stream and give its frames to its end.
+        """Open the stream and yield its frames until it ends.
 
         Raises:
             VideoError: if it cannot be opened, breaks off, has no frames, or changes its size.
@@ -151,9 +150,9 @@ class FrameStream:
                     first, orientation = frame, Orientation.of_frame(frame)
                 elif (frame.width, frame.height) != (first.width, first.height):
                     sizes = f"{first.width} x {first.height} to {frame.width} x {frame.height}"
-                    self._fail(f"changes size from {sizes}", "Begin a new stream there.")
+                    self._fail(f"changes size from {sizes}", "Start a new stream for each size.")
                 self.n_frames += 1
-                seconds = clock.tell(frame.pts)
+                seconds = clock.advance(frame.pts)
                 end = seconds + (frame.duration or 0) * time_base
                 yield StreamFrame(seconds, frame, orientation, reformatter)
         self._check_end(end, declared)
@@ -164,7 +163,7 @@ class FrameStream:
         if source.path is not None:
             check_readable(source.path)
             location = f"file:{location}"
-        # Whoever waits for the frames tells of a timeout; this one ends the waiting in here.
+        # The consumer reports the timeout; this one, a second later, only unblocks the decoder.
         waits = source.timeout_seconds + 1 if source.timeout_seconds else None
         try:
             return av.open(
@@ -181,23 +180,21 @@ class FrameStream:
             self._fail(f"cannot be opened ({_reason(error)})", advice)
 
     def _choose_stream(self, container: InputContainer) -> VideoStream:
-        videos = [v for v in container.streams.video if not v.disposition & PICTURES]
+        videos = video_streams(container)
         if not videos:
             if self.source.path is not None:
                 raise explain_unreadable(self.source.path)
             self._fail("holds no video stream", _ADVICE_PIPE)
-        best = container.streams.best("video")
-        video = next((video for video in videos if video is best), videos[0])
+        video = videos[0]
         if video.codec_context is None:
-            self._fail("has video whose codec FFmpeg cannot decode", "Re-encode it, say to H.264.")
-        for other in container.streams:
-            if other.index != video.index:
-                other.discard = Discard.all
-        video.codec_context.thread_type = "AUTO"
+            self._fail(
+                "has video whose codec FFmpeg cannot decode", "Re-encode it, for example to H.264."
+            )
+        decode_only(container, video)
         return video
 
     def _decode(self, container: InputContainer, video: VideoStream) -> Iterator[av.VideoFrame]:
-        """Sound frames; what comes before the first keyframe of a stream joined late is no loss."""
+        """Intact frames; packets before the first keyframe do not count as damaged."""
         has_begun = False
         for packet in self._packets(container, video):
             try:
@@ -216,58 +213,62 @@ class FrameStream:
     def _packets(
         self, container: InputContainer, video: VideoStream
     ) -> Iterator[av.Packet[VideoStream] | None]:
-        """Packets, then ``None``, which drains the decoder; also before an error."""
+        """Packets, then ``None`` to flush the decoder, also before an error is raised."""
         broken: av.FFmpegError | None = None
         while True:
             try:
                 for packet in container.demux(video):
-                    self.n_damaged += packet.is_corrupt  # MPEG-TS tells of gaps
+                    self.n_damaged += packet.is_corrupt  # MPEG-TS marks gaps
                     if packet.size:
                         yield packet
                 break
             except av.FFmpegError as error:
-                # A device may have no frame yet.
+                # A device may not have a frame yet.
                 if not isinstance(error, av.BlockingIOError) or self._is_late():
                     broken = error
                     break
                 time.sleep(_RETRY_SECONDS)
         yield None
         if broken is not None:
-            self._fail(f"breaks off ({_reason(broken)})", "Fetch or begin it again.")
+            self._fail(
+                f"breaks off ({_reason(broken)})", "Download the file again, or restart the stream."
+            )
 
     def _is_late(self) -> bool:
         limit = self.source.timeout_seconds
         return bool(limit) and time.monotonic() - self.seen_at > limit
 
     def _check_end(self, seconds: float, declared_seconds: float) -> None:
-        """Refuse an end without frames, and one that comes before the end that was declared."""
+        """Raise an error if there were no frames, or the stream ended before its declared end."""
         path = self.source.path
         if not self.n_frames:
-            self._fail("has no frame that can be decoded", "Check what it holds.")
+            self._fail("has no frame that can be decoded", "Check the content of the stream.")
         shortfall = missing_bytes(path) if path is not None else 0
         if shortfall:
-            self._fail(f"is cut short: {shortfall} bytes are missing at its end", "Fetch it again.")
+            self._fail(
+                f"is cut short: {shortfall} bytes are missing at its end", "Download it again."
+            )
         if declared_seconds - seconds > max(_SHORT_SECONDS, _SHORT_SHARE * declared_seconds):
             ends = f"ends at {seconds:.1f} s, though it declares {declared_seconds:.1f} s"
-            self._fail(ends, "Fetch it again.")
+            self._fail(ends, "Download it again.")
 
     def _fail(self, problem: str, advice: str) -> NoReturn:
         raise VideoError(self.source.name, problem, advice)
 
 
 class _Clock:
-    """Seconds since the first frame; a step back in a stream's times is passed over."""
+    """Computes seconds since the first frame; times that go backwards are corrected."""
 
     def __init__(self, container: InputContainer, video: VideoStream) -> None:
         self.seconds = 0.0  # of the last frame
         self._frame_seconds = 1 / declared_fps(video)
-        has_times = container.format.name != "avi"  # its presentation times are guesses
+        has_times = container.format.name != "avi"  # its presentation times are estimates
         self._time_base = video.time_base if has_times else None
         self._is_first = True
         self._offset = 0.0
 
-    def tell(self, pts: int | None) -> float:
-        """The time of the next frame; ``pts`` is in units of the time base, where it is known."""
+    def advance(self, pts: int | None) -> float:
+        """The time of the next frame; ``pts``, if known, is in units of the time base."""
         due = 0.0 if self._is_first else self.seconds + self._frame_seconds
         seconds = due
         if pts is not None and self._time_base is not None:
@@ -280,5 +281,5 @@ class _Clock:
 
 
 def _reason(error: Exception) -> str:
-    """What the system or FFmpeg says, without the address."""
+    """The reason given by the system or FFmpeg, without the URL."""
     return getattr(error, "strerror", None) or os.strerror(getattr(error, "errno", 0) or 0)

@@ -1,7 +1,7 @@
-"""Frames as they are decoded, made into what a backbone takes: resize, crop, normalise.
+"""Preprocess decoded frames for a backbone: resize, crop, normalise.
 
-A ``Transform`` is a record, so that a feature bank can state its preprocessing and refuse another.
-PyTorch is imported when a transform is called, not before.
+A ``Transform`` is a record, so feature banks can store their preprocessing and refuse another one.
+PyTorch is imported only when a transform is called.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from timeception import checks
 
 INTERPOLATIONS = ("bilinear", "bicubic")
 CHANNEL_ORDERS = ("rgb", "bgr")
-CHUNK_FRAMES = 32  # frames resized at once, so that long clips need little memory beyond the result
+CHUNK_FRAMES = 32  # resized at once, to limit the memory needed beyond the result
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,19 @@ class Transform:
     """Resize, centre crop and normalise the frames of a clip.
 
     Values are ``(frame / scale - mean) / std`` per channel. Resizing is antialiased and rounds to
-    whole 8-bit levels; it equals torchvision's on 8-bit tensors, and PIL's to 2 levels.
+    8-bit levels; it equals torchvision's on 8-bit tensors, and is within 2 levels of PIL's.
 
     Args:
-        resize: short side in pixels after resizing (the long side keeps the ratio, rounded down);
-            ``None`` keeps the size.
-        crop: side of the central square; ``None`` keeps the full frame. An odd margin is rounded
-            as ``round(margin / 2)`` rounds it.
+        resize: short side in pixels after resizing (the long side keeps the aspect ratio, rounded
+            down); ``None`` keeps the size.
+        crop: side of the central square; ``None`` keeps the full frame. The offset is
+            ``round(margin / 2)``.
         interpolation: ``"bilinear"`` or ``"bicubic"``.
         mean: per channel, in ``channel_order``, after division by ``scale``.
         std: per channel, in ``channel_order``, after division by ``scale``.
-        scale: what the 8-bit levels are divided by; 1 keeps 0..255.
-        channel_order: of the result; frames come in as RGB.
-        resize_only_up: leave frames alone whose short side is ``resize`` or more.
+        scale: divides the 8-bit levels; 1 keeps 0..255.
+        channel_order: of the result; input frames are RGB.
+        resize_only_up: do not resize frames whose short side is at least ``resize``.
 
     Raises:
         ValueError: if a field is out of range, or ``crop`` exceeds ``resize``.
@@ -61,7 +61,7 @@ class Transform:
     def __post_init__(self) -> None:
         for name in ("resize", "crop"):
             if getattr(self, name) is not None:
-                size = checks.positive_int(name, getattr(self, name), "None leaves it out.")
+                size = checks.positive_int(name, getattr(self, name), "None disables it.")
                 object.__setattr__(self, name, size)
         if self.resize is not None and self.crop is not None:
             checks.require(
@@ -71,7 +71,7 @@ class Transform:
         checks.one_of("channel_order", self.channel_order, CHANNEL_ORDERS)
         for name in ("mean", "std"):
             values = tuple(float(value) for value in getattr(self, name))
-            checks.require(len(values) == 3, name, "be three numbers, one a channel", values)
+            checks.require(len(values) == 3, name, "be three numbers, one per channel", values)
             object.__setattr__(self, name, values)
         checks.require(min(self.std) > 0, "std", "be positive", self.std)
         checks.require(self.scale > 0, "scale", "be positive", self.scale)
@@ -90,7 +90,7 @@ class Transform:
             A new, contiguous array.
 
         Raises:
-            ValueError: if ``frames`` is of another kind or shape, or smaller than the crop.
+            ValueError: if ``frames`` has another dtype or shape, or is smaller than the crop.
         """
         levels = self.levels(frames)
         multiplier, offset = self.affine()
@@ -100,7 +100,7 @@ class Transform:
         return result
 
     def levels(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Resize and crop alone, a quarter of the bytes of the whole transform.
+        """Only resize and crop: a quarter of the bytes of the whole transform.
 
         Args:
             frames: 8-bit RGB frames of one size.
@@ -109,10 +109,10 @@ class Transform:
             (T, H, W, 3) -> (T, H', W', 3)
 
         Returns:
-            A new, contiguous array, its channels in ``channel_order``.
+            A new, contiguous array with channels in ``channel_order``.
 
         Raises:
-            ValueError: if ``frames`` is of another kind or shape, or smaller than the crop.
+            ValueError: if ``frames`` has another dtype or shape, or is smaller than the crop.
         """
         is_clip = frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[-1] == 3
         checks.require(
@@ -132,7 +132,7 @@ class Transform:
         return result
 
     def affine(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Multiplier and offset a channel, (3,) each, that make levels into the result."""
+        """Multiplier and offset per channel, (3,) each, that normalise the levels."""
         mean, std = np.array(self.mean), np.array(self.std)
         return (1 / (self.scale * std)).astype(np.float32), (-mean / std).astype(np.float32)
 
@@ -151,7 +151,7 @@ class Transform:
         return self.resize * height // short, self.resize * width // short
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width in pixels of what comes out for frames of the given size.
+        """Height and width in pixels of the result for frames of the given size.
 
         Example:
             >>> Transform(crop=None).output_size(240, 320), Transform().output_size(240, 320)
@@ -160,7 +160,7 @@ class Transform:
         return self._crop_box(*self.resized_size(height, width))[2:]
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, as JSON holds them."""
+        """The fields in JSON form."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
@@ -168,14 +168,14 @@ class Transform:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Transform:
-        """Build a transform from ``to_dict``'s fields; unknown ones are errors."""
+        """Build a transform from the fields of ``to_dict``; unknown fields are errors."""
         known = [field.name for field in fields(cls)]
         for name in values:
             checks.one_of("field", name, known)
         return cls(**values)
 
     def replace(self, **changes: Any) -> Transform:
-        """A copy with other fields."""
+        """A copy with changed fields."""
         return replace(self, **changes)
 
     def _crop_box(self, height: int, width: int) -> tuple[int, int, int, int]:
@@ -187,20 +187,20 @@ class Transform:
             "frames",
             f"have sides of at least the crop ({self.crop}) after resizing",
             f"{height} x {width}",
-            "Set resize, or take a smaller crop.",
+            "Set resize, or use a smaller crop.",
         )
         top, left = round((height - self.crop) / 2), round((width - self.crop) / 2)
         return top, left, self.crop, self.crop
 
     def _resized(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Frames (T, H, W, 3) of the resized size; the same array where it fits already."""
+        """Resized frames (T, H, W, 3); the same array if the size is right already."""
         size = self.resized_size(*frames.shape[1:3])
         if size == frames.shape[1:3]:
             return frames
         import torch
 
-        # A contiguous clip seen as (T, 3, H, W) is channels-last, for which torch has a fast 8-bit
-        # kernel; it wants an array that could be written to.
+        # A contiguous clip viewed as (T, 3, H, W) is channels-last, for which PyTorch has a fast
+        # 8-bit kernel; torch.from_numpy requires a writeable array.
         owned = np.require(frames, requirements=("C_CONTIGUOUS", "WRITEABLE"))
         images = torch.from_numpy(owned).permute(0, 3, 1, 2)
         sized = torch.nn.functional.interpolate(
@@ -210,11 +210,11 @@ class Transform:
         return array
 
 
-#: Preprocessing of the families of checkpoints, by name.
+#: Preprocessing of families of checkpoints by name.
 PRESETS: dict[str, Transform] = {
     # torchvision, timm and most image networks
     "imagenet": Transform(),
-    # I3D of 2017: [-1, 1]; only a side under 226 is scaled up
+    # I3D of 2017: [-1, 1]; only a short side below 226 is scaled up
     "i3d": Transform(resize=226, mean=(0.5,) * 3, std=(0.5,) * 3, resize_only_up=True),
     # PyTorchVideo and PySlowFast
     "kinetics_045": Transform(mean=(0.45,) * 3, std=(0.225,) * 3),

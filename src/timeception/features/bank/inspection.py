@@ -12,6 +12,7 @@ import numpy as np
 from timeception.features.bank.sources import Source, array_sources, describe_file, video_sources
 from timeception.features.bank.storage import BankError, BankFile
 from timeception.features.bank.store import FeatureBank
+from timeception.features.extraction.settings import has_2019_segments
 
 _STEPS_AT_ONCE = 256
 
@@ -71,7 +72,7 @@ def find_problems(
     for video_id in track(bank.video_ids):
         try:
             file = bank.file(video_id)
-            found = _problem(file, n_channels, "frames_2019" in bank.settings)
+            found = _problem(file, n_channels, has_2019_segments(bank.settings))
         except (ValueError, OSError) as error:
             found = str(error)
         else:

@@ -27,7 +27,7 @@ from timeception import checks
 from timeception.datasets.windows import step_edges_seconds
 from timeception.features.bank import storage
 from timeception.features.bank.storage import BankError, BankFile, PendingFile
-from timeception.video.sampling import draw
+from timeception.video.sampling import sample_indices
 
 DEFAULT_DTYPE = "float16"
 _SETTINGS_FILE = "bank.json"
@@ -239,7 +239,7 @@ class FeatureBank(Mapping[str, BankEntry]):
         advice = f"Video {video_id!r} has {n_steps} steps."
         is_inside = 0 <= start < end <= n_steps
         checks.require(is_inside, "start, stop", "be a window in the video", (start, end), advice)
-        steps = start + draw(end - start, n_timesteps, rng)
+        steps = start + sample_indices(end - start, n_timesteps, rng)
         features: NDArray[Any] = file.features(steps)
         return features
 

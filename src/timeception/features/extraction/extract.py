@@ -1,8 +1,8 @@
-"""Dense features of video files, once and for all, into a feature bank.
+"""Extract dense features of video files into a feature bank.
 
-Decoding, resizing and the network overlap; batches span videos; only frames that are needed are
-decoded. What was broken off goes on where it stopped, and ends in the same bytes: a file of the
-bank depends on its video and the settings alone, not on the other videos of the run.
+Decoding, resizing and the network run concurrently, batches span videos, and only the necessary
+frames are decoded. An interrupted extraction can be resumed and gives the same bytes: a file of
+the bank depends only on its video and the settings, not on the other videos of the run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from timeception.features.extraction.settings import (
     restore_backbone,
     segmenter_of,
 )
-from timeception.features.extractor import DEFAULT_PRECISION, Network, n_cores
+from timeception.features.extractor import DEFAULT_PRECISION, FeatureExtractor, n_cores
 from timeception.features.segments import Segmenter
 
 if TYPE_CHECKING:
@@ -70,37 +70,38 @@ def extract(
 ) -> ExtractionReport:
     """Extract features of videos into a bank.
 
-    A step is one segment of ``backbone.frames_per_segment`` successive frames; where the backbone
-    gives several maps for a segment, their mean over time is kept. Videos that cannot be read
-    never stop the others: the bank records them, and the next run tries them again.
+    A step is one segment of ``backbone.frames_per_segment`` successive frames; if the backbone
+    returns several maps for a segment, their mean over time is stored. Unreadable videos do not
+    stop the others: the bank records them, and the next run tries them again.
 
     Args:
-        videos: files, folders and lists, as ``sources.video_sources`` takes them.
-        bank_root: the bank's folder; made if it does not exist, continued if it does.
+        videos: files, folders and lists, as for ``sources.video_sources``.
+        bank_root: the bank's folder; created if it does not exist, otherwise continued.
         backbone: the network.
         stride: frames from one segment to the next; ``None``: 8, or a whole segment if longer.
-        map_size: (height, width) that maps are averaged down to; ``None`` keeps them.
+        map_size: (height, width) of the pooled maps; ``None`` keeps the size.
         precision: of weights and maps within the network: ``fp32``, or ``bf16``, which changes
-            features and is faster on processors that multiply it. Part of the bank's settings.
-        frames_2019: choose segments as the 2019 code did for a clip of so many frames (32 to 1024),
-            in place of ``stride``; a draw of all of them is then the clip of 2019.
+            features and is faster on processors with bf16 multiplication. Part of the bank's
+            settings.
+        frames_2019: choose segments as the 2019 code did for a clip of this number of frames (32
+            to 1024), instead of by ``stride``; sampling all of them uniformly gives the 2019 clip.
         dtype: stored type: ``float16``, ``float32`` or ``bfloat16``.
-        is_overwritten: extract again what does not match, instead of refusing.
-        engine: ``"local"`` runs threads in this process; ``"ray"`` one task a video on a cluster
-            that shares the file system.
-        n_workers: videos decoded at once; with ray, processes. ``None``: one a core.
-        batch_size: segments that go through the network at once; ``None``: 4 frames on a
-            processor, 64 on a GPU.
-        device: where the network runs; ``None`` takes a GPU if there is one.
-        is_compiled: compile the network first, which takes a while and needs a C++
-            compiler. It changes features by rounding alone, so a bank does not tell it.
+        is_overwritten: replace features that do not match, instead of raising an error.
+        engine: ``"local"`` runs threads in this process; ``"ray"`` runs one task per video on a
+            cluster with a shared file system.
+        n_workers: videos decoded at once; with ray, processes. ``None``: one per core.
+        batch_size: segments that go through the network at once; ``None``: 4 frames on a CPU,
+            64 on a GPU.
+        device: where the network runs; ``None`` uses a GPU if there is one.
+        is_compiled: compile the network first, which takes a while and requires a C++ compiler.
+            It changes features only by rounding, so it is not part of the bank's settings.
         on_progress: called several times a second with the report so far.
 
     Returns:
-        What was extracted, skipped, and failed.
+        Which videos were extracted, were skipped, and failed.
 
     Raises:
-        ValueError: for wrong arguments, and for a bank that does not match.
+        ValueError: if an argument is invalid or the bank does not match.
     """
     checks.one_of("engine", engine, ENGINES)
     n_workers = checks.positive_int("n_workers", n_workers or n_cores())
@@ -131,10 +132,10 @@ def extract(
     if engine == "ray" and planned.todo:
         from timeception.features.extraction import ray_engine
 
-        make_network = partial(Network, backbone, map_size, batch_size, cores=1, **options)
+        make_network = partial(FeatureExtractor, backbone, map_size, batch_size, cores=1, **options)
         ray_engine.run(planned.todo, log, make_network, n_workers, tick)
     elif planned.todo:
-        with Network(backbone, map_size, batch_size, **options) as network:
+        with FeatureExtractor(backbone, map_size, batch_size, **options) as network:
             n_decoders = min(n_workers, len(planned.todo))
             jobs = [BankJob(source, log, n_decoders) for source in planned.todo]
             network.pipeline(n_decoders, len(jobs)).run(jobs, tick)
@@ -155,23 +156,24 @@ def extract_features(
     batch_size: int | None = None,
     device: str | None = None,
 ) -> VideoFeatures:
-    """Extract the features of one video, without a bank; the arguments are those of ``extract``.
+    """Extract the features of one video without a bank; the arguments are as for ``extract``.
 
     Raises:
-        VideoError: if the video cannot be read.
-        ValueError: for wrong arguments, and for frames that do not suit the backbone.
+        VideoError: if the video cannot be read, or its frames do not suit the backbone.
+        ValueError: if an argument is invalid.
     """
     settings = extraction_settings(backbone, stride, map_size, precision, frames_2019)
-    network = Network(backbone, map_size, batch_size, device, precision=precision)
+    network = FeatureExtractor(backbone, map_size, batch_size, device, precision=precision)
     return features_through(network, video, segmenter_of(settings))
 
 
-def features_through(network: Network, video: str | Path, segmenter: Segmenter) -> VideoFeatures:
-    """Extract the features of one video through a network that was made for several.
+def features_through(
+    network: FeatureExtractor, video: str | Path, segmenter: Segmenter
+) -> VideoFeatures:
+    """Extract the features of one video with an extractor that several videos share.
 
     Raises:
-        VideoError: if the video cannot be read.
-        ValueError: for frames that do not suit the backbone.
+        VideoError: if the video cannot be read, or its frames do not suit the backbone.
     """
     job = MemoryJob(Path(video), segmenter, n_cores())
     with network:

@@ -1,4 +1,4 @@
-"""Videos on their way through the pipeline: into a bank, or into memory."""
+"""Jobs of the pipeline: the features of one video go into a bank or stay in memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class VideoFeatures:
-    """Features of one video that went into no bank: float32 (S, C, H, W), and their times."""
+    """Features of one video in memory.
+
+    Args:
+        features: float32, (S, C, H, W).
+        start_frames: first frame of each segment, (S,).
+        fps: frames per second of the video.
+        n_frames: frames in the video.
+    """
 
     features: NDArray[np.float32]
     start_frames: NDArray[np.int64]
@@ -36,17 +43,17 @@ class VideoFeatures:
 
 @dataclass
 class ExtractionReport:
-    """What an extraction did, or has done so far.
+    """The result of an extraction, or its progress so far.
 
     Args:
-        done: ids extracted now.
-        skipped: ids that the bank held already, with the same settings from the same files.
+        done: ids of the extracted videos.
+        skipped: ids already in the bank, with the same settings and from the same files.
         failed: error by id.
         n_frames: frames that went through the network.
-        seconds: how long it took, from the first video that was not skipped.
-        n_videos: videos asked for.
+        seconds: duration since the extraction of the first video began.
+        n_videos: videos requested.
         n_bytes: size of the files to extract.
-        n_bytes_done: how much of that is done, by which the rest can be estimated.
+        n_bytes_done: part of ``n_bytes`` that is done, to estimate the remaining time.
     """
 
     done: list[str] = field(default_factory=list)
@@ -60,52 +67,52 @@ class ExtractionReport:
 
     @property
     def frames_per_second(self) -> float:
-        """Frames through the network in a second."""
+        """Frames through the network per second."""
         return self.n_frames / self.seconds if self.seconds else 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """The report, as JSON holds it."""
+        """The report in JSON form."""
         names = ("done", "skipped", "failed", "n_frames", "seconds")
         fields = {name: getattr(self, name) for name in names}
         return {**fields, "frames_per_second": self.frames_per_second}
 
 
 class Log(Protocol):
-    """Where a job tells what becomes of its video."""
+    """Receives the progress and the outcome of jobs."""
 
     bank: FeatureBank
 
-    def moved(self, n_frames: int, n_bytes: float) -> None:
-        """Frames went through the network, which stand for so many bytes of the file."""
+    def advance(self, n_frames: int, n_bytes: float) -> None:
+        """Count frames that went through the network, and their share of the file's bytes."""
 
-    def finished(self, video_id: str) -> None:
-        """The features of a video are in the bank."""
+    def finish(self, video_id: str) -> None:
+        """Record that the features of a video are in the bank."""
 
-    def failed(self, source: Source, error: object, n_bytes_left: float) -> None:
-        """A video is broken."""
+    def fail(self, source: Source, error: object, n_bytes_left: float) -> None:
+        """Record that a video is broken."""
 
 
 class RunLog:
-    """Where the jobs of a run tell what became of them. For many threads at once."""
+    """The log of a run: keeps its report and the bank's failures; safe for several threads."""
 
     def __init__(self, bank: FeatureBank, report: ExtractionReport) -> None:
         self.bank, self.report = bank, report
         self._lock = threading.Lock()
 
-    def moved(self, n_frames: int, n_bytes: float) -> None:
-        """Frames went through the network."""
+    def advance(self, n_frames: int, n_bytes: float) -> None:
+        """Count frames that went through the network, and their share of the file's bytes."""
         with self._lock:
             self.report.n_frames += n_frames
             self.report.n_bytes_done += n_bytes
 
-    def finished(self, video_id: str) -> None:
-        """The features of a video are in the bank."""
+    def finish(self, video_id: str) -> None:
+        """Record that the features of a video are in the bank."""
         with self._lock:
             self.bank.clear_failure(video_id)
             self.report.done.append(video_id)
 
-    def failed(self, source: Source, error: object, n_bytes_left: float) -> None:
-        """A video is broken."""
+    def fail(self, source: Source, error: object, n_bytes_left: float) -> None:
+        """Record that a video is broken."""
         logger.info("%s: %s", source.video_id, error)
         with self._lock:
             self.bank.record_failure(source.video_id, source.path, error)
@@ -114,7 +121,7 @@ class RunLog:
 
 
 class BankJob:
-    """One video on its way into the bank."""
+    """Writes the features of one video into the bank."""
 
     def __init__(self, source: Source, log: Log, n_decoders: int = 1) -> None:
         self._source, self._log = source, log
@@ -126,9 +133,9 @@ class BankJob:
         self._pending: PendingFile | None = None
 
     def segments(self) -> Generator[NDArray[np.uint8]]:
-        """Decode the video; what will be written beside its features is settled before."""
+        """Decode the video, after its provenance has been determined."""
         path, bank = self._source.path, self._log.bank
-        with _told_with_path(path), VideoReader(path, n_threads=self._n_threads) as video:
+        with _open_video(path, self._n_threads) as video:
             provenance = {
                 **{name: value for name, value in bank.settings.items() if name != "dtype"},
                 "source": describe_file(path),
@@ -143,33 +150,33 @@ class BankJob:
             yield from self._segmenter.segments(video)
 
     def put(self, step: int, features: NDArray[np.float32]) -> None:
-        """Write the features of some steps."""
+        """Write the features of successive steps."""
         if self._pending is None:
             self._pending = self._begin(features.shape[1:])
         self._pending.put(step, features)
         n_bytes = self._size * len(features) / self._n_steps
         self._n_bytes_left -= n_bytes
-        self._log.moved(len(features) * self._segmenter.frames_per_segment, n_bytes)
+        self._log.advance(len(features) * self._segmenter.frames_per_segment, n_bytes)
 
     def finish(self) -> None:
-        """Make the file appear in the bank."""
+        """Publish the file in the bank."""
         if self._pending is not None:
             self._pending.commit()
-        self._log.finished(self._source.video_id)
+        self._log.finish(self._source.video_id)
 
     def fail(self, error: Exception) -> None:
         """Record that the video is broken."""
-        self._log.failed(self._source, error, self._n_bytes_left)
+        self._log.fail(self._source, error, self._n_bytes_left)
         self.discard()
 
     def discard(self) -> None:
-        """Remove what was written so far, unless it is in the bank."""
+        """Remove an unfinished file."""
         if self._pending is not None:
             self._pending.discard()
 
 
 class MemoryJob:
-    """One video whose features stay in memory."""
+    """Keeps the features of one video in memory."""
 
     def __init__(self, path: Path, segmenter: Segmenter, n_threads: int) -> None:
         self._path, self._segmenter, self._n_threads = path, segmenter, n_threads
@@ -178,23 +185,23 @@ class MemoryJob:
 
     def segments(self) -> Generator[NDArray[np.uint8]]:
         """Decode the video."""
-        with _told_with_path(self._path), VideoReader(self._path, n_threads=self._n_threads) as v:
-            self._info = v.info
-            yield from self._segmenter.segments(v)
+        with _open_video(self._path, self._n_threads) as video:
+            self._info = video.info
+            yield from self._segmenter.segments(video)
 
     def put(self, step: int, features: NDArray[np.float32]) -> None:
-        """Keep the features of some steps."""
+        """Keep the features of successive steps."""
         self._maps[step] = features
 
     def finish(self) -> None:
-        """Nothing is left to do."""
+        """Do nothing."""
 
     def fail(self, error: Exception) -> None:
-        """Keep the error for ``result``."""
+        """Keep the error, which ``result`` raises."""
         self._error = error
 
     def discard(self) -> None:
-        """Nothing is held that would not go by itself."""
+        """Do nothing: there are no resources to release."""
 
     def result(self) -> VideoFeatures:
         """The features.
@@ -210,20 +217,21 @@ class MemoryJob:
 
 
 @contextmanager
-def _told_with_path(path: Path) -> Iterator[None]:
-    """Name the video in errors that do not."""
+def _open_video(path: Path, n_threads: int) -> Iterator[VideoReader]:
+    """Open a video; errors raised within name the file."""
     try:
-        yield
+        with VideoReader(path, n_threads=n_threads) as video:
+            yield video
     except ValueError as error:
         if str(path) in str(error):
             raise
         text = str(error).rstrip(".")
-        raise VideoError(path, text, "Give another file, or another backbone.") from error
+        raise VideoError(path, text, "Use another video or another backbone.") from error
 
 
 def size_bytes(path: Path) -> int:
-    """Size of a file; 0 if it cannot be told."""
+    """Size of a file; 0 if it cannot be determined."""
     try:
         return path.stat().st_size
-    except OSError:  # told when it is opened
+    except OSError:  # reported when the file is opened
         return 0

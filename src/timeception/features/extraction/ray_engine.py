@@ -1,6 +1,6 @@
-"""Extraction by Ray: one task a video, on every machine of a cluster that shares the files.
+"""Extraction on a Ray cluster, one task per video.
 
-Videos and the bank must be reachable under the same paths everywhere.
+Videos and the bank must have the same paths on every machine.
 """
 
 from __future__ import annotations
@@ -12,39 +12,39 @@ from typing import Any
 
 from timeception.features.bank import FeatureBank
 from timeception.features.bank.sources import Source
-from timeception.features.extraction.jobs import BankJob, RunLog
-from timeception.features.extractor import Network
+from timeception.features.extraction.jobs import BankJob, RunLog, size_bytes
+from timeception.features.extractor import FeatureExtractor
 
 _WAIT_SECONDS = 0.2
 
 
 class _Outcome:
-    """What became of one video, to be sent back; stands in for a run's log."""
+    """A worker's log of a single video, which it sends back."""
 
     def __init__(self, bank: FeatureBank) -> None:
         self.bank = bank
         self.n_frames = 0
         self.error: str | None = None
 
-    def moved(self, n_frames: int, n_bytes: float) -> None:
+    def advance(self, n_frames: int, n_bytes: float) -> None:
         self.n_frames += n_frames
 
-    def finished(self, video_id: str) -> None:
+    def finish(self, video_id: str) -> None:
         pass
 
-    def failed(self, source: Source, error: object, n_bytes_left: float) -> None:
+    def fail(self, source: Source, error: object, n_bytes_left: float) -> None:
         self.error = str(error)
 
 
-class _Extractor:
-    """Lives in a process of its own, with its own copy of the network."""
+class _Worker:
+    """A process with a copy of the network."""
 
-    def __init__(self, make_network: Callable[[], Network], bank: FeatureBank) -> None:
+    def __init__(self, make_network: Callable[[], FeatureExtractor], bank: FeatureBank) -> None:
         self._network, self._bank = make_network(), bank
         self._pipeline = self._network.pipeline(n_decoders=1, n_videos=1)
 
     def extract(self, source: Source) -> tuple[int, str | None]:
-        """Extract one video; returns the frames that went through the network, or the error."""
+        """Extract one video; return the frames that went through the network, and the error."""
         outcome = _Outcome(self._bank)
         with self._network:
             self._pipeline.run([BankJob(source, outcome)])
@@ -54,7 +54,7 @@ class _Extractor:
 def run(
     sources: Sequence[Source],
     log: RunLog,
-    make_network: Callable[[], Network],
+    make_network: Callable[[], FeatureExtractor],
     n_workers: int,
     on_tick: Callable[[], None],
 ) -> None:
@@ -62,9 +62,9 @@ def run(
 
     Args:
         sources: the videos.
-        log: told what became of each.
-        make_network: makes a worker's network.
-        n_workers: processes; each takes one core, and a GPU if its network runs there.
+        log: receives the outcome of each video.
+        make_network: makes the feature extractor of a worker.
+        n_workers: processes; each takes one core, and a GPU if its network runs on one.
         on_tick: called several times a second.
 
     Raises:
@@ -73,15 +73,15 @@ def run(
     try:
         import ray
     except ImportError as error:
-        advice = "Install it (pip install 'timeception[ray]'), or take --engine local."
-        raise ValueError(f"engine 'ray' needs the package ray. {advice}") from error
+        advice = "Install it (pip install 'timeception[ray]'), or use --engine local."
+        raise ValueError(f"engine 'ray' requires the package ray. {advice}") from error
 
     was_running = ray.is_initialized()
     if not was_running:
         ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
     try:
         n_gpus = 1 if make_network().device.type == "cuda" else 0
-        actor = ray.remote(num_cpus=1, num_gpus=n_gpus, max_restarts=-1)(_Extractor)
+        actor = ray.remote(num_cpus=1, num_gpus=n_gpus, max_restarts=-1)(_Worker)
         shared = ray.put(make_network)
         workers = deque(actor.remote(shared, log.bank) for _ in range(min(n_workers, len(sources))))
         _drive(ray, sources, workers, log, on_tick)
@@ -93,7 +93,7 @@ def run(
 def _drive(
     ray: Any, sources: Sequence[Source], idle: deque[Any], log: RunLog, on_tick: Callable[[], None]
 ) -> None:
-    """Hand a video to every worker that is idle, until all are done."""
+    """Give every idle worker a video until all videos are done."""
     waiting = deque(sources)
     running: dict[Any, tuple[Any, Source]] = {}
     while waiting or running:
@@ -109,13 +109,13 @@ def _drive(
 
 
 def _settle(ray: Any, task: Any, source: Source, log: RunLog) -> None:
-    size = float(source.path.stat().st_size) if source.path.exists() else 0.0
+    size = float(size_bytes(source.path))
     try:
         n_frames, error = ray.get(task)
     except ray.exceptions.RayActorError as death:
         n_frames, error = 0, f"{source.path}: the worker that extracted it died: {death}"
     if error is None:
-        log.moved(n_frames, size)
-        log.finished(source.video_id)
+        log.advance(n_frames, size)
+        log.finish(source.video_id)
     else:
-        log.failed(source, error, size)
+        log.fail(source, error, size)

@@ -1,4 +1,4 @@
-"""What decides the features of a video, as a bank keeps it, and back from there."""
+"""The settings of an extraction as a bank stores them, and the objects that they describe."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from timeception import checks
 from timeception.features.extractor import DEFAULT_PRECISION, PRECISIONS
-from timeception.features.segments import Segmenter, default_stride
+from timeception.features.segments import (
+    Segmenter,
+    Segmenter2019,
+    StrideSegmenter,
+    default_stride,
+)
 from timeception.video import Transform
 from timeception.video.sampling import LEGACY_SEGMENT_FRAMES
 
@@ -23,7 +28,7 @@ def extraction_settings(
     precision: str = DEFAULT_PRECISION,
     frames_2019: int | None = None,
 ) -> dict[str, Any]:
-    """Everything that decides the features of a video, as a bank's settings hold it."""
+    """Everything that determines the features of a video, as stored in a bank's settings."""
     checks.one_of("precision", precision, PRECISIONS)
     frames_per_segment = backbone.frames_per_segment
     stride = default_stride(frames_per_segment) if stride is None else stride
@@ -48,7 +53,7 @@ def extraction_settings(
 def _require_frames_2019(frames_per_segment: int, frames_2019: int) -> None:
     checks.positive_int("frames_2019", frames_2019)
     can = frames_per_segment in (1, LEGACY_SEGMENT_FRAMES)
-    must = "go with a backbone that takes 1 or 8 frames at once"
+    must = "be used with a backbone that takes 1 or 8 frames at once"
     checks.require(can, "frames_2019", must, f"{frames_per_segment} frames")
     is_whole = frames_2019 % frames_per_segment == 0
     checks.require(is_whole, "frames_2019", f"be a multiple of {frames_per_segment}", frames_2019)
@@ -62,35 +67,40 @@ def _require_map_size(backbone: Backbone, map_size: tuple[int, int]) -> None:
     if crop is not None:
         height, width = backbone.map_size(crop, crop)
         fits = map_size[0] <= height and map_size[1] <= width
-        checks.require(fits, "map_size", f"be at most the maps' own {height}x{width}", map_size)
+        checks.require(
+            fits, "map_size", f"be at most {height}x{width}, the size of the maps", map_size
+        )
 
 
 def segmenter_of(settings: Mapping[str, Any]) -> Segmenter:
-    """What cuts videos into segments as a bank's settings say."""
+    """Make the segmenter that a bank's settings describe."""
     transform = Transform.from_dict(settings["backbone"]["transform"])
-    return Segmenter(
-        settings["frames_per_segment"],
-        settings["stride"],
-        transform,
-        settings.get("frames_2019"),
-    )
+    frames_per_segment = settings["frames_per_segment"]
+    if has_2019_segments(settings):
+        return Segmenter2019(frames_per_segment, transform, settings["frames_2019"])
+    return StrideSegmenter(frames_per_segment, transform, settings["stride"])
+
+
+def has_2019_segments(settings: Mapping[str, Any]) -> bool:
+    """Whether a bank's segments follow the 2019 code: spread over the video, they may repeat."""
+    return settings.get("frames_2019") is not None
 
 
 def restore_backbone(settings: Mapping[str, Any], weights: str | None = None) -> Backbone:
-    """Make the backbone that a bank's features came from.
+    """Make the backbone that computed a bank's features.
 
     Args:
         settings: of the bank.
-        weights: the file of its weights; ``None`` where the backbone brings its own.
+        weights: the checkpoint file; ``None`` for a backbone with default or random weights.
 
     Raises:
-        ValueError: if the features were imported, so that their network is unknown, or if the
-            weights are not the same.
+        ValueError: if the features were imported, so their backbone is unknown, or if the
+            weights differ.
     """
     from timeception.backbones import create_backbone
 
     made = settings.get("backbone") or {}
-    advice = "These features were imported; the network that made them is unknown."
+    advice = "These features were imported; their backbone is unknown."
     checks.require(bool(made), "settings", "name a backbone", settings.get("kind"), advice)
     source = made["weights"]["source"]
     options: dict[str, Any] = dict(made.get("options", {}))
@@ -104,8 +114,8 @@ def restore_backbone(settings: Mapping[str, Any], weights: str | None = None) ->
     checks.require(
         backbone.weights_hash == made["weights"]["sha256"],
         f"weights of {made['name']!r}",
-        f"be those of the bank ({source}, {made['weights']['sha256'][:12]})",
+        f"be the weights of the bank ({source}, {made['weights']['sha256'][:12]})",
         f"{backbone.weights.source}, {backbone.weights_hash[:12]}",
-        "Give their file as weights.",
+        "Pass the checkpoint file as weights.",
     )
     return backbone

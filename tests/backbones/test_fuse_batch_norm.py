@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from timeception.backbones import Backbone, FeatureNetwork, WeightsRecord, create_backbone
-from timeception.backbones.fuse_batch_norm import fold_batch_norms, for_inference
+from timeception.backbones.fuse_batch_norm import for_inference, fuse_batch_norms
 from timeception.video import Transform
 
 
@@ -102,7 +102,7 @@ def test_features_are_the_same_without_batch_norms(network):
 )
 def test_what_cannot_be_folded_stays(network, left):
     backbone = backbone_of(network)
-    assert norms(fold_batch_norms(backbone)) == left
+    assert norms(fuse_batch_norms(backbone)) == left
     assert for_inference(backbone) is backbone
 
 
@@ -111,7 +111,7 @@ def test_a_network_without_batch_norms_comes_back_itself():
         norm = staticmethod(lambda channels, affine=True: nn.Identity())
 
     backbone = backbone_of(Without)
-    assert fold_batch_norms(backbone) is backbone.network
+    assert fuse_batch_norms(backbone) is backbone.network
 
 
 def test_bf16_is_a_copy():
@@ -140,7 +140,7 @@ def test_networks_of_timm(name, most_left):
     weights = None if name == "efficientnet_lite0" else "random"
     backbone = create_backbone(name, weights, transform=Transform(resize=72, crop=64))
     x = frames_for(backbone, 1)
-    folded = fold_batch_norms(backbone)
+    folded = fuse_batch_norms(backbone)
     assert len(norms(folded)) <= most_left
     with torch.no_grad():
         expected, found = backbone(x)[:, :, 0], folded(x[:, :, 0], backbone.endpoint)

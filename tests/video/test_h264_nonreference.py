@@ -165,7 +165,7 @@ def test_damage_where_nothing_depends_on_it(whole, sound, tmp_path):
 
 
 @pytest.mark.parametrize("start", [4, 6])  # the unit's first byte, or what comes after it
-def test_damage_that_others_depend_on_is_told(whole, sound, tmp_path, start):
+def test_damage_that_others_depend_on_is_reported(whole, sound, tmp_path, start):
     places = of_frames(whole)
     index = next(i for i in range(12, 18) if not places[i][2])
     position, size, _ = places[index]
