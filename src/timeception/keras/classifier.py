@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from timeception import checks
-from timeception.keras.hub import Pretrained
+from timeception.keras.hub import PretrainedModel
 from timeception.keras.layers import Shape, Tensor, batch_norm, norm_variables
 from timeception.keras.network import LAYOUT, Timeception, channels_of
 from timeception.spec import (
@@ -23,7 +23,7 @@ from timeception.spec import (
 )
 
 
-class _Classifier(Pretrained, keras.Model):
+class _Classifier(PretrainedModel, keras.Model):
     """Dropout, linear, batch norm, LeakyReLU, dropout, linear."""
 
     def __init__(
@@ -169,14 +169,7 @@ class TimeceptionClassifier(_Classifier):
         """Reduce features N, T, H, W, C to the vectors that the linear layers take."""
         if self.spec.map_size is None:
             return ops.max(features, axis=(1, 2, 3))
-        size = tuple(features.shape[2:4])
-        checks.require(
-            all(n in (None, m) for n, m in zip(size, self.spec.map_size, strict=True)),
-            "input",
-            f"have maps of map_size={self.spec.map_size} (H, W)",
-            size,
-            "Resize the maps, or build the classifier with map_size=None.",
-        )
+        self.spec.check_map_size(features.shape[2:4])
         return ops.reshape(ops.max(features, axis=1), (-1, self.spec.pooled_channels))
 
     def readout(self, features: Tensor) -> Tensor:
@@ -187,8 +180,8 @@ class TimeceptionClassifier(_Classifier):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
         fields = self.spec.to_dict()
-        own = {**fields.pop("timeception"), **fields, "pipeline": self.pipeline}
-        return {**super().get_config(), **own}
+        fields |= fields.pop("timeception") | {"pipeline": self.pipeline}
+        return {**super().get_config(), **fields}
 
     def canonical_variables(self) -> dict[str, keras.Variable]:
         """Return all variables by canonical name (``timeception.layers.0...``, ...)."""

@@ -22,13 +22,13 @@ from timeception.spec import (
 )
 from timeception.torch.fast.fused import FusedClassifier, fold_linear
 from timeception.torch.global_pooling import global_pool
-from timeception.torch.hub import Pretrained
+from timeception.torch.hub import PretrainedModule
 from timeception.torch.inputs import channels_of, check_tensor
 from timeception.torch.layers import BatchNorm
 from timeception.torch.network import Timeception
 
 
-class _Classifier(Pretrained):
+class _Classifier(PretrainedModule):
     """Dropout, linear, batch norm, LeakyReLU, dropout, linear."""
 
     def __init__(
@@ -134,7 +134,7 @@ class TimeceptionClassifier(_Classifier):
 
     def global_pool(self, features: Tensor) -> Tensor:
         """Reduce features N, C, T, H, W to the vectors that the linear layers take."""
-        return global_pool(features, self.spec.map_size)
+        return global_pool(features, self.spec)
 
     def readout(self, features: Tensor) -> Tensor:
         """Deprecated name of ``global_pool``."""
