@@ -52,7 +52,8 @@ def timeception_layers(
         pool_lookahead: branch 5 looks one timestep ahead (Keras 2019); otherwise back (PyTorch
             2019).
         bn_eps: epsilon of every batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
+        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
+            the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
         training: normalise by the batch; ``None`` is false, unless Keras is training.
         name: name of the layer, or of the weights.
 

@@ -83,6 +83,22 @@ def test_the_plain_layer_computes_the_same(case: str, training: bool) -> None:
         assert difference <= 1e-4 * float(expected.abs().max()) + 1e-5 * largest, name
 
 
+def test_training_keeps_only_the_pointwise_products(network: Timeception) -> None:
+    """What the backward pass needs besides parameters: an input and its products per layer."""
+    storages = {}
+
+    def count(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    x = clips(8, 40, 32, 7, 7)
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        network.train()(x)
+    n_values = 8 * 32 * 7 * 7 * (40 + 40) + 8 * 16 * 7 * 7 * (40 + 60)
+    assert sum(storages.values()) <= 1.5 * 4 * n_values
+
+
 @pytest.mark.parametrize(
     ("x", "words"),
     [

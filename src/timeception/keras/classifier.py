@@ -92,7 +92,8 @@ class TimeceptionClassifier(_Classifier):
         pool_lookahead: branch 5 looks one timestep ahead (Keras 2019); otherwise back (PyTorch
             2019).
         bn_eps: epsilon of every batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
+        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
+            the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
         pipeline: metadata that users of the weights need (classes, preprocessing, ...); plain
             JSON, saved and loaded with the model.
         kwargs: ``name``, ``dtype``, ``trainable``, as in every Keras model.
@@ -200,7 +201,8 @@ class PoolingClassifier(_Classifier):
         hidden: width of the hidden linear layer.
         dropout: rates before the hidden and before the output layer.
         bn_eps: epsilon of the batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
+        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
+            the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
         pipeline: as in ``TimeceptionClassifier``.
         kwargs: ``name``, ``dtype``, ``trainable``, as in every Keras model.
 

@@ -112,7 +112,8 @@ class PoolingSpec:
         hidden: width of the hidden linear layer.
         dropout: rates before the hidden and before the output layer.
         bn_eps: epsilon of the batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
+        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
+            the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
     """
 
     in_channels: int
