@@ -49,7 +49,7 @@ def test_state_dict_is_canonical(case: str) -> None:
     ("arguments", "words"),
     [
         ({"in_channels": 0}, "in_channels must be a whole number of at least 1; got 0"),
-        ({"in_channels": (2, 40)}, "size of an input of 5 axes, N, C, T, H, W; got \\(2, 40\\)"),
+        ({"in_channels": (2, 40)}, "shape of an input of 5 axes, N, C, T, H, W; got \\(2, 40\\)"),
         ({"in_channels": "40"}, "in_channels must be"),
         ({"in_channels": 40, "n_groups": 7}, "n_groups must divide in_channels \\(40\\); got 7"),
         ({"in_channels": 40, "n_layers": 0}, "n_layers must be"),

@@ -11,7 +11,7 @@ from jax import Array, lax
 from timeception import checks
 from timeception.jax.params import Params
 from timeception.spec import LEAKY_SLOPE, ClassifierSpec, LayerSpec
-from timeception.spec.channels_last import BranchKernels, ChannelsLast
+from timeception.spec.channels_last import LAYOUT, BranchKernels, ChannelsLast
 from timeception.weights.layouts import keras_layouts, to_keras
 
 Arrays = dict[str, Array]
@@ -20,8 +20,6 @@ BatchMoments = Callable[[], tuple[Array, Array]]
 Normalization = Callable[[str, BatchMoments], tuple[Array, Array, Array]]
 
 _NORM = ("weight", "bias", "running_mean", "running_var")
-
-LAYOUT = "NTHWC"
 
 
 def apply(params: Params, x: Array) -> Array:

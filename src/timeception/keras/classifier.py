@@ -11,7 +11,7 @@ from keras import ops
 from timeception import checks
 from timeception.keras.hub import PretrainedModel
 from timeception.keras.layers import Shape, Tensor, batch_norm, norm_variables
-from timeception.keras.network import LAYOUT, Timeception, channels_of
+from timeception.keras.network import Timeception
 from timeception.spec import (
     KERAS_BN_EPS,
     KERAS_BN_MOMENTUM,
@@ -19,8 +19,10 @@ from timeception.spec import (
     ClassifierSpec,
     PoolingSpec,
     TimeceptionSpec,
+    channels_of,
     check_input,
 )
+from timeception.spec.channels_last import LAYOUT
 
 
 class _Classifier(PretrainedModel, keras.Model):
@@ -135,7 +137,7 @@ class TimeceptionClassifier(_Classifier):
         **kwargs: Any,
     ) -> None:
         timeception = TimeceptionSpec(
-            channels_of(in_channels),
+            channels_of(in_channels, LAYOUT),
             n_layers,
             n_groups,
             is_dilated,
@@ -231,7 +233,7 @@ class PoolingClassifier(_Classifier):
         **kwargs: Any,
     ) -> None:
         spec = PoolingSpec(
-            channels_of(in_channels), n_classes, hidden, dropout, bn_eps, bn_momentum
+            channels_of(in_channels, LAYOUT), n_classes, hidden, dropout, bn_eps, bn_momentum
         )
         super().__init__(spec, pipeline, **kwargs)
         self.add_classifier(bn_eps, bn_momentum)

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from timeception.spec.layers import N_BRANCHES, LayerSpec
 
+LAYOUT = "NTHWC"  # of a layer's input and output
+
 Array = Any  # an array of the library that ``ops`` belongs to
 
 

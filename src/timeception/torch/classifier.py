@@ -18,12 +18,13 @@ from timeception.spec import (
     ClassifierSpec,
     PoolingSpec,
     TimeceptionSpec,
+    channels_of,
     check_input,
 )
 from timeception.torch.fast.fused import FusedClassifier, fold_linear
 from timeception.torch.global_pooling import global_pool
 from timeception.torch.hub import PretrainedModule
-from timeception.torch.inputs import channels_of, check_tensor
+from timeception.torch.inputs import check_tensor
 from timeception.torch.layers import BatchNorm
 from timeception.torch.network import Timeception
 

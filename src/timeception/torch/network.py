@@ -7,10 +7,10 @@ from typing import Self
 
 from torch import Tensor, nn
 
-from timeception.spec import KERAS_BN_EPS, KERAS_BN_MOMENTUM, TimeceptionSpec
+from timeception.spec import KERAS_BN_EPS, KERAS_BN_MOMENTUM, TimeceptionSpec, channels_of
 from timeception.torch.fast import native
 from timeception.torch.fast.fused import FusedTimeception
-from timeception.torch.inputs import channels_of, check_tensor
+from timeception.torch.inputs import check_tensor
 from timeception.torch.layers import TimeceptionLayer
 
 
