@@ -24,7 +24,7 @@ from timeception.spec import TimeceptionSpec
 
 
 class Framework(NamedTuple):
-    """What must be installed, the adapter, and Keras' backend."""
+    """Required packages, the adapter, and the Keras backend."""
 
     needed: tuple[str, ...]
     adapter: str
@@ -61,7 +61,7 @@ GRADIENTS = {
 
 
 def adapter_of(framework: str) -> Adapter:
-    """The adapter that runs a framework in this process."""
+    """Return the adapter of a framework."""
     module, _, name = FRAMEWORKS[framework].adapter.partition(":")
     return getattr(import_module(module), name)()
 
@@ -81,7 +81,7 @@ def run(framework: str, path: Path) -> None:
 
 
 def run_in_its_process(framework: str, path: Path) -> Arrays:
-    """The results of a framework."""
+    """Run a framework in a separate process; return its results."""
     environment = {**os.environ, "KERAS_BACKEND": FRAMEWORKS[framework].backend}
     command = [sys.executable, "-m", "tests.agreement", framework, str(path)]
     subprocess.run(command, check=True, env=environment, cwd=Path(__file__).parents[1])
@@ -90,7 +90,7 @@ def run_in_its_process(framework: str, path: Path) -> Arrays:
 
 
 def expected_features() -> Arrays:
-    """The features by the float64 oracle."""
+    """Compute the features with the float64 oracle."""
     return {
         case: oracle.features(
             spec, oracle.random_arrays(spec.parameter_shapes()), draw_input(shape)
@@ -100,12 +100,12 @@ def expected_features() -> Arrays:
 
 
 def feature_error(actual: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference, in standard deviations of the expected values."""
+    """Return the largest difference, in standard deviations of the expected values."""
     return float(np.abs(actual - expected).max() / expected.std())
 
 
 def gradient_error(case: str, actual: Arrays, expected: Arrays) -> float:
-    """The largest relative difference of an array's gradient, by its norm.
+    """Return the largest difference of an array's gradient, relative to its norm.
 
     Gradients that are zero but for rounding (of biases before a batch normalisation) are
     measured against a hundredth of the largest one.
@@ -120,12 +120,12 @@ def gradient_error(case: str, actual: Arrays, expected: Arrays) -> float:
 
 
 def installed() -> list[str]:
-    """The frameworks that can run here."""
+    """Return the names of the frameworks that are installed."""
     return [name for name, known in FRAMEWORKS.items() if all(map(find_spec, known.needed))]
 
 
 def errors(framework: str, results: dict[str, Arrays], features: Arrays) -> Iterator[tuple]:
-    """Case, error and bound of a framework: features by the oracle, gradients by all others."""
+    """Yield case, error and bound: features against the oracle, gradients against the others."""
     for case, expected in features.items():
         yield case, feature_error(results[framework][case], expected), 1e-4
     others = [other for other in results if other != framework]

@@ -1,4 +1,4 @@
-"""What every framework's network must do, stated once.
+"""The tests that the network of every framework must pass.
 
 A framework's test module writes an adapter and one line::
 
@@ -34,7 +34,7 @@ CASES = {
     "wide": (TimeceptionSpec(16, 2, 2, expansion=2.0), (1, 16, 9, 1, 5)),
 }
 
-#: What is wrong, the input's shape, the words of the error; the network takes (N, 40, >= 4, H, W).
+#: Fault: shape of the input, words of the error. The network takes (N, 40, >= 4, H, W).
 BAD_INPUTS = {
     "rank": ((2, 40, 16), "5 axes"),
     "channels": ((2, 41, 16, 2, 2), "40 channels"),
@@ -43,42 +43,42 @@ BAD_INPUTS = {
 
 
 class Adapter(Protocol):
-    """One framework's networks, built from a spec and canonical arrays, run on numpy."""
+    """Builds one framework's networks from a spec and canonical arrays, and runs them on numpy."""
 
     def features(self, spec: TimeceptionSpec, arrays: Arrays, x: np.ndarray) -> np.ndarray:
-        """The stack of layers in evaluation; errors of the network pass through."""
+        """Run the stack of layers in evaluation; let its errors through."""
 
     def logits(self, spec: ClassifierSpec, arrays: Arrays, x: np.ndarray) -> np.ndarray:
-        """The classifier in evaluation."""
+        """Run the classifier in evaluation."""
 
     def initial_arrays(self, spec: ClassifierSpec, seed: int) -> Arrays:
-        """Canonical arrays of a classifier just built."""
+        """Return the canonical arrays of a new classifier."""
 
     def train(
         self, spec: TimeceptionSpec, arrays: Arrays, x: np.ndarray, cotangent: np.ndarray
     ) -> tuple[np.ndarray, Arrays, Arrays]:
-        """One forward and backward pass of the stack in training.
+        """Run one forward and backward pass of the stack in training.
 
         Returns:
-            the features, the gradients of ``sum(features * cotangent)`` (canonical names, and
+            The features, the gradients of ``sum(features * cotangent)`` (canonical names, and
             ``"input"``), and the moving statistics afterwards.
         """
 
 
 def draw_input(shape: tuple[int, ...], seed: int = 3) -> np.ndarray:
-    """Uniform in [-1, 1]."""
+    """Return values drawn uniformly from [-1, 1]."""
     return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
 
 
 def assert_close(actual: np.ndarray, expected: np.ndarray, tolerance: float = 1e-4) -> None:
-    """Equal shapes, and equal within ``tolerance`` of the expected values' deviation."""
+    """Check shapes, and values to ``tolerance`` times the standard deviation of the expected."""
     assert actual.shape == expected.shape
     spread = max(float(np.std(expected)), 1e-6)
     assert float(np.max(np.abs(actual - expected))) <= tolerance * spread
 
 
 class EvaluationContract:
-    """Tests that every network passes, those made for evaluation alone too."""
+    """Tests for every network, including those for evaluation only."""
 
     adapter: Adapter
     tolerance = 1e-4  # of the output's standard deviation
@@ -115,7 +115,7 @@ class EvaluationContract:
 
 
 class FrameworkContract(EvaluationContract):
-    """Tests that every framework passes."""
+    """Tests for every framework."""
 
     def test_initial_arrays(self) -> None:
         spec = ClassifierSpec(TimeceptionSpec(80, 2, 2), 3, hidden=32)
@@ -190,7 +190,7 @@ class FrameworkContract(EvaluationContract):
 
     @staticmethod
     def _glorot_bound(spec: ClassifierSpec, name: str) -> float:
-        """Glorot's uniform bound of the kernel as Keras 2019 held it: one a group and branch."""
+        """Return the Glorot bound of a kernel of Keras 2019, which had one per group and branch."""
         shape = spec.parameter_shapes()[name]
         if "layers." not in name:
             return float(np.sqrt(6 / sum(shape)))
@@ -203,7 +203,7 @@ class FrameworkContract(EvaluationContract):
     def _branch_statistics(
         spec: TimeceptionSpec, arrays: Arrays, x: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of what the first layer's normalisation sees (one group)."""
+        """Return mean and variance of the input of the first normalisation (one group)."""
         layer_spec, own = spec.layers[0], oracle.below(arrays, "layers.0.")
         y = np.einsum("oc,ncthw->nothw", own["pointwise.weight"], np.float64(x))
         y = y + own["pointwise.bias"].reshape(-1, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""The recorded outputs of the 2019 networks, and the contract of every framework with them.
+"""The recorded outputs of the 2019 networks, and the tests that reproduce them.
 
 The weights are written to files as their training would have saved them, then read back through
 the public loader.
@@ -26,7 +26,7 @@ NORM_SCALE = (0.8, 1.2)
 
 
 class GoldenContract:
-    """A framework's adapter computes what the networks of 2019 computed."""
+    """The adapter reproduces the outputs of the networks of 2019."""
 
     adapter: Adapter
 
@@ -50,7 +50,7 @@ def assert_golden(implementation: Adapter, golden: tuple) -> None:
 def golden_case(
     shared: Path, case: str, folder: Path, save: Callable[[Path, Arrays], None] | None = None
 ) -> tuple:
-    """One case: the file that holds its weights, its input and what was recorded.
+    """Return one case: the file with its weights, its input and its recorded outputs.
 
     ``save`` writes a PyTorch state, given as arrays; without it they become an ``.npz``.
     """
@@ -67,7 +67,7 @@ def golden_case(
 
 
 def load_fill(shared: Path) -> ModuleType:
-    """The module that derives weights from names and shapes."""
+    """Load the module that derives weights from names and shapes."""
     module_spec = spec_from_file_location("golden_fill", shared / "reference" / "fill.py")
     module = module_from_spec(module_spec)
     write_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
@@ -94,7 +94,7 @@ def save_npz(path: Path, state: Arrays) -> None:
 
 
 def torch_twin(variable: str, config: np.ndarray) -> tuple[str, tuple[int, ...], Callable]:
-    """The PyTorch name and shape of a Keras variable, and the way to Keras' layout."""
+    """Return PyTorch name and shape of a Keras variable, and the conversion to Keras layout."""
     channels, _, _, _, _, n_groups, n_classes = config[:7]
     block, leaf = variable.removesuffix(":0").split("/")[-2:]
     leaf = {"kernel": "weight", "gamma": "weight", "beta": "bias"}.get(leaf, leaf)

@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from timeception import checks
 from timeception.keras import Timeception, TimeceptionClassifier
-from timeception.keras.network import channels_of
-from timeception.spec import KERAS_BN_EPS, KERAS_BN_MOMENTUM, TimeceptionSpec
+from timeception.spec import KERAS_BN_EPS, KERAS_BN_MOMENTUM, TimeceptionSpec, channels_of
+from timeception.spec.channels_last import LAYOUT
 
 #: The networks of ``timeception_layers`` by name, as TensorFlow 1 kept variables by scope.
 _networks: dict[str, Timeception] = {}
@@ -52,7 +52,8 @@ def timeception_layers(
         pool_lookahead: branch 5 looks one timestep ahead (Keras 2019); otherwise back (PyTorch
             2019).
         bn_eps: epsilon of every batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
+        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
+            the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
         training: normalise by the batch; ``None`` is false, unless Keras is training.
         name: name of the layer, or of the weights.
 
@@ -70,7 +71,7 @@ def timeception_layers(
     Source: the function form of 2019, ``nets.timeception.timeception_layers``.
     """
     spec = TimeceptionSpec(
-        channels_of(x.shape),
+        channels_of(x.shape, LAYOUT),
         n_layers,
         n_groups,
         is_dilated,

@@ -1,4 +1,4 @@
-"""JAX's side of the contract."""
+"""The JAX adapter."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def channels_first(y: jax.Array) -> np.ndarray:
 
 @jax.jit
 def backward(params: Params, x: jax.Array, cotangent: jax.Array) -> tuple:
-    """Result and moved statistics, and gradients of parameters and input."""
+    """Compute result, moving statistics, and gradients of parameters and input."""
 
     def loss(params: Params, x: jax.Array) -> tuple:
         y, moved = apply_training(params, x)
@@ -34,7 +34,7 @@ def backward(params: Params, x: jax.Array, cotangent: jax.Array) -> tuple:
 
 
 class JaxAdapter:
-    """Runs the pure functions."""
+    """Run the pure functions."""
 
     def features(self, spec: TimeceptionSpec, arrays: Arrays, x: np.ndarray) -> np.ndarray:
         return channels_first(apply_compiled(Params(spec, arrays), channels_last(x)))

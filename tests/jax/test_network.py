@@ -81,7 +81,7 @@ def test_gradients_leave_the_moving_statistics_alone(params: Params) -> None:
         return jax.grad(loss)(params)
 
     for name, gradient in gradients(params).items():
-        # a constant of every channel is what normalisation by the batch takes away
+        # normalisation by the batch removes a constant per channel
         moves = is_trainable(name) and not ("temporal" in name and name.endswith("bias"))
         assert bool(jnp.any(gradient != 0)) == moves, name
 

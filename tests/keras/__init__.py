@@ -1,4 +1,4 @@
-"""Keras on the backend that ``KERAS_BACKEND`` names, else on the first that is installed."""
+"""Keras on the backend in ``KERAS_BACKEND``, or on the first that is installed."""
 
 import os
 from importlib.util import find_spec

@@ -1,4 +1,4 @@
-"""Keras' side of the contract, on whichever backend runs."""
+"""The Keras adapter, for the active backend."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def channels_first(y: object) -> np.ndarray:
 
 
 def build(spec: TimeceptionSpec, arrays: Arrays) -> Timeception:
-    """The stack of layers with the arrays in it."""
+    """Build the stack of layers with the arrays."""
     network = Timeception.from_spec(spec)
     network.load_arrays(arrays)
     return network
 
 
 def compiled(network: keras.layers.Layer, x: np.ndarray) -> object:
-    """The network's result; JAX is slow unless it compiles the whole."""
+    """Run the network, compiled as a whole on JAX, which is slow otherwise."""
     if keras.backend.backend() != "jax":
         return network(x)
     import jax
@@ -75,7 +75,7 @@ class KerasAdapter:
 
 
 def with_tape(network: Timeception, x: np.ndarray, cotangent: np.ndarray) -> tuple:
-    """Result, gradients of the variables and of the input, by TensorFlow."""
+    """Compute result and gradients of variables and input with TensorFlow."""
     import tensorflow as tf
 
     clips = tf.constant(x)
@@ -89,7 +89,7 @@ def with_tape(network: Timeception, x: np.ndarray, cotangent: np.ndarray) -> tup
 
 
 def with_grad(network: Timeception, x: np.ndarray, cotangent: np.ndarray) -> tuple:
-    """The same by JAX; the moving statistics are put back into the network."""
+    """Do the same with JAX, and write the moving statistics back to the network."""
     import jax
 
     fixed = [variable.value for variable in network.non_trainable_variables]
@@ -107,7 +107,7 @@ def with_grad(network: Timeception, x: np.ndarray, cotangent: np.ndarray) -> tup
 
 
 def with_autograd(network: Timeception, x: np.ndarray, cotangent: np.ndarray) -> tuple:
-    """The same by PyTorch."""
+    """Do the same with PyTorch."""
     import torch
 
     clips = torch.tensor(x, requires_grad=True)

@@ -169,7 +169,7 @@ def test_fit_learns(tmp_path: Path) -> None:
     assert history["loss"][-1] < 0.5 * history["loss"][0]
     after = model.to_arrays()
     for name in before:
-        # a constant of every channel is what normalisation by the batch takes away
+        # normalisation by the batch removes a constant per channel
         moves = not ("temporal" in name and name.endswith("bias"))
         assert np.array_equal(after[name], before[name]) != moves, name
 

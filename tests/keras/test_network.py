@@ -1,4 +1,4 @@
-"""The Keras layers as citizens of Keras: shapes, configurations, precision, errors."""
+"""How the layers fit into Keras: shapes, configurations, precision, errors."""
 
 from __future__ import annotations
 

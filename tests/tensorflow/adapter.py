@@ -1,4 +1,4 @@
-"""The side of the function form, inside ``tf.function``, in the contract."""
+"""The adapter of the function form, inside ``tf.function``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def channels_first(y: tf.Tensor) -> np.ndarray:
 
 
 def options(spec: TimeceptionSpec) -> dict:
-    """The arguments of ``timeception_layers`` for a spec, under a name of their own."""
+    """The arguments of ``timeception_layers`` for a spec, with a new name."""
     fields = spec.to_dict()
     del fields["in_channels"]
     return {**fields, "name": f"network_{next(_numbers)}"}

@@ -13,7 +13,7 @@ class TestFunction(FrameworkContract, GoldenContract):
 
     @pytest.mark.parametrize("case", BAD_INPUTS)
     def test_bad_inputs(self, case: str) -> None:
-        """The function takes its channels from the input, which so may be of any number."""
+        """The function reads the number of channels from the input, so no number is wrong."""
         shape, words = BAD_INPUTS[case]
         if case == "channels":
             words = r"n_groups must divide in_channels \(41\)"

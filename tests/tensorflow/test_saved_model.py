@@ -1,4 +1,4 @@
-"""SavedModels, reloaded by a process that knows neither Keras' classes nor this project."""
+"""SavedModels, reloaded by a process that imports neither Keras nor this package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PyTorch's side of the contract."""
+"""The PyTorch adapter."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from timeception.torch import Timeception, TimeceptionClassifier
 
 
 def build(spec: TimeceptionSpec, arrays: Arrays) -> Timeception:
-    """The stack of layers with the arrays in it."""
+    """Build the stack of layers with the arrays."""
     network = Timeception.from_spec(spec)
     network.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
     return network
 
 
 class TorchAdapter:
-    """Runs the plain PyTorch modules."""
+    """Run the PyTorch modules."""
 
     def build(self, spec: TimeceptionSpec, arrays: Arrays) -> Timeception:
-        """A hook: the stack of layers with the arrays in it."""
+        """Build the stack of layers; subclasses may override it."""
         return build(spec, arrays)
 
     def prepare(self, network: torch.nn.Module) -> torch.nn.Module:
-        """A hook: what is done to a network before it runs in evaluation."""
+        """Prepare a network for evaluation; subclasses may override it."""
         return network.eval()
 
     def features(self, spec: TimeceptionSpec, arrays: Arrays, x: np.ndarray) -> np.ndarray:

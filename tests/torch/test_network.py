@@ -49,7 +49,7 @@ def test_state_dict_is_canonical(case: str) -> None:
     ("arguments", "words"),
     [
         ({"in_channels": 0}, "in_channels must be a whole number of at least 1; got 0"),
-        ({"in_channels": (2, 40)}, "size of an input of 5 axes, N, C, T, H, W; got \\(2, 40\\)"),
+        ({"in_channels": (2, 40)}, "shape of an input of 5 axes, N, C, T, H, W; got \\(2, 40\\)"),
         ({"in_channels": "40"}, "in_channels must be"),
         ({"in_channels": 40, "n_groups": 7}, "n_groups must divide in_channels \\(40\\); got 7"),
         ({"in_channels": 40, "n_layers": 0}, "n_layers must be"),
@@ -81,6 +81,22 @@ def test_the_plain_layer_computes_the_same(case: str, training: bool) -> None:
     for name, expected in plain.items():
         difference = float((fast[name] - expected).abs().max())
         assert difference <= 1e-4 * float(expected.abs().max()) + 1e-5 * largest, name
+
+
+def test_training_keeps_only_the_pointwise_products(network: Timeception) -> None:
+    """What the backward pass needs besides parameters: an input and its products per layer."""
+    storages = {}
+
+    def count(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    x = clips(8, 40, 32, 7, 7)
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        network.train()(x)
+    n_values = 8 * 32 * 7 * 7 * (40 + 40) + 8 * 16 * 7 * 7 * (40 + 60)
+    assert sum(storages.values()) <= 1.5 * 4 * n_values
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from timeception import checks
-from timeception.jax import functional
 from timeception.jax.params import Params
 from timeception.spec import LEAKY_SLOPE, ClassifierSpec, LayerSpec
+from timeception.spec.channels_last import LAYOUT, BranchKernels, ChannelsLast
 from timeception.weights.layouts import keras_layouts, to_keras
 
 Arrays = dict[str, Array]
@@ -20,8 +20,6 @@ BatchMoments = Callable[[], tuple[Array, Array]]
 Normalization = Callable[[str, BatchMoments], tuple[Array, Array, Array]]
 
 _NORM = ("weight", "bias", "running_mean", "running_var")
-
-LAYOUT = "NTHWC"
 
 
 def apply(params: Params, x: Array) -> Array:
@@ -104,35 +102,32 @@ def _run(params: Params, arrays: Arrays, x: Array, dropout: Dropout, batch: Arra
 def _layer(arrays: Arrays, prefix: str, spec: LayerSpec, norm: Normalization, x: Array) -> Array:
     """Apply one Timeception layer: N, T, H, W, C to N, T // 2, H, W, C'."""
     _, _, height, width, _ = x.shape
+    net = ChannelsLast(jnp, spec)
     temporal = [f"{prefix}temporal.{branch}" for branch in range(len(spec.taps))]
-    constant = functional.constants([arrays[f"{name}.bias"] for name in temporal], spec)
+    constant = net.constants([arrays[f"{name}.bias"] for name in temporal])
     kernels = [arrays[f"{name}.weight"] for name in temporal]
     pointwise, bias = arrays[f"{prefix}pointwise.weight"], arrays[f"{prefix}pointwise.bias"]
-    parts = functional.branches(x, pointwise, bias, kernels, spec)
+    parts = net.branches(x, BranchKernels(pointwise, bias, kernels))
 
     def moments() -> tuple[Array, Array]:
-        mean, variance = functional.moments(parts)
-        return mean + constant, variance
+        """Return mean and variance per channel, as vectors of all channels."""
+        mean = jnp.concatenate([part.mean((1, 2, 3)) for part in parts], axis=-1)
+        variance = jnp.concatenate([part.var((1, 2, 3)) for part in parts], axis=-1)
+        return mean.ravel() + constant, variance.ravel()
 
     mean, scale, shift = norm(f"{prefix}norm", moments)
-    scales = functional.split_branches(functional.by_group(scale, spec))
-    pooled = [functional.pool(part * own) for part, own in zip(parts, scales, strict=True)]
-    shift = functional.by_group(shift + (constant - mean) * scale, spec)
-    y = jax.nn.relu(jnp.concatenate(pooled, axis=-1) + shift)
-    return functional.shuffle(y, height, width)
+    scales = net.split_branches(net.by_group(scale))
+    pooled = [net.temporal_pool(part * factor) for part, factor in zip(parts, scales, strict=True)]
+    shift = net.by_group(shift + (constant - mean) * scale)
+    y: Array = net.shuffle(jax.nn.relu(jnp.concatenate(pooled, axis=-1) + shift), height, width)
+    return y
 
 
 def _global_pool(spec: ClassifierSpec, features: Array) -> Array:
     """Reduce features N, T, H, W, C to the vectors that the linear layers take."""
     if spec.map_size is None:
         return features.max((1, 2, 3))
-    checks.require(
-        features.shape[2:4] == spec.map_size,
-        "input",
-        f"have maps of map_size={spec.map_size} (H, W)",
-        features.shape[2:4],
-        "Resize the maps, or use a network with map_size=None.",
-    )
+    spec.check_map_size(features.shape[2:4])
     return features.max(1).reshape(len(features), -1)
 
 

@@ -9,9 +9,9 @@ import keras
 from keras import ops
 
 from timeception import checks
-from timeception.keras.hub import Pretrained
+from timeception.keras.hub import PretrainedModel
 from timeception.keras.layers import Shape, Tensor, batch_norm, norm_variables
-from timeception.keras.network import LAYOUT, Timeception, channels_of
+from timeception.keras.network import Timeception
 from timeception.spec import (
     KERAS_BN_EPS,
     KERAS_BN_MOMENTUM,
@@ -19,11 +19,13 @@ from timeception.spec import (
     ClassifierSpec,
     PoolingSpec,
     TimeceptionSpec,
+    channels_of,
     check_input,
 )
+from timeception.spec.channels_last import LAYOUT
 
 
-class _Classifier(Pretrained, keras.Model):
+class _Classifier(PretrainedModel, keras.Model):
     """Dropout, linear, batch norm, LeakyReLU, dropout, linear."""
 
     def __init__(
@@ -92,7 +94,8 @@ class TimeceptionClassifier(_Classifier):
         pool_lookahead: branch 5 looks one timestep ahead (Keras 2019); otherwise back (PyTorch
             2019).
         bn_eps: epsilon of every batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
+        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
+            the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
         pipeline: metadata that users of the weights need (classes, preprocessing, ...); plain
             JSON, saved and loaded with the model.
         kwargs: ``name``, ``dtype``, ``trainable``, as in every Keras model.
@@ -134,7 +137,7 @@ class TimeceptionClassifier(_Classifier):
         **kwargs: Any,
     ) -> None:
         timeception = TimeceptionSpec(
-            channels_of(in_channels),
+            channels_of(in_channels, LAYOUT),
             n_layers,
             n_groups,
             is_dilated,
@@ -169,14 +172,7 @@ class TimeceptionClassifier(_Classifier):
         """Reduce features N, T, H, W, C to the vectors that the linear layers take."""
         if self.spec.map_size is None:
             return ops.max(features, axis=(1, 2, 3))
-        size = tuple(features.shape[2:4])
-        checks.require(
-            all(n in (None, m) for n, m in zip(size, self.spec.map_size, strict=True)),
-            "input",
-            f"have maps of map_size={self.spec.map_size} (H, W)",
-            size,
-            "Resize the maps, or build the classifier with map_size=None.",
-        )
+        self.spec.check_map_size(features.shape[2:4])
         return ops.reshape(ops.max(features, axis=1), (-1, self.spec.pooled_channels))
 
     def readout(self, features: Tensor) -> Tensor:
@@ -187,8 +183,8 @@ class TimeceptionClassifier(_Classifier):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
         fields = self.spec.to_dict()
-        own = {**fields.pop("timeception"), **fields, "pipeline": self.pipeline}
-        return {**super().get_config(), **own}
+        fields |= fields.pop("timeception") | {"pipeline": self.pipeline}
+        return {**super().get_config(), **fields}
 
     def canonical_variables(self) -> dict[str, keras.Variable]:
         """Return all variables by canonical name (``timeception.layers.0...``, ...)."""
@@ -207,7 +203,8 @@ class PoolingClassifier(_Classifier):
         hidden: width of the hidden linear layer.
         dropout: rates before the hidden and before the output layer.
         bn_eps: epsilon of the batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
+        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
+            the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
         pipeline: as in ``TimeceptionClassifier``.
         kwargs: ``name``, ``dtype``, ``trainable``, as in every Keras model.
 
@@ -236,7 +233,7 @@ class PoolingClassifier(_Classifier):
         **kwargs: Any,
     ) -> None:
         spec = PoolingSpec(
-            channels_of(in_channels), n_classes, hidden, dropout, bn_eps, bn_momentum
+            channels_of(in_channels, LAYOUT), n_classes, hidden, dropout, bn_eps, bn_momentum
         )
         super().__init__(spec, pipeline, **kwargs)
         self.add_classifier(bn_eps, bn_momentum)

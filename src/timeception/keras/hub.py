@@ -9,9 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from timeception.weights import pretrained
 from timeception.weights.arrays import check_arrays
 from timeception.weights.layouts import from_keras, to_keras
+from timeception.weights.pretrained import PretrainedMixin
 
 
 class HasArrays:
@@ -50,7 +50,7 @@ class HasArrays:
             variable.assign(laid_out[name])
 
 
-class Pretrained(HasArrays, pretrained.Pretrained):
+class PretrainedModel(HasArrays, PretrainedMixin):
     """A classifier, saved as ``model.safetensors`` and ``config.json``."""
 
     def save_pretrained(self, folder: str | Path) -> None:

@@ -10,10 +10,10 @@ import keras
 from keras import ops
 
 from timeception import checks
-from timeception.keras import functional
 from timeception.spec import DEPTHWISE_BIAS_INIT, LayerSpec
+from timeception.spec.channels_last import BranchKernels, ChannelsLast
 
-Tensor = functional.Tensor
+Tensor = Any  # a tensor of the active Keras backend
 Shape = tuple[int | None, ...]
 
 
@@ -110,36 +110,30 @@ class TimeceptionLayer(keras.layers.Layer):
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """Apply the layer."""
-        x, spec = ops.cast(x, self.compute_dtype), self.spec
+        x, net = ops.cast(x, self.compute_dtype), ChannelsLast(ops, self.spec)
         _, _, height, width, _ = ops.shape(x)
-        constant = functional.constants(self.temporal_biases, spec)
+        constant = net.constants(self.temporal_biases)
+        kernels = BranchKernels(self.pointwise_kernel, self.pointwise_bias, self.temporal_kernels)
         if training and self.norm.trainable:
-            parts = functional.branches(x, self._kernels(), spec)
+            parts = net.branches(x, self._cast(kernels))
             parts = [ops.cast(part, constant.dtype) for part in parts]
-            mean, variance = functional.moments(parts)
+            mean, variance = _moments(parts)
             mean = mean + constant
             self.norm.move_statistics(mean, variance)
             scale = self.norm.scale(variance)
-            scales = functional.split_branches(functional.by_group(scale, spec))
+            scales = net.split_branches(net.by_group(scale))
             parts = [part * factor for part, factor in zip(parts, scales, strict=True)]
         else:
             mean, scale = self.norm.moving_mean, self.norm.scale(self.norm.moving_variance)
-            *parts, last = functional.branches(x, self._kernels(scale), spec)
-            last_scale = functional.split_branches(functional.by_group(scale, spec))[-1]
+            *parts, last = net.branches(x, self._cast(net.fold(kernels, scale)))
+            last_scale = net.split_branches(net.by_group(scale))[-1]
             parts.append(last * ops.cast(last_scale, last.dtype))
         shift = self.norm.beta + (constant - mean) * scale
-        y = ops.concatenate([functional.pool(part) for part in parts], axis=-1)
-        y = ops.relu(ops.add(y, functional.by_group(shift, spec)))
-        y = ops.cast(y, self.compute_dtype)
-        return functional.shuffle(y, height, width)
+        y = ops.concatenate([net.temporal_pool(part) for part in parts], axis=-1)
+        y = ops.relu(ops.add(y, net.by_group(shift)))
+        return net.shuffle(ops.cast(y, self.compute_dtype), height, width)
 
-    def _kernels(self, scale: Tensor | None = None) -> functional.BranchKernels:
-        """Return the kernels for ``functional.branches``, with ``scale`` folded in if given."""
-        kernels = functional.BranchKernels(
-            self.pointwise_kernel, self.pointwise_bias, self.temporal_kernels
-        )
-        if scale is not None:
-            kernels = functional.fold(kernels, scale, self.spec)
+    def _cast(self, kernels: BranchKernels) -> BranchKernels:
         return keras.tree.map_structure(lambda v: ops.cast(v, self.compute_dtype), kernels)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -239,3 +233,12 @@ def norm_variables(
         "norm.running_mean": norm.moving_mean,
         "norm.running_var": norm.moving_variance,
     }
+
+
+def _moments(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return mean and variance per channel of the branches, as vectors of all channels."""
+    moments = [ops.moments(part, axes=(1, 2, 3)) for part in parts]
+    mean, variance = (
+        ops.reshape(ops.concatenate(each, axis=-1), (-1,)) for each in zip(*moments, strict=True)
+    )
+    return mean, variance

@@ -7,12 +7,10 @@ from typing import Any, Self
 
 import keras
 
-from timeception import checks
 from timeception.keras.hub import HasArrays
 from timeception.keras.layers import Shape, Tensor, TimeceptionLayer
-from timeception.spec import KERAS_BN_EPS, KERAS_BN_MOMENTUM, TimeceptionSpec
-
-LAYOUT = "NTHWC"
+from timeception.spec import KERAS_BN_EPS, KERAS_BN_MOMENTUM, TimeceptionSpec, channels_of
+from timeception.spec.channels_last import LAYOUT
 
 
 @keras.saving.register_keras_serializable("timeception")
@@ -28,7 +26,8 @@ class Timeception(HasArrays, keras.layers.Layer):
         pool_lookahead: branch 5 looks one timestep ahead (Keras 2019); otherwise back (PyTorch
             2019).
         bn_eps: epsilon of every batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
+        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
+            the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
         kwargs: ``name``, ``dtype``, ``trainable``, as in every Keras layer.
 
     Shape:
@@ -62,7 +61,7 @@ class Timeception(HasArrays, keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.spec = spec = TimeceptionSpec(
-            channels_of(in_channels),
+            channels_of(in_channels, LAYOUT),
             n_layers,
             n_groups,
             is_dilated,
@@ -114,13 +113,3 @@ class Timeception(HasArrays, keras.layers.Layer):
             for index, layer in enumerate(self.layers)
             for name, variable in layer.canonical_variables().items()
         }
-
-
-def channels_of(in_channels: int | Iterable[int | None]) -> int:
-    """Return the number of channels, given directly or as the shape of an N, T, H, W, C input."""
-    if isinstance(in_channels, Iterable) and not isinstance(in_channels, str):
-        shape = tuple(in_channels)  # TensorFlow's shapes are not sequences
-        wanted = "be a number, or the shape of an input of 5 axes, N, T, H, W, C"
-        checks.require(len(shape) == 5, "in_channels", wanted, shape)
-        return checks.positive_int("in_channels", shape[-1])
-    return checks.positive_int("in_channels", in_channels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
@@ -59,6 +59,21 @@ class ClassifierSpec:
 
     readout_channels = property(_readout_channels)
 
+    def check_map_size(self, size: Sequence[int | None]) -> None:
+        """Check the (H, W) of an input against ``map_size``; an unknown size is ``None``.
+
+        Raises:
+            ValueError: if the sizes differ.
+        """
+        checks.require(
+            self.map_size is None
+            or all(given in (None, side) for given, side in zip(size, self.map_size, strict=True)),
+            "input",
+            f"have maps of map_size={self.map_size} (H, W)",
+            tuple(size),
+            "Resize the maps, or build the classifier with map_size=None.",
+        )
+
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return canonical names and shapes of all arrays; layers are under ``timeception.``."""
         shapes = {f"timeception.{k}": v for k, v in self.timeception.parameter_shapes().items()}
@@ -97,7 +112,8 @@ class PoolingSpec:
         hidden: width of the hidden linear layer.
         dropout: rates before the hidden and before the output layer.
         bn_eps: epsilon of the batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
+        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
+            the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
     """
 
     in_channels: int

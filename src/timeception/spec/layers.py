@@ -10,7 +10,7 @@ section 3; the semantics are those of the Keras network of 2019 (``pool_lookahea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from math import floor, prod, sqrt
@@ -299,6 +299,24 @@ def check_input(in_channels: int, shape: Sequence[int | None], layout: str = "NC
         f"have {in_channels} channels on axis {channel_axis} of {axes}",
         given,
     )
+
+
+def channels_of(in_channels: int | Iterable[int | None], layout: str = "NCTHW") -> int:
+    """Return the number of channels, given directly or as the shape of an input.
+
+    Raises:
+        ValueError: if it is neither.
+
+    Example:
+        >>> channels_of(64), channels_of((1, 64, 128, 7, 7))
+        (64, 64)
+    """
+    if isinstance(in_channels, Iterable) and not isinstance(in_channels, str):
+        shape = tuple(in_channels)  # TensorFlow's shapes are not sequences
+        wanted = f"be a number, or the shape of an input of 5 axes, {', '.join(layout)}"
+        checks.require(len(shape) == len(layout), "in_channels", wanted, shape)
+        return checks.positive_int("in_channels", shape[layout.index("C")])
+    return checks.positive_int("in_channels", in_channels)
 
 
 def is_trainable(name: str) -> bool:

@@ -18,17 +18,18 @@ from timeception.spec import (
     ClassifierSpec,
     PoolingSpec,
     TimeceptionSpec,
+    channels_of,
     check_input,
 )
 from timeception.torch.fast.fused import FusedClassifier, fold_linear
 from timeception.torch.global_pooling import global_pool
-from timeception.torch.hub import Pretrained
-from timeception.torch.inputs import channels_of, check_tensor
+from timeception.torch.hub import PretrainedModule
+from timeception.torch.inputs import check_tensor
 from timeception.torch.layers import BatchNorm
 from timeception.torch.network import Timeception
 
 
-class _Classifier(Pretrained):
+class _Classifier(PretrainedModule):
     """Dropout, linear, batch norm, LeakyReLU, dropout, linear."""
 
     def __init__(
@@ -69,7 +70,8 @@ class TimeceptionClassifier(_Classifier):
         pool_lookahead: branch 5 looks one timestep ahead (Keras 2019); otherwise back (PyTorch
             2019).
         bn_eps: epsilon of every batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
+        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
+            the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
         pipeline: metadata that users of the weights need (classes, preprocessing, ...); plain
             JSON, saved and loaded with the model.
 
@@ -134,7 +136,7 @@ class TimeceptionClassifier(_Classifier):
 
     def global_pool(self, features: Tensor) -> Tensor:
         """Reduce features N, C, T, H, W to the vectors that the linear layers take."""
-        return global_pool(features, self.spec.map_size)
+        return global_pool(features, self.spec)
 
     def readout(self, features: Tensor) -> Tensor:
         """Deprecated name of ``global_pool``."""
@@ -171,7 +173,8 @@ class PoolingClassifier(_Classifier):
         hidden: width of the hidden linear layer.
         dropout: rates before the hidden and before the output layer.
         bn_eps: epsilon of the batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
+        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
+            the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
         pipeline: as in ``TimeceptionClassifier``.
 
     Shape:

@@ -12,11 +12,11 @@ from huggingface_hub import ModelHubMixin
 from torch import nn
 
 from timeception import checks
-from timeception.weights import pretrained
+from timeception.weights.pretrained import PretrainedMixin
 
 
-class Pretrained(
-    pretrained.Pretrained,
+class PretrainedModule(
+    PretrainedMixin,
     nn.Module,
     ModelHubMixin,
     library_name="timeception",

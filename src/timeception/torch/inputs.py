@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -30,16 +29,3 @@ def check_tensor(x: Any) -> None:
                 "Pass x.float(); to classify images, extract features from them first.",
             )
         )
-
-
-def channels_of(in_channels: int | Sequence[int]) -> int:
-    """Return the number of channels, given directly or as the size of an N, C, T, H, W input."""
-    if isinstance(in_channels, Sequence):
-        checks.require(
-            len(in_channels) == 5,
-            "in_channels",
-            "be a number, or the size of an input of 5 axes, N, C, T, H, W",
-            tuple(in_channels),
-        )
-        in_channels = in_channels[1]
-    return checks.positive_int("in_channels", in_channels)

@@ -7,10 +7,10 @@ from typing import Self
 
 from torch import Tensor, nn
 
-from timeception.spec import KERAS_BN_EPS, KERAS_BN_MOMENTUM, TimeceptionSpec
+from timeception.spec import KERAS_BN_EPS, KERAS_BN_MOMENTUM, TimeceptionSpec, channels_of
 from timeception.torch.fast import native
 from timeception.torch.fast.fused import FusedTimeception
-from timeception.torch.inputs import channels_of, check_tensor
+from timeception.torch.inputs import check_tensor
 from timeception.torch.layers import TimeceptionLayer
 
 
@@ -26,7 +26,8 @@ class Timeception(nn.Module):
         pool_lookahead: branch 5 looks one timestep ahead (Keras 2019); otherwise back (PyTorch
             2019).
         bn_eps: epsilon of every batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
+        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
+            the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
 
     Shape:
         input: N, C, T, H, W with T >= 2 ** n_layers, any H and W; result: N,

@@ -12,7 +12,7 @@ from timeception import checks
 from timeception.weights.folder import ModelSpec, read_folder, write_folder
 
 
-class Pretrained:
+class PretrainedMixin:
     """A classifier with a ``spec``, saved as ``model.safetensors`` and ``config.json``.
 
     A subclass provides ``from_spec``, ``load_arrays`` and ``to_arrays``. Every framework reads

@@ -170,7 +170,7 @@ class FusedClassifier(nn.Module):
 
     def global_pool(self, features: Tensor) -> Tensor:
         """Reduce features to the vectors that the linear layers take."""
-        return global_pool(features, self.spec.map_size)
+        return global_pool(features, self.spec)
 
     def classify(self, pooled: Tensor) -> Tensor:
         """Compute logits from globally pooled features."""

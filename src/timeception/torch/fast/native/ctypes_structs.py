@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor
 
@@ -113,30 +113,17 @@ def size_mismatches(library: ctypes.CDLL) -> list[str]:
 
 
 def describe_layer(
-    rows: int,
-    n_groups: int,
-    group_channels: int,
-    timesteps: int,
-    positions: int,
-    bias: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    taps: Sequence[int],
-    pool_offset: int,
+    arrays: Any, n_groups: int, rows: int, group_channels: int, timesteps: int, positions: int
 ) -> LayerStruct:
     """Fill a ``LayerStruct``, except for the pointwise kernels and the arrays of branch 5.
 
     Args:
-        rows: output channels per group.
+        arrays: ``operators.FoldedArrays`` or ``operators.EpilogueArguments``, contiguous.
         n_groups: channel groups.
+        rows: output channels per group.
         group_channels: input channels per group.
         timesteps: timesteps of the input.
         positions: height times width.
-        bias: pointwise biases.
-        weights: kernels of the three temporal convolutions.
-        biases: biases of the three temporal convolutions.
-        taps: temporal offsets of all three convolutions, in a row.
-        pool_offset: offset of the second timestep in branch 5.
     """
     layer = LayerStruct(
         n_groups=n_groups,
@@ -144,18 +131,15 @@ def describe_layer(
         branch_channels=rows // N_BRANCHES,
         timesteps=timesteps,
         positions=positions,
-        margin=max(taps),
-        pool_offset=pool_offset,
-        bias=bias.data_ptr(),
+        margin=max(arrays.taps),
+        pool_offset=arrays.pool_offset,
+        bias=arrays.bias.data_ptr(),
     )
-    offsets = (ctypes.c_int * len(taps))(*taps)
-    layer.offsets = offsets
+    layer.offsets = offsets = (ctypes.c_int * len(arrays.taps))(*arrays.taps)
     first = 0
-    for branch, (weight, conv_bias) in enumerate(zip(weights, biases, strict=True)):
+    for branch, (weight, bias) in enumerate(zip(arrays.weights, arrays.biases, strict=True)):
         n_taps = weight.shape[1]
         address = ctypes.addressof(offsets) + first * ctypes.sizeof(ctypes.c_int)
-        layer.temporal[branch] = TemporalStruct(
-            n_taps, address, weight.data_ptr(), conv_bias.data_ptr()
-        )
+        layer.temporal[branch] = TemporalStruct(n_taps, address, weight.data_ptr(), bias.data_ptr())
         first += n_taps
     return layer

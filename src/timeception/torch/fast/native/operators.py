@@ -119,30 +119,13 @@ class EpilogueArguments(NamedTuple):
         """Return the arrays that have a gradient, in the order of ``epilogue_backward``."""
         return [self.bias, *self.weights, *self.biases, self.norm_weight, self.norm_bias]
 
-    def contiguous(self) -> EpilogueArguments:
-        """Return the arguments with arrays as the kernels read them."""
-        bias, *convs, norm_weight, norm_bias = _contiguous(*self.trainable())
-        mean, variance = _contiguous(self.mean, self.variance)
-        arrays = bias, convs[:3], convs[3:], norm_weight, norm_bias, mean, variance
-        return EpilogueArguments(*arrays, *self[7:])
-
     def describe(self, y: Tensor) -> tuple[LayerStruct, NormStruct]:
         """Fill the structs for an input; the arrays must outlive them."""
         _, channels, timesteps, positions = y.shape
-        layer = describe_layer(
-            channels // self.n_groups,
-            self.n_groups,
-            0,
-            timesteps,
-            positions,
-            self.bias,
-            self.weights,
-            self.biases,
-            self.taps,
-            self.pool_offset,
-        )
-        addresses = (each.data_ptr() for each in self[3:7])
-        return layer, NormStruct(*addresses, self.eps, self.by_batch)
+        rows = channels // self.n_groups
+        layer = describe_layer(self, self.n_groups, rows, 0, timesteps, positions)
+        norm = self.norm_weight, self.norm_bias, self.mean, self.variance
+        return layer, NormStruct(*(each.data_ptr() for each in norm), self.eps, self.by_batch)
 
 
 def evaluate(x: Tensor, folded: FoldedArrays) -> Tensor:
@@ -185,11 +168,12 @@ def _call(entry: str, *arguments: Any) -> None:
         raise MemoryError(f"{entry} ran out of memory")
 
 
-def _contiguous(*tensors: Tensor) -> list[Tensor]:
-    """Return the tensors as the kernels read them: contiguous float32 on the CPU."""
-    for tensor in tensors:
-        _check_type(tensor)
-    return [tensor.contiguous() for tensor in tensors]
+def _contiguous(value: Any) -> Any:
+    """Return tensors, also those in a sequence, as the kernels read them; others unchanged."""
+    if isinstance(value, Tensor):
+        _check_type(value)
+        return value.contiguous()
+    return [_contiguous(each) for each in value] if isinstance(value, Sequence) else value
 
 
 def _check_type(tensor: Tensor) -> None:
@@ -225,21 +209,14 @@ def evaluate_part(
     is_half = x.dtype == torch.bfloat16
     if not is_half:
         _check_type(x)
-    kernels, bias, pool_sign, pool_shift = _contiguous(
-        folded.kernels, folded.bias, folded.pool_sign, folded.pool_shift
-    )
-    weights, biases = _contiguous(*folded.weights), _contiguous(*folded.biases)
+    folded = FoldedArrays(*map(_contiguous, folded))
     n_clips, channels, timesteps, height, width = x.shape
-    n_groups, rows, depth = kernels.shape
+    n_groups, rows, depth = folded.kernels.shape
     checks.require(channels == n_groups * depth, "x", f"have {n_groups * depth} channels", channels)
-    positions = height * width
     x = x if _has_whole_rows(x) else x.contiguous()
-    constants = folded.taps, folded.pool_offset
-    layer = describe_layer(
-        rows, n_groups, depth, timesteps, positions, bias, weights, biases, *constants
-    )
-    layer.kernels, layer.pool_sign = kernels.data_ptr(), pool_sign.data_ptr()
-    layer.pool_shift = pool_shift.data_ptr()
+    layer = describe_layer(folded, n_groups, rows, depth, timesteps, height * width)
+    layer.kernels = folded.kernels.data_ptr()
+    layer.pool_sign, layer.pool_shift = folded.pool_sign.data_ptr(), folded.pool_shift.data_ptr()
     described = PartStruct(
         part.n_before,
         timesteps,
@@ -284,9 +261,9 @@ def _evaluate_shape(x: Tensor, kernels: Tensor, *_rest: Any) -> Tensor:
 
 @torch.library.impl("timeception::epilogue", "cpu")
 def _epilogue(y: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-    given = EpilogueArguments(*arguments).contiguous()
+    given = EpilogueArguments(*map(_contiguous, arguments))
     given = given._replace(mean=given.mean.clone(), variance=given.variance.clone())
-    (y,) = _contiguous(y)
+    y = _contiguous(y)
     layer, norm = given.describe(y)
     n_clips, channels, timesteps, positions = y.shape
     out = y.new_empty(n_clips, channels, timesteps // 2, positions)
@@ -304,8 +281,8 @@ def _epilogue_shape(y: Tensor, *_rest: Any) -> tuple[Tensor, Tensor, Tensor]:
 @torch.library.impl("timeception::epilogue_backward", "cpu")
 def _epilogue_backward(grad_out: Tensor, y: Tensor, *arguments: Any) -> list[Tensor]:
     """Return the gradients of y and of ``EpilogueArguments.trainable``."""
-    given = EpilogueArguments(*arguments).contiguous()
-    grad_out, y = _contiguous(grad_out, y)
+    given = EpilogueArguments(*map(_contiguous, arguments))
+    grad_out, y = _contiguous(grad_out), _contiguous(y)
     layer, norm = given.describe(y)
     results = [torch.empty_like(tensor) for tensor in (y, *given.trainable())]
     gradients = GradientsStruct.into(results)
