@@ -38,6 +38,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "gtea", "data.bank=/nowhere"], "not a feature bank"),
         (["test", "/nowhere"], "not a run folder"),
         (["bank", "stat", "/nowhere"], "not a feature bank"),
+        (["convert", "/nowhere", "new.pt", "--to", "torch"], "timeception: /nowhere: No such file"),
     ],
 )
 def test_wrong_use_is_one_clear_message(

@@ -66,8 +66,11 @@ def main(arguments: list[str] | None = None) -> int:
         return _say(_INTERRUPTED, status) if status == 130 else status
     except KeyboardInterrupt:
         return _say(_INTERRUPTED, 130)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         return _say(str(error), 2)
+    except OSError as error:
+        is_plain = error.filename and error.strerror  # without "[Errno 2]"
+        return _say(f"{error.filename}: {error.strerror}" if is_plain else str(error), 2)
     return 0
 
 

@@ -111,5 +111,6 @@ def _clock(seconds: float) -> str:
 
 
 def _say(message: str | None) -> None:
+    """Print a message, if there is one, on the error stream."""
     if message is not None:
         print(f"timeception: {message}", file=sys.stderr, flush=True)

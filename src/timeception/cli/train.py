@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from timeception.cli.recipe import Overrides, Source
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
@@ -19,15 +21,8 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a packaged recipe.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="KEY=VALUE",
-            help="Fields of the recipe to override, such as training.epochs=10.",
-            show_default=False,
-        ),
-    ] = None,
+    recipe: Source,
+    overrides: Overrides = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder, created.", show_default="runs/RECIPE_NAME")
     ] = None,

@@ -53,8 +53,8 @@ def zoo(
     titles = (*COLUMNS, "published", "weights")
     print_table(table(f"{len(entries)} recipes", titles, [_row(entry) for entry in entries]))
     print("parameters, GMACs: layers and classifier on one clip, without the backbone")
-    print("published: published by others in the year shown, not measured here; the weights were")
-    print("  never released")
+    print("published: by others, in the year shown; not measured here. The weights were")
+    print("  never released.")
     print(f"weights: trained runs in {runs}. How to train: timeception zoo show RECIPE")
 
 
