@@ -14,7 +14,7 @@ import pytest
 import typer
 
 import timeception
-from timeception import recipes
+from timeception import checks, recipes
 from timeception.cli import main
 
 
@@ -38,6 +38,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "gtea", "data.bank=/nowhere"], "not a feature bank"),
         (["test", "/nowhere"], "not a run folder"),
         (["bank", "stat", "/nowhere"], "not a feature bank"),
+        (["extract", "a", "--out", "b", "--set", "seed=1"], "--set requires --recipe."),
+        (
+            ["extract", "a", "--out", "b", "--stride", "3", "--frames-2019", "64"],
+            "pass either --stride or --frames-2019, not both.",
+        ),
         (["convert", "/nowhere", "new.pt", "--to", "torch"], "timeception: /nowhere: No such file"),
     ],
 )
@@ -59,6 +64,22 @@ def test_a_renamed_field_is_reported_once_as_one_line(capsys: pytest.CaptureFixt
     )
     assert main(["recipe", "validate", "gtea", "model.keep_spatial=false"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_a_repeated_warning_is_printed_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def warn(*words: object, **more: object) -> None:
+        for new in ("b", "b", "c"):
+            checks.warn_renamed("a", new)
+
+    monkeypatch.setattr(typer.Typer, "__call__", warn)
+    assert main(["recipe", "list"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(";")[0] for line in lines] == [
+        "timeception: a is now called b",
+        "timeception: a is now called c",
+    ]
 
 
 def test_other_warnings_go_their_usual_way(monkeypatch: pytest.MonkeyPatch) -> None:

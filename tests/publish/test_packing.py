@@ -86,7 +86,7 @@ def test_changed_files_are_reported(packed: Path, capsys: pytest.CaptureFixture[
     assert main(["zoo", "check", str(packed)]) == 0
     assert "valid: 2 classes, 24 timesteps" in capsys.readouterr().out
     assert main(["zoo", "check", str(packed), "--sha256", "0" * 64]) == 2
-    assert "model.safetensors has sha256" in capsys.readouterr().err
+    assert "model.safetensors must have the SHA-256 hash" in capsys.readouterr().err
     weights = packed / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x00\x00")
     with pytest.raises(ValueError, match=r"(?s)SHA256SUMS does not match.*model\.safetensors"):
