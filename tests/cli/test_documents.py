@@ -45,14 +45,14 @@ def test_it_parses(line: str, commands: Any) -> None:
     while words and words[0] in getattr(command, "commands", {}):
         command, words = command.commands[words[0]], words[1:]
     context = command.make_context(line, words)  # unknown options and missing arguments raise
-    given = context.params
-    recipe = given.get("recipe")
+    told = context.params
+    recipe = told.get("recipe")
     if command.name == "train" and re.fullmatch("[a-z0-9_]+", recipe):
-        load_recipe(recipe, given["overrides"] or ())
-    elif recipe in packaged_recipes() and given.get("change"):
-        load_recipe(recipe, given["change"])
+        load_recipe(recipe, told["overrides"] or ())
+    elif recipe in packaged_recipes() and told.get("change"):
+        load_recipe(recipe, told["change"])
     elif command.name == "show":
-        assert given["name"] == "RECIPE" or given["name"] in packaged_recipes()
+        assert told["name"] == "RECIPE" or told["name"] in packaged_recipes()
 
 
 def test_the_lines_are_found() -> None:

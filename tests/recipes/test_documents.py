@@ -39,7 +39,7 @@ def test_defaults_in_the_documents_are_those_of_the_code() -> None:
             assert defaults[section][field] == value, f"{section}.{field}"
 
 
-def test_every_protocol_is_documented() -> None:
+def test_every_protocol_is_told() -> None:
     text = (DOCS / "recipes.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in text for name in PROTOCOLS)
 
