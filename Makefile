@@ -1,16 +1,19 @@
-# One command each, from a clean clone with Python 3.11+ and make: `make demo`, `make test`, `make check`.
+# One command each, from a clean clone with Python 3.11+ and make: `make demo`, `make test-fast`,
+# `make test`, `make check`.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= demo
-PYTEST ?= -q -n 2
+PYTEST ?= -q -n 2 --dist worksteal
 KERAS_TESTS := tests/keras tests/training/test_fit_keras.py
 
-.PHONY: help demo picture test isolated check format clean
+.PHONY: help demo picture test test-fast isolated check format clean
 
 help:
 	@echo "make demo    synthetic videos -> features -> training -> test -> prediction (OUT=$(OUT))"
-	@echo "make test    every test"
+	@echo "make test    every test, in all frameworks: ten minutes on two cores"
+	@echo "make test-fast"
+	@echo "             what takes seconds, in PyTorch alone: one minute on two cores"
 	@echo "make isolated each framework's tests by themselves, the other frameworks not installed"
 	@echo "make picture the README's picture, of the demo's folder"
 	@echo "make check   format, lint, types, import directions"
@@ -36,6 +39,9 @@ test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PYTEST)
 	OMP_NUM_THREADS=1 KERAS_BACKEND=jax $(BIN)/python -m pytest $(PYTEST) $(KERAS_TESTS)
 	OMP_NUM_THREADS=1 KERAS_BACKEND=torch $(BIN)/python -m pytest $(PYTEST) $(KERAS_TESTS)
+
+test-fast: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST) -m "not slow"
 
 isolated: isolated-torch isolated-jax isolated-keras-jax isolated-keras-tensorflow
 

@@ -9,6 +9,9 @@ import pytest
 
 import timeception.import_order  # noqa: F401 - tests import frameworks in any order
 
+#: Programs that made test data; they run in an earlier tree.
+collect_ignore_glob = ["tests/data/*"]
+
 _ROOT = Path(__file__).parent
 _PACKAGE = _ROOT / "src" / "timeception"
 
@@ -20,6 +23,13 @@ _NEEDS = {
     "jax": ("jax",),
 }
 
+#: What imports Keras, TensorFlow or JAX, which take longer to start than most tests to run.
+_OTHER_FRAMEWORKS = (
+    _ROOT / "tests" / "training" / "test_fit_keras.py",
+    *(_ROOT / "tests" / name for name in ("keras", "tensorflow", "jax")),
+    *(_PACKAGE / name for name in ("keras", "tensorflow.py", "jax")),
+)
+
 #: Warnings of the frameworks themselves, which nothing here can avoid.
 _FRAMEWORK_WARNINGS = (
     # Keras 3 on PyTorch: np.array(tensor) asks for numpy 2's copy keyword, which tensors lack
@@ -27,18 +37,26 @@ _FRAMEWORK_WARNINGS = (
 )
 
 
-def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out the docstrings of frameworks that are not installed."""
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the docstrings of frameworks that are not installed.
+
+    A run without slow tests does not even import the other frameworks.
+    """
+    if config.option.markexpr == "not slow" and collection_path in _OTHER_FRAMEWORKS:
+        return True
     for name, needed in _NEEDS.items():
         if collection_path == _PACKAGE / name and not all(map(find_spec, needed)):
             return True
     return None
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the frameworks' own warnings pass in the tests of Keras, and nowhere else."""
+    """Let Keras' own warnings pass in its tests, and nowhere else; mark other frameworks slow."""
     folders = (_ROOT / "tests" / "keras", _PACKAGE / "keras")
     for item in items:
         if any(folder in item.path.parents for folder in folders):
             for warning in _FRAMEWORK_WARNINGS:
                 item.add_marker(pytest.mark.filterwarnings(warning))
+        if any(path == item.path or path in item.path.parents for path in _OTHER_FRAMEWORKS):
+            item.add_marker(pytest.mark.slow)

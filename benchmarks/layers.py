@@ -270,7 +270,7 @@ def whole_logits(minutes: int, plan: Plan) -> torch.Tensor:
         stop = len(order) if last + reach >= n_outputs else (last + reach) * step
         features = model.timeception(pool[:, :, order[start * step : stop]])
         parts.append(features[:, :, first - start : last - start].amax(2, keepdim=True))
-    return model.classify(model.readout(torch.cat(parts, dim=2)))
+    return model.classify(model.global_pool(torch.cat(parts, dim=2)))
 
 
 def stream(plan: Plan) -> Rows:

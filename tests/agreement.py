@@ -1,4 +1,4 @@
-"""One set of weights in every framework, each in a process of its own, compared as numpy arrays.
+"""One set of weights in every framework, each in a separate process, compared as numpy arrays.
 
 ``python -m tests.agreement`` prints the table of all frameworks that are installed. The bounds:
 features within 1e-4 of their standard deviation, gradients within 1e-3 of their norm.

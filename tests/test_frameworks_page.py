@@ -30,6 +30,7 @@ def test_every_block_is_run() -> None:
     assert len(pages.blocks("frameworks.md")) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["torch", "tensorflow", "jax"])
 def test_block(kind: str, folder: Path) -> None:
     printed = pages.run(BLOCKS[kind], folder)
@@ -37,6 +38,7 @@ def test_block(kind: str, folder: Path) -> None:
         assert re.search(words, printed), printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_keras_block(backend: str, folder: Path) -> None:
     printed = pages.run(BLOCKS["keras"], folder, backend)

@@ -11,12 +11,15 @@ import pytest
 from timeception.cli import main
 from timeception.datasets.synthetic import make_synthetic_activities
 
-pytestmark = pytest.mark.filterwarnings(
-    # Lightning and TensorBoard call deprecated parts of other packages.
-    "ignore::DeprecationWarning:lightning",
-    "ignore::DeprecationWarning:tensorboard",
-    "ignore::DeprecationWarning:torch",
-)
+pytestmark = [
+    pytest.mark.slow,  # it trains
+    pytest.mark.filterwarnings(
+        # Lightning and TensorBoard call deprecated parts of other packages.
+        "ignore::DeprecationWarning:lightning",
+        "ignore::DeprecationWarning:tensorboard",
+        "ignore::DeprecationWarning:torch",
+    ),
+]
 
 BACKBONE = ("--backbone", "timm:test_resnet", "--weights", "random", "--stride", "4")
 

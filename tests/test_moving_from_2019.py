@@ -38,6 +38,7 @@ def test_every_block_is_run() -> None:
     assert [kind for kind, _ in BLOCKS if kind != "2019"] == [kind for kind, _ in PRINTED]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(PRINTED)))
 def test_block(number: int, tmp_path: Path) -> None:
     spec = ClassifierSpec(TimeceptionSpec(40, 2, 4, is_dilated=False), 3)

@@ -38,7 +38,7 @@ def test_the_published_network() -> None:
     assert (spec.n_parameters, spec.n_trainable_parameters) == (1_494_304, 1_479_584)
     assert spec.output_timesteps(128) == 8
     assert spec.replace(is_dilated=False).n_trainable_parameters == 1_488_416
-    assert ClassifierSpec(spec, 157).readout_channels == 2480
+    assert ClassifierSpec(spec, 157).pooled_channels == 2480
 
 
 @given(specs())

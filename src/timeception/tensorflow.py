@@ -1,7 +1,6 @@
 """Timeception as a function of a tensor, as in 2019, and as a SavedModel.
 
-The network itself is ``timeception.keras.Timeception``, which is itself callable on tensors; take
-that one to hold the weights yourself.
+To hold the weights yourself, use ``timeception.keras.Timeception``, which is callable on tensors.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ import tensorflow as tf
 from timeception import checks
 from timeception.keras import Timeception, TimeceptionClassifier
 from timeception.keras.network import channels_of
-from timeception.spec import KERAS_BN_EPS, TimeceptionSpec
+from timeception.spec import KERAS_BN_EPS, KERAS_BN_MOMENTUM, TimeceptionSpec
 
-#: The networks of ``timeception_layers`` by name, as TensorFlow 1 kept variables by their scope.
+#: The networks of ``timeception_layers`` by name, as TensorFlow 1 kept variables by scope.
 _networks: dict[str, Timeception] = {}
 
 
@@ -33,28 +32,29 @@ def timeception_layers(
     expansion: float = 1.25,
     pool_lookahead: bool = True,
     bn_eps: float = KERAS_BN_EPS,
-    bn_momentum: float = 0.01,
+    bn_momentum: float = KERAS_BN_MOMENTUM,
     training: bool | None = None,
     name: str = "timeception",
 ) -> Any:
     """Apply Timeception layers to a tensor.
 
-    On a Keras tensor every call makes a layer with weights of its own, which the model then
-    holds. On a TensorFlow tensor, eager or inside ``tf.function``, weights are kept by name, as
-    ``tf.compat.v1.variable_scope(name, reuse=tf.compat.v1.AUTO_REUSE)`` kept them: the first call
-    makes them and later ones use them. ``timeception_network(name)`` hands them out.
+    On a Keras tensor, every call creates a layer with new weights, which become part of the
+    model. On a TensorFlow tensor, eager or inside ``tf.function``, weights are kept by name, as in
+    ``tf.compat.v1.variable_scope(name, reuse=tf.compat.v1.AUTO_REUSE)``: the first call creates
+    them and later calls reuse them. ``timeception_network(name)`` returns their network.
 
     Args:
-        x: features of known channels.
-        n_layers: number of layers; each halves the timesteps.
+        x: features; the number of channels must be known.
+        n_layers: number of layers; each halves the number of timesteps.
         n_groups: channel groups; must divide the channels.
-        is_dilated: kernels of 3 with dilations 1, 2, 3; otherwise kernels 3, 5, 7.
-        expansion: output channels over input channels of a layer.
-        pool_lookahead: branch 5 looks one step ahead (Keras 2019), otherwise back (PyTorch 2019).
+        is_dilated: use kernels of size 3 with dilations 1, 2, 3; otherwise sizes 3, 5, 7.
+        expansion: ratio of output to input channels of a layer.
+        pool_lookahead: branch 5 looks one timestep ahead (Keras 2019); otherwise back (PyTorch
+            2019).
         bn_eps: epsilon of every batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics.
-        training: normalise by the batch; ``None`` leaves it to Keras, which means no.
-        name: of the layer, or of the weights.
+        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
+        training: normalise by the batch; ``None`` is false, unless Keras is training.
+        name: name of the layer, or of the weights.
 
     Shape:
         x: N, T, H, W, C with T >= 2 ** n_layers; result: N, T // 2 ** n_layers, H, W, C'.
@@ -85,13 +85,13 @@ def timeception_layers(
 
 
 def timeception_network(name: str = "timeception") -> Timeception:
-    """The network whose weights ``timeception_layers`` keeps under ``name``.
+    """Return the network whose weights ``timeception_layers`` keeps under ``name``.
 
-    Its ``trainable_variables`` are what an optimiser takes; its ``load_arrays`` takes the arrays
-    of ``timeception.weights.read_checkpoint``.
+    Pass its ``trainable_variables`` to an optimiser, and the arrays of
+    ``timeception.weights.read_checkpoint`` to its ``load_arrays``.
 
     Raises:
-        ValueError: if no call has made it yet.
+        ValueError: if no call has created it yet.
     """
     return _networks[checks.one_of("name", name, list(_networks))]
 
@@ -99,13 +99,13 @@ def timeception_network(name: str = "timeception") -> Timeception:
 def save_saved_model(model: Timeception | TimeceptionClassifier, folder: str | Path) -> None:
     """Write a SavedModel, for plain TensorFlow or TensorFlow Serving.
 
-    ``tf.saved_model.load(folder).serve(x)`` runs it in evaluation, without Keras and without
-    this project; its signature ``serving_default`` is the same. Clips, timesteps and the size of
-    the map stay free, but for a ``map_size``.
+    ``tf.saved_model.load(folder).serve(x)`` runs it in evaluation mode and needs neither Keras nor
+    this package; the signature ``serving_default`` does the same. The numbers of clips and
+    timesteps are free, and so is the size of the map unless the model has a ``map_size``.
 
     Args:
         model: the layers, or a classifier.
-        folder: made, or replaced.
+        folder: created, or replaced if it exists.
     """
     _check_backend()
     model.build_for_spec()
@@ -124,7 +124,7 @@ def save_saved_model(model: Timeception | TimeceptionClassifier, folder: str | P
 def _network(name: str, spec: TimeceptionSpec) -> Timeception:
     _check_backend()
     if name not in _networks:
-        with tf.init_scope():  # weights outlive the function that is being traced
+        with tf.init_scope():  # weights must outlive the function being traced
             network = Timeception.from_spec(spec, name=name)
             network.build_for_spec()
         _networks[name] = network
@@ -134,7 +134,7 @@ def _network(name: str, spec: TimeceptionSpec) -> Timeception:
         "name",
         "belong to one network only",
         name,
-        f"It has {known.spec}, and this call asks for {spec}.",
+        f"The existing network has {known.spec}; this call requires {spec}.",
     )
     return known
 

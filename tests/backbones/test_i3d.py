@@ -53,6 +53,7 @@ def test_golden_under_the_names_of_video_features(golden, tmp_path):
     assert backbone.transform.resize == 256 and not backbone.transform.resize_only_up
 
 
+@pytest.mark.slow
 def test_shapes():
     backbone = create_backbone("i3d", weights="random")
     assert backbone.frames_per_segment == backbone.temporal_stride == 8

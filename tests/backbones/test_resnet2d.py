@@ -5,6 +5,7 @@ from tests.backbones.golden import Golden
 from timeception.backbones import create_backbone
 
 
+@pytest.mark.slow
 def test_golden_from_a_file_fine_tuned_on_charades(shared, tmp_path):
     """Wrapped, with ``module.`` in front of the names, and with 157 classes of its own."""
     golden = Golden.load(shared, "r2d_152_res5c")

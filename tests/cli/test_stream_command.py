@@ -117,6 +117,7 @@ def test_stride_and_evidence(work: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert all(len(step["scores"]) == 1 for step in line["evidence"])
 
 
+@pytest.mark.slow
 def test_standard_input(work: Path, expected: dict[str, float]) -> None:
     """From a pipe, in small pieces, as another program writes it."""
     process = subprocess.Popen(
@@ -134,6 +135,7 @@ def test_standard_input(work: Path, expected: dict[str, float]) -> None:
     assert json.loads(lines[-1])["source"] == "standard input"
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_the_stream_with_the_scores_so_far(work: Path) -> None:
     process = subprocess.Popen(
         command(work, *ENDLESS, "--json", "--interval", "1"), stdout=subprocess.PIPE
@@ -149,6 +151,7 @@ def test_an_interrupt_ends_the_stream_with_the_scores_so_far(work: Path) -> None
     assert set(final["scores"]) == set(CLASSES)
 
 
+@pytest.mark.slow
 def test_the_reader_may_close_the_pipe(work: Path) -> None:
     process = subprocess.Popen(
         command(work, *ENDLESS, "--json", "--interval", "1"),
@@ -268,6 +271,7 @@ for n_seconds in (3, 60):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from Linux's /proc")
 def test_memory_does_not_grow_with_the_length(work: Path) -> None:
     """72 and 1440 frames of 230 kB."""

@@ -17,11 +17,14 @@ from timeception.recipes.recipe import build_recipe
 from timeception.training.runs import Run
 from timeception.training.train import train
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning:lightning",
-    "ignore::DeprecationWarning:tensorboard",
-    "ignore::DeprecationWarning:torch",
-)
+pytestmark = [
+    pytest.mark.slow,  # it trains
+    pytest.mark.filterwarnings(
+        "ignore::DeprecationWarning:lightning",
+        "ignore::DeprecationWarning:tensorboard",
+        "ignore::DeprecationWarning:torch",
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,7 @@ from hypothesis.extra.numpy import arrays
 from safetensors import safe_open
 
 from timeception.features import BankError, FeatureBank
-from timeception.features.bank import storage
-from timeception.features.bank.store import MismatchError, MissingVideoError
+from timeception.features.bank import MismatchError, MissingVideoError, storage
 
 
 def maps(n_steps=6, channels=3, height=2, width=2, seed=0):

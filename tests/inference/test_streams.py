@@ -111,7 +111,7 @@ def test_evidence_is_each_output_step_alone(
     with torch.inference_mode():
         maps = head.timeception(torch.from_numpy(features).transpose(0, 1)[None])
         alone = [
-            head.classify(head.readout(part)).sigmoid()[0].numpy() for part in maps.split(1, 2)
+            head.classify(head.global_pool(part)).sigmoid()[0].numpy() for part in maps.split(1, 2)
         ]
     assert len(steps) == 38 // 4
     np.testing.assert_allclose([step.scores for step in steps], alone, atol=1e-5)

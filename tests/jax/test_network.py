@@ -103,7 +103,7 @@ def test_dropout_draws_from_its_key(params: Params) -> None:
     first, again, other = (run(params, x, jax.random.key(seed))[0] for seed in (0, 0, 1))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
-    with pytest.raises(ValueError, match="key must be given for dropout; got None"):
+    with pytest.raises(ValueError, match="key must be given, since the classifier has dropout"):
         jax.eval_shape(apply_training, params, x)
 
 
@@ -124,7 +124,7 @@ def test_one_folder_for_all_frameworks(params: Params, tmp_path: Path) -> None:
 
 def test_only_classifiers_become_folders(tmp_path: Path) -> None:
     layers = Params(LAYERS, oracle.random_arrays(LAYERS.parameter_shapes()))
-    with pytest.raises(ValueError, match="params must be of a classifier; got Params"):
+    with pytest.raises(ValueError, match="params must belong to a classifier; got Params"):
         save_pretrained(layers, tmp_path)
     spec = PoolingSpec(6, 2, hidden=3)
     write_folder(tmp_path, spec, oracle.random_arrays(spec.parameter_shapes()))
@@ -154,7 +154,7 @@ def test_half_precision(params: Params) -> None:
 def test_a_map_of_another_size() -> None:
     spec = ClassifierSpec(LAYERS, 3, hidden=8, map_size=(2, 3))
     params = Params(spec, oracle.random_arrays(spec.parameter_shapes()))
-    with pytest.raises(ValueError, match=r"maps of \(2, 3\) .* got \(2, 1\)"):
+    with pytest.raises(ValueError, match=r"maps of map_size=\(2, 3\) .* got \(2, 1\)"):
         jax.eval_shape(apply, params, clips(*SHAPE))
 
 

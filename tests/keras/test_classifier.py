@@ -207,7 +207,7 @@ def test_symbolic_inputs(model) -> None:
 @pytest.mark.parametrize(
     ("kind", "shape", "words"),
     [
-        ("timeception", (2, 24, 9, 3, 1), r"maps of \(2, 1\) .* as map_size says; got \(3, 1\)"),
+        ("timeception", (2, 24, 9, 3, 1), r"maps of map_size=\(2, 1\) .* got \(3, 1\)"),
         ("timeception", (2, 23, 9, 2, 1), "24 channels"),
         ("timeception", (2, 24, 3, 2, 1), r"at least 2 \*\* n_layers = 4; got 3"),
         ("pooling", (2, 23, 9, 2, 1), "24 channels"),

@@ -167,8 +167,8 @@ def test_max_layer(axis, keepdims: bool) -> None:
 @pytest.mark.parametrize(
     ("axis", "words"),
     [
-        ((), "axis must be a whole number, or several"),
-        (("time",), "axis must be a whole number, or several; got \\('time',\\)"),
+        ((), "axis must be a whole number or a sequence of them"),
+        (("time",), "axis must be a whole number or a sequence of them; got \\('time',\\)"),
         (5, "axis must lie in \\[-5, 5\\); got 5"),
     ],
 )

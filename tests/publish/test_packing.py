@@ -23,11 +23,14 @@ from timeception.training.train import train
 from timeception.weights import write_folder
 from timeception.weights.folder import check_hashes, read_folder
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning:lightning",
-    "ignore::DeprecationWarning:tensorboard",
-    "ignore::DeprecationWarning:torch",
-)
+pytestmark = [
+    pytest.mark.slow,  # it trains
+    pytest.mark.filterwarnings(
+        "ignore::DeprecationWarning:lightning",
+        "ignore::DeprecationWarning:tensorboard",
+        "ignore::DeprecationWarning:torch",
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -164,6 +164,7 @@ def write_videos(root: Path, names: list[str]) -> None:
         write_mp4(root / f"{name}.mp4", frames, fps=10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", packaged_recipes())
 def test_two_optimiser_steps(name: str, made: Path, tmp_path: Path) -> None:
     recipe = small(name, made)

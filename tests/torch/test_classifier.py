@@ -37,6 +37,18 @@ def test_round_trip(kind: str, tmp_path: Path) -> None:
     assert files == {"config.json", "model.safetensors", "README.md"}
 
 
+def test_old_names_work_with_a_warning(tmp_path: Path) -> None:
+    model, features = MODELS["timeception"]().eval(), clips(2, 35, 2, 2, 1)
+    with pytest.warns(DeprecationWarning, match="readout is now called global_pool"):
+        assert torch.equal(model.readout(features), model.global_pool(features))
+    with pytest.warns(DeprecationWarning, match="readout_channels is now called pooled_channels"):
+        assert model.spec.readout_channels == model.spec.pooled_channels
+    model.save_pretrained(tmp_path)
+    with pytest.warns(DeprecationWarning, match="is now called folder_or_hub_id"):
+        again = TimeceptionClassifier.from_pretrained(pretrained_model_name_or_path=tmp_path)
+    assert again.spec == model.spec
+
+
 def test_another_kind_of_model(tmp_path: Path) -> None:
     MODELS["pooling"]().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="hold a TimeceptionClassifier; got 'PoolingSpec'"):
@@ -84,8 +96,8 @@ def test_half_precision_is_saved_whole(tmp_path: Path) -> None:
 def test_pooling_is_blind_to_order() -> None:
     model, x = MODELS["pooling"]().eval(), clips(2, 24, 9, 2, 1)
     assert_close(model(x.flip(2)).detach().numpy(), model(x).detach().numpy(), 1e-5)
-    readout = torch.cat([x.mean((2, 3, 4)), x.amax((2, 3, 4))], 1)
-    assert torch.equal(model(x), model.classify(readout))
+    pooled = torch.cat([x.mean((2, 3, 4)), x.amax((2, 3, 4))], 1)
+    assert torch.equal(model(x), model.classify(pooled))
 
 
 def test_dropout_only_in_training() -> None:
@@ -106,7 +118,7 @@ def test_training_equals_the_oracle() -> None:
 @pytest.mark.parametrize(
     ("kind", "shape", "words"),
     [
-        ("timeception", (2, 24, 9, 3, 1), "maps of \\(2, 1\\) .* as map_size says; got \\(3, 1\\)"),
+        ("timeception", (2, 24, 9, 3, 1), "maps of map_size=\\(2, 1\\) .* got \\(3, 1\\)"),
         ("timeception", (2, 23, 9, 2, 1), "24 channels"),
         ("timeception", (2, 24, 3, 2, 1), "at least 2 \\*\\* n_layers = 4; got 3"),
         ("pooling", (2, 23, 9, 2, 1), "24 channels"),

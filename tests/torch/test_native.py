@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from timeception.spec import ClassifierSpec, TimeceptionSpec
 from timeception.torch import Timeception, TimeceptionClassifier
 from timeception.torch.fast import native
 from timeception.torch.fast.native import build as building
+from timeception.torch.fast.native import ctypes_structs
 
 needs_compiler = pytest.mark.skipif(
     bool(native.why_unavailable()), reason=f"no native kernels: {native.why_unavailable()}"
@@ -165,7 +167,7 @@ def test_operators_keep_their_promises_to_compilers() -> None:
     norm = [arrays[f"layers.0.norm.{n}"] for n in ("weight", "bias", "running_mean", "running_var")]
     arguments = (arrays["layers.0.pointwise.bias"], weights, biases, *norm)
     constants = (1e-3, True, spec.n_groups, taps, layer.pool_offset)
-    torch.library.opcheck(torch.ops.timeception.mix.default, (y, *arguments, *constants))
+    torch.library.opcheck(torch.ops.timeception.epilogue.default, (y, *arguments, *constants))
 
 
 @needs_compiler
@@ -182,7 +184,7 @@ def test_native_networks_are_captured_as_one_graph() -> None:
 @needs_compiler
 def test_other_types_are_refused() -> None:
     network = Timeception(40, 1, 4).use_implementation("native").double()
-    with pytest.raises(ValueError, match=r"float32 on the CPU, got torch\.float64"):
+    with pytest.raises(ValueError, match=r"require float32 on the CPU; got torch\.float64"):
         network(torch.zeros(1, 40, 4, 1, 1, dtype=torch.float64))
 
 
@@ -226,29 +228,116 @@ def test_unknown_implementation() -> None:
 
 
 @pytest.fixture
-def no_compiler(monkeypatch, tmp_path: Path):
+def fresh_build(monkeypatch, tmp_path: Path):
+    """An empty cache folder, and a function that forgets what this process has loaded."""
+    monkeypatch.setenv("TIMECEPTION_CACHE", str(tmp_path / "cache"))
+    building._load_once.cache_clear()
+    yield building._load_once.cache_clear
+    building._load_once.cache_clear()
+
+
+@pytest.fixture
+def no_compiler(fresh_build, monkeypatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    monkeypatch.setenv("TIMECEPTION_CACHE", str(tmp_path))
-    building.load.cache_clear()
-    yield
-    building.load.cache_clear()
 
 
-def test_without_a_compiler(no_compiler, caplog) -> None:
+@pytest.fixture
+def broken_compiler(fresh_build, monkeypatch, tmp_path: Path) -> Path:
+    """A compiler that fails, and writes a line to the file beside it whenever it runs."""
+    path = tmp_path / "broken"
+    path.write_text(f"#!/bin/sh\necho run >> {path}.log\necho out of registers >&2\nexit 1\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("CXX", str(path))
+    return path
+
+
+def n_runs(compiler: Path) -> int:
+    return len(compiler.with_name("broken.log").read_text().splitlines())
+
+
+def test_without_a_compiler(no_compiler, caplog, tmp_path: Path) -> None:
     network = Timeception(40, 1, 4)
     with pytest.raises(native.NativeUnavailableError, match="looked for no-such-compiler"):
         network.use_implementation("native")
     assert network.fuse().implementation == "torch"
-    assert "PyTorch's own operations run, since no C++ compiler was found" in caplog.text
+    assert "using PyTorch's own operations: no C++ compiler was found" in caplog.text
+    assert not (tmp_path / "cache").exists()
 
 
-def test_a_failing_compiler(no_compiler, monkeypatch, tmp_path: Path) -> None:
-    broken = tmp_path / "broken"
-    broken.write_text("#!/bin/sh\necho out of registers >&2\nexit 1\n")
-    broken.chmod(0o755)
-    monkeypatch.setenv("CXX", str(broken))
+def test_a_failed_build_is_remembered(fresh_build, broken_compiler, tmp_path: Path) -> None:
     assert "out of registers" in native.why_unavailable()
-    assert not list(tmp_path.glob("*.so"))
+    assert "out of registers" in native.why_unavailable()
+    assert n_runs(broken_compiler) == 1
+    fresh_build()  # as in the next process
+    reason = native.why_unavailable()
+    (failure,) = (tmp_path / "cache").iterdir()
+    assert f"delete {failure} to try again" in reason
+    assert "out of registers" in reason
+    assert n_runs(broken_compiler) == 1
+    failure.unlink()
+    fresh_build()
+    assert "out of registers" in native.why_unavailable()
+    assert n_runs(broken_compiler) == 2
+
+
+def test_another_compiler_is_tried(fresh_build, broken_compiler, monkeypatch) -> None:
+    assert native.why_unavailable()
+    other = broken_compiler.with_name("other")
+    broken_compiler.rename(other)
+    monkeypatch.setenv("CXX", str(other))
+    fresh_build()
+    assert native.why_unavailable()
+    assert n_runs(broken_compiler) == 2
+
+
+def test_a_cache_folder_that_cannot_be_made(fresh_build, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    assert f"cannot be built or loaded in {tmp_path / 'cache'}" in native.why_unavailable()
+
+
+def test_switched_off(fresh_build, monkeypatch, caplog) -> None:
+    monkeypatch.setenv("TIMECEPTION_NATIVE", "0")
+    network = Timeception(40, 1, 4)
+    with pytest.raises(native.NativeUnavailableError, match="switched off by TIMECEPTION_NATIVE=0"):
+        network.use_implementation("native")
+    assert network.use_implementation("auto").implementation == "torch"
+    assert not caplog.records
+    monkeypatch.setenv("TIMECEPTION_NATIVE", "no")
+    fresh_build()
+    with pytest.raises(ValueError, match="TIMECEPTION_NATIVE must be one of '0', '1'; got 'no'"):
+        network.use_implementation("auto")
+
+
+@needs_compiler
+@pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])
+def test_compiling_prints_one_line(fresh_build, level, caplog, capsys, tmp_path: Path) -> None:
+    """The program's log shows it, or standard error does where the log would not."""
+    with caplog.at_level(level, logger="timeception"):
+        building.load()
+        fresh_build()
+        building.load()
+    is_logged = level == logging.INFO
+    shown = caplog.text if is_logged else capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert "compiling C++ kernels" in shown
+    assert "up to a minute" in shown
+    assert f"kept in {tmp_path / 'cache'}" in shown
+
+
+@needs_compiler
+def test_structs_of_another_size_are_refused(monkeypatch) -> None:
+    class LayerStruct(ctypes.Structure):
+        _fields_ = (*ctypes_structs.LayerStruct._fields_, ("extra", ctypes.c_int))
+
+    monkeypatch.setattr(ctypes_structs, "STRUCTS", (ctypes_structs.NormStruct, LayerStruct))
+    building._load_once.cache_clear()
+    try:
+        reason = native.why_unavailable()
+    finally:
+        building._load_once.cache_clear()
+    before = ctypes.sizeof(ctypes_structs.LayerStruct)
+    assert f"Layer has {before} bytes in C++ and {before + 8} in Python" in reason
+    assert "Delete the file to rebuild it" in reason
 
 
 @needs_compiler

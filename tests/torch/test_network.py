@@ -7,7 +7,12 @@ from tests import oracle
 from tests.contracts import CASES, assert_close, draw_input
 from tests.torch.adapter import build
 from timeception.spec import TimeceptionSpec
-from timeception.torch import Timeception
+from timeception.torch import (
+    PoolingClassifier,
+    StreamingClassifier,
+    Timeception,
+    TimeceptionClassifier,
+)
 from timeception.torch.fast import native
 
 SPEC = TimeceptionSpec(40, 2, 4)
@@ -55,6 +60,50 @@ def test_state_dict_is_canonical(case: str) -> None:
 def test_bad_arguments(arguments: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Timeception(**arguments)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("case", CASES)
+def test_the_plain_layer_computes_the_same(case: str, training: bool) -> None:
+    spec, shape = CASES[case]
+    results = []
+    for method in ("plain", "forward"):
+        network = build(spec, oracle.random_arrays(spec.parameter_shapes())).train(training)
+        x = clips(*shape).requires_grad_()
+        y = x
+        for layer in network.layers:
+            y = getattr(layer, method)(y)
+        (y * clips(*y.shape)).sum().backward()
+        gradients = {name: p.grad for name, p in network.named_parameters()}
+        results.append({"y": y.detach(), "x": x.grad, **dict(network.named_buffers()), **gradients})
+    plain, fast = results
+    largest = max(float(g.abs().max()) for g in plain.values())
+    for name, expected in plain.items():
+        difference = float((fast[name] - expected).abs().max())
+        assert difference <= 1e-4 * float(expected.abs().max()) + 1e-5 * largest, name
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (
+            draw_input((1, 40, 8, 2, 2)),
+            r"got 'numpy.ndarray'. Pass torch.from_numpy\(x\).float\(\)",
+        ),
+        (torch.zeros(1, 40, 8, 2, 2, dtype=torch.uint8), r"got torch.uint8. Pass x.float\(\)"),
+        ([1.0], "got 'builtins.list'"),
+    ],
+)
+def test_inputs_that_are_no_tensors_of_numbers(network: Timeception, x: object, words: str) -> None:
+    classifier = TimeceptionClassifier(40, 3, 2, 4, hidden=8)
+    pooling = PoolingClassifier(40, 3, hidden=8)
+    stream = StreamingClassifier(classifier, "torch")
+    calls = (network, network.fuse("torch"), classifier, classifier.fuse("torch"), pooling)
+    for call in (*calls, stream.push):
+        with pytest.raises(
+            TypeError, match="input must be a floating-point torch.Tensor; " + words
+        ):
+            call(x)
 
 
 def test_channels_last_inputs(network: Timeception) -> None:

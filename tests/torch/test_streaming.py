@@ -104,7 +104,7 @@ def test_evidence_scores_each_step_alone(map_size: tuple[int, int] | None) -> No
     _, last = stream.finish()
     with torch.inference_mode():
         features = model.timeception(x)
-        alone = [model.classify(model.readout(features[:, :, i : i + 1])) for i in range(10)]
+        alone = [model.classify(model.global_pool(features[:, :, i : i + 1])) for i in range(10)]
     together = torch.cat([first.logits, last.logits], dim=1)
     assert_close(together.numpy(), torch.stack(alone, dim=1).numpy(), 1e-5)
 
@@ -119,7 +119,7 @@ def test_long_pushes_are_taken_in_pieces() -> None:
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_memory_does_not_grow(implementation: str) -> None:
-    """What the stream holds after 100 and after 1000 timesteps, as its pickle tells."""
+    """What the stream holds after 100 and after 1000 timesteps, by the size of its pickle."""
     stream, sizes = StreamingClassifier(build(3), implementation), {}
     for t in range(1, 1001):
         stream.push(video(1))
@@ -170,8 +170,8 @@ def test_after_the_end() -> None:
     [
         ((1, 24, 3), "5 axes"),
         ((1, 23, 3, 2, 1), "24 channels"),
-        ((2, 24, 3, 2, 1), "N, C, H, W as before"),
-        ((1, 24, 3, 2, 2), "N, C, H, W as before"),
+        ((2, 24, 3, 2, 1), "same N, C, H, W as earlier pushes"),
+        ((1, 24, 3, 2, 2), "same N, C, H, W as earlier pushes"),
     ],
 )
 def test_bad_inputs(shape: tuple[int, ...], words: str) -> None:

@@ -28,11 +28,14 @@ from timeception.training.runs import Run
 from timeception.training.torch import module as torch_module
 from timeception.training.train import train
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning:lightning",
-    "ignore::DeprecationWarning:tensorboard",
-    "ignore::DeprecationWarning:torch",
-)
+pytestmark = [
+    pytest.mark.slow,  # it trains
+    pytest.mark.filterwarnings(
+        "ignore::DeprecationWarning:lightning",
+        "ignore::DeprecationWarning:tensorboard",
+        "ignore::DeprecationWarning:torch",
+    ),
+]
 
 BACKBONE = {"name": "timm:test_resnet", "weights": "random", "stride_frames": 2}
 SIZES = {"resize": 40, "crop": 32}

@@ -137,6 +137,7 @@ def test_what_is_replaced(
     assert set(start.arrays) | set(start.new) == set(spec_of().parameter_shapes())
 
 
+@pytest.mark.slow
 def test_training_begins_with_what_was_loaded_and_leaves_frozen_layers_alone(
     run: Run, order_data: Path, tmp_path: Path
 ) -> None:
@@ -159,6 +160,7 @@ def test_training_begins_with_what_was_loaded_and_leaves_frozen_layers_alone(
     assert "  frozen: timeception.layers.0 (12), timeception.layers.1 (12), hidden (1)" in reported
 
 
+@pytest.mark.slow
 def test_fine_tuning_resumes_to_the_same_weights(
     run: Run, order_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +186,7 @@ def test_fine_tuning_resumes_to_the_same_weights(
         np.testing.assert_allclose(array, expected[name], atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_trained_backbone_is_taken_over(clips: Path, tmp_path: Path, order_data: Path) -> None:
     model = train(video_recipe(clips, training__epochs=1), tmp_path / "pixels").model
     recipe = video_recipe(clips, init_from=str(model), training__freeze=["backbone.*"])

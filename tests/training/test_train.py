@@ -20,12 +20,15 @@ from timeception.training.runs import Run, find_run
 from timeception.training.torch import module as torch_module
 from timeception.training.train import pipeline, train
 
-pytestmark = pytest.mark.filterwarnings(
-    # Lightning and TensorBoard call deprecated parts of other packages.
-    "ignore::DeprecationWarning:lightning",
-    "ignore::DeprecationWarning:tensorboard",
-    "ignore::DeprecationWarning:torch",
-)
+pytestmark = [
+    pytest.mark.slow,  # it trains
+    pytest.mark.filterwarnings(
+        # Lightning and TensorBoard call deprecated parts of other packages.
+        "ignore::DeprecationWarning:lightning",
+        "ignore::DeprecationWarning:tensorboard",
+        "ignore::DeprecationWarning:torch",
+    ),
+]
 
 
 @pytest.fixture(scope="module")

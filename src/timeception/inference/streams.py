@@ -292,8 +292,8 @@ class _Scoring:
         if error is None and self._scorer.scores() is None and not self._stop.is_set():
             needed = self._scorer.needed_timesteps
             error = (
-                f"{self._features.source.name} has {self._n_timesteps} timesteps, but scores require "
-                f"{needed}. Use a longer video, or a smaller --stride."
+                f"{self._features.source.name} has {self._n_timesteps} timesteps, but scores "
+                f"require {needed}. Use a longer video, or a smaller --stride."
             )
         yield self._update(is_final=True, error=error)
 

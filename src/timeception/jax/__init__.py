@@ -1,7 +1,7 @@
 """Timeception for JAX: pure functions of parameters and clips, in plain ``jax.numpy``.
 
-Parameters are the canonical arrays and the spec they belong to, as one pytree, so that
-``apply(params, x)`` is all there is to call, under ``jit``, ``grad`` and ``vmap`` alike.
+Parameters are one pytree that holds the canonical arrays and their spec. ``apply(params, x)`` runs
+the network and works under ``jit``, ``grad`` and ``vmap``.
 
 Example:
     >>> import jax

@@ -1,7 +1,7 @@
-"""The operations of a Timeception layer on arrays, with all groups and branches at once.
+"""The operations of a Timeception layer on arrays, for all groups and branches at once.
 
-Activations inside a layer are laid out G, N, T, S, K: group, clip, timestep, the H * W positions
-of the map as one axis, and the group's channels, ordered (branch, channel of the branch). A
+Activations inside a layer have the layout G, N, T, S, K: group, clip, timestep, the H * W positions
+of the map as one axis, and the channels of the group, ordered (branch, channel of the branch). A
 vector of all channels is ordered (group, branch, channel), which is the canonical order.
 """
 
@@ -18,22 +18,22 @@ from timeception.spec import N_BRANCHES, LayerSpec
 
 
 def by_group(vector: Array, spec: LayerSpec) -> Array:
-    """A vector of all channels, or of one branch's, to be broadcast over G, N, T, S, K."""
+    """Reshape a vector of channels (all, or of one branch) to broadcast over G, N, T, S, K."""
     return vector.reshape(spec.n_groups, 1, 1, 1, -1)
 
 
 def split_branches(y: Array) -> list[Array]:
-    """The channels of each branch, of an array that is laid out G, N, T, S, K."""
+    """Split an array of layout G, N, T, S, K into its branches."""
     return jnp.split(y, N_BRANCHES, axis=-1)
 
 
 def branches(
     x: Array, pointwise: Array, bias: Array, temporal: Sequence[Array], spec: LayerSpec
 ) -> list[Array]:
-    """The five branches, all groups of each, without the biases of the temporal convolutions.
+    """Compute the five branches of all groups, without the temporal biases.
 
     Shape:
-        x: N, T, H, W, C; pointwise: G, C / G, K; bias: G * K; temporal: k, G * C_b, one a temporal
+        x: N, T, H, W, C; pointwise: G, C / G, K; bias: G * K; temporal: k, G * C_b of each temporal
         branch; results: G, N, T, H * W, C_b.
     """
     first, *middle, last = split_branches(grouped_pointwise(x, pointwise, bias, spec))
@@ -50,10 +50,10 @@ def branches(
 
 
 def grouped_pointwise(x: Array, kernel: Array, bias: Array, spec: LayerSpec) -> Array:
-    """The pointwise convolutions of all groups and branches as one batched matrix product.
+    """Compute the pointwise convolutions of all groups and branches as one batched product.
 
-    The zeros that the temporal convolutions read beyond both ends are put there before the
-    product: what comes after it is then free of edges, which XLA would not vectorise.
+    The padding of the temporal convolutions is added before the product, because XLA does not
+    vectorise operations that handle edges.
 
     Shape:
         x: N, T, H, W, C; kernel: G, C / G, K; bias: G * K; result: G, N, T + 2 * margin, H * W, K.
@@ -70,13 +70,13 @@ def grouped_pointwise(x: Array, kernel: Array, bias: Array, spec: LayerSpec) -> 
 
 
 def temporal_conv(x: Array, kernel: Array, taps: Sequence[int], spec: LayerSpec) -> Array:
-    """A depthwise convolution over time, as a sum of shifted products, without its bias.
+    """Apply a depthwise convolution over time, without its bias, as a sum of shifted products.
 
-    XLA's depthwise convolutions are slow on a CPU; these few products are not.
+    For these sizes, XLA's depthwise convolutions are much slower on a CPU.
 
     Args:
-        x: one branch of all groups, with its margins.
-        kernel: one row a tap.
+        x: one branch of all groups, padded in time by ``spec.margin``.
+        kernel: one row per tap.
         taps: temporal offset of each row of ``kernel``.
         spec: the layer.
 
@@ -90,12 +90,12 @@ def temporal_conv(x: Array, kernel: Array, taps: Sequence[int], spec: LayerSpec)
 
 
 def temporal_maximum(x: Array, lookahead: bool) -> Array:
-    """Branch 5: the maximum of each step and its neighbour.
+    """Take the maximum of each timestep and its neighbour (branch 5).
 
     Args:
         x: one branch of all groups.
-        lookahead: take max(x[t], x[t+1]), the last step alone; otherwise max(x[t-1], x[t]), with
-            a first step of max(x[0], x[1]).
+        lookahead: if true, y[t] = max(x[t], x[t+1]), and the last step is copied; otherwise
+            y[t] = max(x[t-1], x[t]), and the first step is max(x[0], x[1]).
 
     Shape:
         x, result: G, N, T, S, C_b.
@@ -106,14 +106,14 @@ def temporal_maximum(x: Array, lookahead: bool) -> Array:
 
 
 def constants(temporal_biases: Sequence[Array], spec: LayerSpec) -> Array:
-    """What ``branches`` leaves out: the temporal biases, as a vector of all channels."""
+    """Return the temporal biases, which ``branches`` omits, as a vector of all channels."""
     middle = [bias.reshape(spec.n_groups, -1) for bias in temporal_biases]
     none = jnp.zeros_like(middle[0])
     return jnp.concatenate([none, *middle, none], axis=-1).ravel()
 
 
 def moments(parts: Sequence[Array]) -> tuple[Array, Array]:
-    """Mean and variance of every channel of the branches, as vectors of all channels."""
+    """Return mean and variance per channel of the branches, as vectors of all channels."""
     axes = (1, 2, 3)
     mean = jnp.concatenate([part.mean(axes) for part in parts], axis=-1)
     variance = jnp.concatenate([part.var(axes) for part in parts], axis=-1)
@@ -121,7 +121,7 @@ def moments(parts: Sequence[Array]) -> tuple[Array, Array]:
 
 
 def pool(y: Array) -> Array:
-    """A temporal maximum of width 2, stride 2; an odd last step is dropped.
+    """Take the maximum of each pair of timesteps; an odd last timestep is dropped.
 
     Shape:
         y: G, N, T, S, K; result: G, N, T // 2, S, K.
@@ -133,7 +133,7 @@ def pool(y: Array) -> Array:
 
 
 def shuffle(y: Array, height: int, width: int) -> Array:
-    """The channel shuffle, (G, K) transposed, in the layout of a layer's input.
+    """Shuffle the channels from (G, K) to (K, G), and restore the layout of the input.
 
     Shape:
         y: G, N, T, H * W, K; result: N, T, H, W, K * G.

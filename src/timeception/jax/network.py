@@ -16,8 +16,8 @@ from timeception.weights.layouts import keras_layouts, to_keras
 
 Arrays = dict[str, Array]
 Dropout = Callable[[Array, float], Array]
-Statistics = Callable[[], tuple[Array, Array]]
-Norm = Callable[[str, Statistics], tuple[Array, Array, Array]]
+BatchMoments = Callable[[], tuple[Array, Array]]
+Normalization = Callable[[str, BatchMoments], tuple[Array, Array, Array]]
 
 _NORM = ("weight", "bias", "running_mean", "running_var")
 
@@ -25,15 +25,15 @@ LAYOUT = "NTHWC"
 
 
 def apply(params: Params, x: Array) -> Array:
-    """The network in evaluation, a pure function.
+    """Run the network in evaluation; a pure function.
 
     Args:
-        params: of ``init``, ``load`` or ``from_pretrained``.
+        params: from ``init``, ``load`` or ``from_pretrained``.
         x: clips of features.
 
     Shape:
         x: N, T, H, W, C with T >= 2 ** n_layers; result: N, T', H, W, C' after the layers of a
-        ``TimeceptionSpec``; N, ``n_classes``, logits, for a ``ClassifierSpec``.
+        ``TimeceptionSpec``; N, ``n_classes`` (logits) for a ``ClassifierSpec``.
 
     Raises:
         ValueError: if an input does not fit.
@@ -42,22 +42,24 @@ def apply(params: Params, x: Array) -> Array:
 
 
 def apply_training(params: Params, x: Array, key: Array | None = None) -> tuple[Array, Params]:
-    """The network in training: normalised by the batch, with dropout; also pure.
+    """Run the network in training, with batch statistics and dropout; a pure function.
 
     Args:
         params: as in ``apply``. Gradients of the moving statistics are zero.
         x: clips of features.
-        key: for the dropout of a classifier.
+        key: random key for the dropout of a classifier.
 
     Returns:
-        what ``apply`` returns, and ``params`` with the moving statistics of one step later
-        (their variance is the biased one, as in Keras; PyTorch keeps the unbiased one).
+        The result of ``apply``, and ``params`` with updated moving statistics (their variance is
+        biased, as in Keras; PyTorch keeps the unbiased variance).
 
     Raises:
-        ValueError: if an input does not fit, or a classifier with dropout gets no key.
+        ValueError: if an input does not fit, or ``key`` is missing for a classifier with dropout.
     """
     has_dropout = isinstance(params.spec, ClassifierSpec) and any(params.spec.dropout)
-    checks.require(not has_dropout or key is not None, "key", "be given for dropout", key)
+    checks.require(
+        not has_dropout or key is not None, "key", "be given, since the classifier has dropout", key
+    )
     dropout = _no_dropout if key is None else _dropout(key)
     laid_out, batch = _laid_out(params), Arrays()
     y = _run(params, laid_out, x, dropout, batch)
@@ -70,20 +72,20 @@ def apply_training(params: Params, x: Array, key: Array | None = None) -> tuple[
 
 
 def _laid_out(params: Params) -> Arrays:
-    """The arrays as the channels-last operations take them, by canonical name."""
+    """Return the arrays by canonical name, in the layouts of the channels-last operations."""
     return to_keras(params.spec, params)
 
 
 def _run(params: Params, arrays: Arrays, x: Array, dropout: Dropout, batch: Arrays | None) -> Array:
-    """The network; with ``batch``, normalised by the batch, whose statistics are put there."""
+    """Run the network; if ``batch`` is given, normalise by the batch and store its moments."""
     spec, layers = params.spec, params.layers
     layers.check_input(x.shape, LAYOUT)
 
-    def norm(name: str, statistics: Statistics) -> tuple[Array, Array, Array]:
-        """Mean, scale and shift; ``statistics`` gives the batch's mean and variance."""
+    def norm(name: str, moments: BatchMoments) -> tuple[Array, Array, Array]:
+        """Return mean, scale and shift; ``moments`` returns mean and variance of the batch."""
         weight, bias, *moving = (f"{name}.{leaf}" for leaf in _NORM)
         if batch is not None:
-            batch.update(zip(moving, statistics(), strict=True))
+            batch.update(zip(moving, moments(), strict=True))
         mean, variance = ((arrays if batch is None else batch)[leaf] for leaf in moving)
         return mean, arrays[weight] * lax.rsqrt(variance + layers.bn_eps), arrays[bias]
 
@@ -92,15 +94,15 @@ def _run(params: Params, arrays: Arrays, x: Array, dropout: Dropout, batch: Arra
         x = _layer(arrays, f"{prefix}layers.{index}.", layer, norm, x)
     if not isinstance(spec, ClassifierSpec):
         return x
-    x = dropout(_readout(spec, x), spec.dropout[0])
+    x = dropout(_global_pool(spec, x), spec.dropout[0])
     x = x @ arrays["hidden.weight"] + arrays["hidden.bias"]
     mean, scale, shift = norm("norm", lambda: (x.mean(0), x.var(0)))
     x = dropout(jax.nn.leaky_relu((x - mean) * scale + shift, LEAKY_SLOPE), spec.dropout[1])
     return x @ arrays["output.weight"] + arrays["output.bias"]
 
 
-def _layer(arrays: Arrays, prefix: str, spec: LayerSpec, norm: Norm, x: Array) -> Array:
-    """One Timeception layer: N, T, H, W, C to N, T // 2, H, W, C'."""
+def _layer(arrays: Arrays, prefix: str, spec: LayerSpec, norm: Normalization, x: Array) -> Array:
+    """Apply one Timeception layer: N, T, H, W, C to N, T // 2, H, W, C'."""
     _, _, height, width, _ = x.shape
     temporal = [f"{prefix}temporal.{branch}" for branch in range(len(spec.taps))]
     constant = functional.constants([arrays[f"{name}.bias"] for name in temporal], spec)
@@ -108,11 +110,11 @@ def _layer(arrays: Arrays, prefix: str, spec: LayerSpec, norm: Norm, x: Array) -
     pointwise, bias = arrays[f"{prefix}pointwise.weight"], arrays[f"{prefix}pointwise.bias"]
     parts = functional.branches(x, pointwise, bias, kernels, spec)
 
-    def statistics() -> tuple[Array, Array]:
+    def moments() -> tuple[Array, Array]:
         mean, variance = functional.moments(parts)
         return mean + constant, variance
 
-    mean, scale, shift = norm(f"{prefix}norm", statistics)
+    mean, scale, shift = norm(f"{prefix}norm", moments)
     scales = functional.split_branches(functional.by_group(scale, spec))
     pooled = [functional.pool(part * own) for part, own in zip(parts, scales, strict=True)]
     shift = functional.by_group(shift + (constant - mean) * scale, spec)
@@ -120,14 +122,14 @@ def _layer(arrays: Arrays, prefix: str, spec: LayerSpec, norm: Norm, x: Array) -
     return functional.shuffle(y, height, width)
 
 
-def _readout(spec: ClassifierSpec, features: Array) -> Array:
-    """Reduce features N, T, H, W, C to the vector that the linear layers take."""
+def _global_pool(spec: ClassifierSpec, features: Array) -> Array:
+    """Reduce features N, T, H, W, C to the vectors that the linear layers take."""
     if spec.map_size is None:
         return features.max((1, 2, 3))
     checks.require(
         features.shape[2:4] == spec.map_size,
         "input",
-        f"have maps of {spec.map_size} (H, W), as map_size says",
+        f"have maps of map_size={spec.map_size} (H, W)",
         features.shape[2:4],
         "Resize the maps, or use a network with map_size=None.",
     )
@@ -139,7 +141,7 @@ def _no_dropout(y: Array, rate: float) -> Array:
 
 
 def _dropout(key: Array) -> Dropout:
-    """Dropout whose every use draws from a key of its own."""
+    """Return a dropout that uses a new key at every call."""
     keys = iter(jax.random.split(key))
 
     def drop(y: Array, rate: float) -> Array:

@@ -1,4 +1,4 @@
-"""Parameters as a pytree: made, loaded and saved."""
+"""Parameters as a pytree: initialised, loaded and saved."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Params(Mapping[str, Array]):
     """The arrays of a network by canonical name, and its spec: a pytree whose leaves are arrays.
 
     Args:
-        spec: of the layers alone, or of a classifier; static under ``jit``.
-        arrays: as ``spec.parameter_shapes()`` says, numpy or JAX.
+        spec: spec of the layers alone, or of a classifier; static under ``jit``.
+        arrays: numpy or JAX arrays, with the names and shapes of ``spec.parameter_shapes()``.
 
     Raises:
-        ValueError: if the arrays are not those of ``spec``.
+        ValueError: if names or shapes do not match ``spec``.
     """
 
     def __init__(self, spec: Spec, arrays: Mapping[str, Any]) -> None:
@@ -53,25 +53,25 @@ class Params(Mapping[str, Array]):
 
     @property
     def layers(self) -> TimeceptionSpec:
-        """The spec of the layers, with or without a classifier."""
+        """Spec of the layers, with or without a classifier."""
         return self.spec.timeception if isinstance(self.spec, ClassifierSpec) else self.spec
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """The canonical arrays, float32 on the CPU."""
+        """Return the canonical arrays, float32 on the CPU."""
         return {name: np.asarray(array, np.float32) for name, array in self.items()}
 
     def replace(self, changes: Mapping[str, Array]) -> Params:
-        """A copy with other arrays, given by canonical name."""
+        """Return a copy with some arrays replaced, by canonical name."""
         return Params(self.spec, {**self._arrays, **changes})
 
     def tree_flatten_with_keys(self) -> tuple[list[tuple[Any, Any]], Any]:
-        """What JAX sees: the arrays under their names, and what is static."""
+        """Return the arrays with their names, and the static part."""
         leaves = [(jax.tree_util.DictKey(name), array) for name, array in self._arrays.items()]
         return leaves, (self.spec, tuple(self._arrays))
 
     @classmethod
     def tree_unflatten(cls, static: tuple[Spec, Sequence[str]], leaves: Sequence[Any]) -> Params:
-        """Put leaves under their names; unchecked, since JAX sends placeholders too."""
+        """Rebuild from leaves, without checks, since JAX passes placeholders too."""
         params = object.__new__(cls)
         params.spec, names = static
         params._arrays = dict(zip(names, leaves, strict=True))
@@ -79,27 +79,27 @@ class Params(Mapping[str, Array]):
 
 
 def init(spec: Spec, key: Array) -> Params:
-    """Initial parameters: those of the Keras network of 2019.
+    """Initialise parameters as the Keras network of 2019 does.
 
     Args:
         spec: the network.
-        key: of ``jax.random.key``.
+        key: from ``jax.random.key``.
     """
     return Params(spec, _initial_arrays(spec, key))
 
 
 def load(path: str | Path) -> Params:
-    """Parameters from any file or folder that ``timeception.weights.read_checkpoint`` reads."""
+    """Load parameters from any file or folder that ``weights.read_checkpoint`` supports."""
     checkpoint = read_checkpoint(path)
     return Params(checkpoint.spec, checkpoint.arrays)
 
 
 def from_pretrained(folder_or_hub_id: str | Path, **hub_options: Any) -> Params:
-    """Parameters of a saved model, whichever framework saved it.
+    """Load the parameters of a model that any framework has saved.
 
     Args:
         folder_or_hub_id: a folder that ``save_pretrained`` wrote, or a hub id.
-        hub_options: as ``huggingface_hub.snapshot_download`` takes them.
+        hub_options: as in ``huggingface_hub.snapshot_download``.
 
     Raises:
         ValueError: if the folder holds another kind of model, or arrays that do not fit.
@@ -118,19 +118,19 @@ def save_pretrained(
     """Save a classifier; ``from_pretrained`` of any framework reads the folder.
 
     Args:
-        params: of a ``ClassifierSpec``.
-        folder: made if it does not exist.
-        pipeline: what else a user of the weights must know, plain JSON.
+        params: parameters of a classifier.
+        folder: created if it does not exist.
+        pipeline: metadata that users of the weights need, plain JSON.
 
     Raises:
-        ValueError: if ``params`` are of the layers alone.
+        ValueError: if ``params`` belong to the layers alone.
     """
     if not isinstance(params.spec, ClassifierSpec):
-        raise ValueError(checks.problem("params", "be of a classifier", params))
+        raise ValueError(checks.problem("params", "belong to a classifier", params))
     write_folder(folder, params.spec, params.to_arrays(), pipeline)
 
 
-@partial(jax.jit, static_argnames="spec")  # one program, not one a shape
+@partial(jax.jit, static_argnames="spec")  # one program for all shapes
 def _initial_arrays(spec: Spec, key: Array) -> dict[str, Array]:
     shapes, bounds = spec.parameter_shapes(), _initial_bounds(spec)
     sizes = [prod(shapes[name]) for name in bounds]
@@ -148,10 +148,10 @@ def _constant(name: str, shape: tuple[int, ...]) -> Array:
 
 
 def _initial_bounds(spec: Spec) -> dict[str, float]:
-    """Glorot's bounds of the kernels, drawn from U(-bound, bound)."""
+    """Return the Glorot bounds of the kernels, which are drawn from U(-bound, bound)."""
     if isinstance(spec, ClassifierSpec):
         bounds = {f"timeception.{k}": v for k, v in _initial_bounds(spec.timeception).items()}
-        bounds["hidden.weight"] = sqrt(6 / (spec.readout_channels + spec.hidden))
+        bounds["hidden.weight"] = sqrt(6 / (spec.pooled_channels + spec.hidden))
         bounds["output.weight"] = sqrt(6 / (spec.hidden + spec.n_classes))
         return bounds
     bounds = {}

@@ -1,6 +1,6 @@
 """Timeception for Keras 3, on its TensorFlow, JAX and PyTorch backends.
 
-Importing this makes the classes known to ``keras.saving.load_model``.
+Importing this package registers the classes with ``keras.saving.load_model``.
 """
 
 import timeception.import_order  # noqa: F401 - before Keras

@@ -1,4 +1,4 @@
-"""Timeception with its classifier, and the pooling baseline it is measured against."""
+"""The Timeception classifier, and the pooling baseline to compare it with."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from timeception.keras.layers import Shape, Tensor, batch_norm, norm_variables
 from timeception.keras.network import LAYOUT, Timeception, channels_of
 from timeception.spec import (
     KERAS_BN_EPS,
+    KERAS_BN_MOMENTUM,
     LEAKY_SLOPE,
     ClassifierSpec,
     PoolingSpec,
@@ -36,34 +37,34 @@ class _Classifier(Pretrained, keras.Model):
         self.pipeline = None if pipeline is None else dict(pipeline)
 
     def add_classifier(self, bn_eps: float, bn_momentum: float) -> None:
-        """Make the layers that ``classify`` applies."""
+        """Create the layers that ``classify`` applies."""
         spec, policy = self.spec, self.dtype_policy
         self.dropout_before_hidden = keras.layers.Dropout(spec.dropout[0], dtype=policy)
         self.hidden = keras.layers.Dense(spec.hidden, dtype=policy, name="hidden")
         self.norm = batch_norm(bn_eps, bn_momentum, policy)
         self.dropout_before_logits = keras.layers.Dropout(spec.dropout[1], dtype=policy)
-        # half-precision logits would cost the loss its precision
+        # float32 logits, for the precision of the loss
         self.logits = keras.layers.Dense(spec.n_classes, dtype=self.variable_dtype, name="logits")
 
     def build_classifier(self) -> None:
-        """Make the parameters of the linear layers."""
-        self.hidden.build((None, self.spec.readout_channels))
+        """Create the parameters of the linear layers."""
+        self.hidden.build((None, self.spec.pooled_channels))
         self.norm.build((None, self.spec.hidden))
         self.logits.build((None, self.spec.hidden))
         self.built = True
 
-    def classify(self, readout: Tensor, training: bool | None = None) -> Tensor:
-        """Logits of the vectors that the linear layers take."""
-        x = self.hidden(self.dropout_before_hidden(readout, training=training))
+    def classify(self, pooled: Tensor, training: bool | None = None) -> Tensor:
+        """Compute logits from globally pooled features."""
+        x = self.hidden(self.dropout_before_hidden(pooled, training=training))
         x = ops.leaky_relu(self.norm(x, training=training), LEAKY_SLOPE)
         return self.logits(self.dropout_before_logits(x, training=training))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """N and the number of classes."""
+        """Return N and the number of classes."""
         return input_shape[0], self.spec.n_classes
 
     def canonical_variables(self) -> dict[str, keras.Variable]:
-        """All variables under their canonical names."""
+        """Return all variables by canonical name."""
         return {
             "hidden.weight": self.hidden.kernel,
             "hidden.bias": self.hidden.bias,
@@ -75,31 +76,32 @@ class _Classifier(Pretrained, keras.Model):
 
 @keras.saving.register_keras_serializable("timeception")
 class TimeceptionClassifier(_Classifier):
-    """Timeception, a maximum over time and space, and two linear layers.
+    """Timeception, global max pooling, and two linear layers.
 
     Args:
         in_channels: channels of the features, or the shape of an input, ``x.shape``.
-        n_classes: number of scores.
+        n_classes: number of classes.
         n_layers: number of Timeception layers.
         n_groups: channel groups; must divide the channels.
-        is_dilated: kernels of 3 with dilations 1, 2, 3; otherwise kernels 3, 5, 7.
+        is_dilated: use kernels of size 3 with dilations 1, 2, 3; otherwise sizes 3, 5, 7.
         hidden: width of the hidden linear layer.
-        dropout: rates before the first and before the last linear layer.
-        map_size: ``None`` takes the maximum over time and space. A pair (H, W) takes it over
-            time alone and keeps the positions of an H x W map apart.
-        expansion: output channels over input channels of a layer.
-        pool_lookahead: branch 5 looks one step ahead (Keras 2019), otherwise back (PyTorch 2019).
+        dropout: rates before the hidden and before the output layer.
+        map_size: ``None`` pools over time and space. A pair (H, W) pools over time only; the
+            hidden layer then sees each position of the H x W map.
+        expansion: ratio of output to input channels of a layer.
+        pool_lookahead: branch 5 looks one timestep ahead (Keras 2019); otherwise back (PyTorch
+            2019).
         bn_eps: epsilon of every batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics.
-        pipeline: what else a user of the weights must know (classes, preprocessing, ...); plain
+        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
+        pipeline: metadata that users of the weights need (classes, preprocessing, ...); plain
             JSON, saved and loaded with the model.
-        kwargs: ``name``, ``dtype``, ``trainable`` of every Keras model.
+        kwargs: ``name``, ``dtype``, ``trainable``, as in every Keras model.
 
     Shape:
         input: N, T, H, W, C; result: N, ``n_classes``, logits (float32 under mixed precision).
 
     Raises:
-        ValueError: if a number is out of range, or an input does not fit.
+        ValueError: if an argument is out of range, or an input does not fit.
 
     Example:
         >>> model = TimeceptionClassifier(64, n_classes=10, n_layers=2, n_groups=4)
@@ -107,7 +109,7 @@ class TimeceptionClassifier(_Classifier):
         (3, 10)
 
     Source: the 2019 classifier: maximum, dropout 0.5, linear 512, batch norm, LeakyReLU 0.2,
-    dropout 0.25, linear. ``map_size`` is this project's own.
+    dropout 0.25, linear. ``map_size`` is an addition of this project.
     """
 
     spec: ClassifierSpec
@@ -127,7 +129,7 @@ class TimeceptionClassifier(_Classifier):
         expansion: float = 1.25,
         pool_lookahead: bool = True,
         bn_eps: float = KERAS_BN_EPS,
-        bn_momentum: float = 0.01,
+        bn_momentum: float = KERAS_BN_MOMENTUM,
         pipeline: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -155,36 +157,41 @@ class TimeceptionClassifier(_Classifier):
         return cls(**fields.pop("timeception"), **fields, pipeline=pipeline, **kwargs)
 
     def build(self, input_shape: Shape) -> None:
-        """Make the parameters of all layers."""
+        """Create the parameters of all layers."""
         self.timeception.build(input_shape)
         self.build_classifier()
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
-        """Logits of clips."""
-        return self.classify(self.readout(self.timeception(x, training=training)), training)
+        """Compute the logits of clips."""
+        return self.classify(self.global_pool(self.timeception(x, training=training)), training)
 
-    def readout(self, features: Tensor) -> Tensor:
-        """Reduce features N, T, H, W, C to the vector that the linear layers take."""
+    def global_pool(self, features: Tensor) -> Tensor:
+        """Reduce features N, T, H, W, C to the vectors that the linear layers take."""
         if self.spec.map_size is None:
             return ops.max(features, axis=(1, 2, 3))
         size = tuple(features.shape[2:4])
         checks.require(
             all(n in (None, m) for n, m in zip(size, self.spec.map_size, strict=True)),
             "input",
-            f"have maps of {self.spec.map_size} (H, W), as map_size says",
+            f"have maps of map_size={self.spec.map_size} (H, W)",
             size,
             "Resize the maps, or build the classifier with map_size=None.",
         )
-        return ops.reshape(ops.max(features, axis=1), (-1, self.spec.readout_channels))
+        return ops.reshape(ops.max(features, axis=1), (-1, self.spec.pooled_channels))
+
+    def readout(self, features: Tensor) -> Tensor:
+        """Deprecated name of ``global_pool``."""
+        checks.warn_renamed("TimeceptionClassifier.readout", "global_pool")
+        return self.global_pool(features)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the arguments of the constructor."""
         fields = self.spec.to_dict()
         own = {**fields.pop("timeception"), **fields, "pipeline": self.pipeline}
         return {**super().get_config(), **own}
 
     def canonical_variables(self) -> dict[str, keras.Variable]:
-        """All variables under their canonical names (``timeception.layers.0...``, ...)."""
+        """Return all variables by canonical name (``timeception.layers.0...``, ...)."""
         layers = self.timeception.canonical_variables()
         named = {f"timeception.{name}": variable for name, variable in layers.items()}
         return named | super().canonical_variables()
@@ -192,17 +199,17 @@ class TimeceptionClassifier(_Classifier):
 
 @keras.saving.register_keras_serializable("timeception")
 class PoolingClassifier(_Classifier):
-    """The order-blind baseline: mean and maximum over time and space, and the same linear layers.
+    """The order-blind baseline: global mean and max pooling, and the same linear layers.
 
     Args:
         in_channels: channels of the features, or the shape of an input, ``x.shape``.
-        n_classes: number of scores.
+        n_classes: number of classes.
         hidden: width of the hidden linear layer.
-        dropout: rates before the first and before the last linear layer.
+        dropout: rates before the hidden and before the output layer.
         bn_eps: epsilon of the batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics.
+        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
         pipeline: as in ``TimeceptionClassifier``.
-        kwargs: ``name``, ``dtype``, ``trainable`` of every Keras model.
+        kwargs: ``name``, ``dtype``, ``trainable``, as in every Keras model.
 
     Shape:
         input: N, T, H, W, C; result: N, ``n_classes``, logits (float32 under mixed precision).
@@ -224,7 +231,7 @@ class PoolingClassifier(_Classifier):
         dropout: tuple[float, float] = (0.5, 0.25),
         *,
         bn_eps: float = KERAS_BN_EPS,
-        bn_momentum: float = 0.01,
+        bn_momentum: float = KERAS_BN_MOMENTUM,
         pipeline: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -242,17 +249,17 @@ class PoolingClassifier(_Classifier):
         return cls(**spec.to_dict(), pipeline=pipeline, **kwargs)
 
     def build(self, input_shape: Shape) -> None:
-        """Make the parameters of the linear layers."""
+        """Create the parameters of the linear layers."""
         check_input(self.spec.in_channels, input_shape, LAYOUT)
         self.build_classifier()
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
-        """Logits of clips."""
+        """Compute the logits of clips."""
         check_input(self.spec.in_channels, x.shape, LAYOUT)
         axes = (1, 2, 3)
-        readout = ops.concatenate([ops.mean(x, axes), ops.max(x, axes)], axis=1)
-        return self.classify(readout, training)
+        pooled = ops.concatenate([ops.mean(x, axes), ops.max(x, axes)], axis=1)
+        return self.classify(pooled, training)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the arguments of the constructor."""
         return {**super().get_config(), **self.spec.to_dict(), "pipeline": self.pipeline}

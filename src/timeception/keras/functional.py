@@ -1,7 +1,7 @@
-"""The operations of a Timeception layer on tensors, with all groups and branches at once.
+"""The operations of a Timeception layer on tensors, for all groups and branches at once.
 
-Activations inside a layer are laid out G, N, T, S, K: group, clip, timestep, the H * W positions
-of the map as one axis, and the group's channels, ordered (branch, channel of the branch). A
+Activations inside a layer have the layout G, N, T, S, K: group, clip, timestep, the H * W positions
+of the map as one axis, and the channels of the group, ordered (branch, channel of the branch). A
 vector of all channels is ordered (group, branch, channel), which is the canonical order.
 """
 
@@ -14,14 +14,14 @@ from keras import ops
 
 from timeception.spec import N_BRANCHES, LayerSpec
 
-Tensor = Any  # a tensor of whichever backend Keras runs on
+Tensor = Any  # a tensor of the active Keras backend
 
 
-class Kernels(NamedTuple):
-    """What the branches of a layer multiply by; temporal biases are added later.
+class BranchKernels(NamedTuple):
+    """The arrays of ``branches``; temporal biases are added later.
 
     Shape:
-        pointwise: G, C / G, K; bias: G * K; temporal: k, G * C_b, one a temporal branch.
+        pointwise: G, C / G, K; bias: G * K; temporal: k, G * C_b for each temporal branch.
     """
 
     pointwise: Tensor
@@ -30,17 +30,17 @@ class Kernels(NamedTuple):
 
 
 def by_group(vector: Tensor, spec: LayerSpec) -> Tensor:
-    """A vector of all channels, or of one branch's, to be broadcast over G, N, T, S, K."""
+    """Reshape a vector of channels (all, or of one branch) to broadcast over G, N, T, S, K."""
     return ops.reshape(vector, (spec.n_groups, 1, 1, 1, -1))
 
 
 def split_branches(y: Tensor) -> list[Tensor]:
-    """The channels of each branch, of a tensor that is laid out G, N, T, S, K."""
+    """Split a tensor of layout G, N, T, S, K into its branches."""
     return ops.split(y, N_BRANCHES, axis=-1)
 
 
-def branches(x: Tensor, kernels: Kernels, spec: LayerSpec) -> list[Tensor]:
-    """The five branches, all groups of each, without the biases of the temporal convolutions.
+def branches(x: Tensor, kernels: BranchKernels, spec: LayerSpec) -> list[Tensor]:
+    """Compute the five branches of all groups, without the temporal biases.
 
     Shape:
         x: N, T, H, W, C; results: G, N, T, H * W, C_b.
@@ -60,10 +60,10 @@ def branches(x: Tensor, kernels: Kernels, spec: LayerSpec) -> list[Tensor]:
 
 
 def grouped_pointwise(x: Tensor, kernel: Tensor, bias: Tensor, spec: LayerSpec) -> Tensor:
-    """The pointwise convolutions of all groups and branches as one batched matrix product.
+    """Compute the pointwise convolutions of all groups and branches as one batched product.
 
-    The zeros that the temporal convolutions read beyond both ends are put there before the
-    product: what comes after it is then free of edges, which XLA would not vectorise.
+    The padding of the temporal convolutions is added before the product, because XLA does not
+    vectorise operations that handle edges.
 
     Shape:
         x: N, T, H, W, C; kernel: G, C / G, K; bias: G * K; result: G, N, T + 2 * margin, H * W, K.
@@ -81,14 +81,13 @@ def grouped_pointwise(x: Tensor, kernel: Tensor, bias: Tensor, spec: LayerSpec) 
 
 
 def temporal_conv(x: Tensor, kernel: Tensor, taps: Sequence[int], spec: LayerSpec) -> Tensor:
-    """A depthwise convolution over time, as a sum of shifted products, without its bias.
+    """Apply a depthwise convolution over time, without its bias, as a sum of shifted products.
 
-    XLA's depthwise convolutions are slow on a CPU (thirty times, for these sizes); these few
-    products are not, on any backend.
+    For these sizes, XLA's depthwise convolutions are thirty times slower on a CPU.
 
     Args:
-        x: one branch of all groups, with its margins.
-        kernel: one row a tap.
+        x: one branch of all groups, padded in time by ``spec.margin``.
+        kernel: one row per tap.
         taps: temporal offset of each row of ``kernel``.
         spec: the layer.
 
@@ -107,12 +106,12 @@ def temporal_conv(x: Tensor, kernel: Tensor, taps: Sequence[int], spec: LayerSpe
 
 
 def temporal_maximum(x: Tensor, lookahead: bool) -> Tensor:
-    """Branch 5: the maximum of each step and its neighbour.
+    """Take the maximum of each timestep and its neighbour (branch 5).
 
     Args:
         x: one branch of all groups.
-        lookahead: take max(x[t], x[t+1]), the last step alone; otherwise max(x[t-1], x[t]), with
-            a first step of max(x[0], x[1]).
+        lookahead: if true, y[t] = max(x[t], x[t+1]), and the last step is copied; otherwise
+            y[t] = max(x[t-1], x[t]), and the first step is max(x[0], x[1]).
 
     Shape:
         x, result: G, N, T, S, C_b.
@@ -122,10 +121,10 @@ def temporal_maximum(x: Tensor, lookahead: bool) -> Tensor:
     return ops.concatenate(ends, axis=2)
 
 
-def fold(kernels: Kernels, scale: Tensor, spec: LayerSpec) -> Kernels:
-    """Kernels whose branches come out multiplied by ``scale``, all but the last one.
+def fold(kernels: BranchKernels, scale: Tensor, spec: LayerSpec) -> BranchKernels:
+    """Fold ``scale`` into the kernels of all branches but the last.
 
-    The last branch's maximum does not commute with a scale of either sign.
+    The maximum of the last branch does not commute with a negative scale.
 
     Shape:
         scale: G * K.
@@ -133,20 +132,20 @@ def fold(kernels: Kernels, scale: Tensor, spec: LayerSpec) -> Kernels:
     scales = split_branches(ops.reshape(scale, (spec.n_groups, -1)))
     factor = ops.concatenate([*scales[:-1], ops.ones_like(scales[-1])], axis=-1)
     pointwise = ops.multiply(kernels.pointwise, ops.expand_dims(factor, 1))
-    return Kernels(
+    return BranchKernels(
         pointwise, ops.multiply(kernels.bias, ops.reshape(factor, (-1,))), kernels.temporal
     )
 
 
 def constants(temporal_biases: Sequence[Tensor], spec: LayerSpec) -> Tensor:
-    """What ``branches`` leaves out: the temporal biases, as a vector of all channels."""
+    """Return the temporal biases, which ``branches`` omits, as a vector of all channels."""
     middle = [ops.reshape(bias, (spec.n_groups, -1)) for bias in temporal_biases]
     none = ops.zeros_like(middle[0])
     return ops.reshape(ops.concatenate([none, *middle, none], axis=-1), (-1,))
 
 
 def moments(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and variance of every channel of the branches, as vectors of all channels."""
+    """Return mean and variance per channel of the branches, as vectors of all channels."""
     found = [ops.moments(part, axes=(1, 2, 3)) for part in parts]
     mean, variance = (
         ops.reshape(ops.concatenate(one, axis=-1), (-1,)) for one in zip(*found, strict=True)
@@ -155,7 +154,7 @@ def moments(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def pool(y: Tensor) -> Tensor:
-    """A temporal maximum of width 2, stride 2; an odd last step is dropped.
+    """Take the maximum of each pair of timesteps; an odd last timestep is dropped.
 
     Shape:
         y: G, N, T, S, K; result: G, N, T // 2, S, K.
@@ -167,7 +166,7 @@ def pool(y: Tensor) -> Tensor:
 
 
 def shuffle(y: Tensor, height: Any, width: Any) -> Tensor:
-    """The channel shuffle, (G, K) transposed, in the layout of a layer's input.
+    """Shuffle the channels from (G, K) to (K, G), and restore the layout of the input.
 
     Shape:
         y: G, N, T, H * W, K; result: N, T, H, W, K * G.

@@ -1,4 +1,4 @@
-"""One Timeception layer and the parameters it holds; the maximum over chosen axes."""
+"""One Timeception layer and its parameters; the maximum over given axes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Tensor = functional.Tensor
 Shape = tuple[int | None, ...]
 
 
-class Norm(keras.layers.Layer):
-    """The variables of a batch normalisation that is applied by the layer that holds them.
+class NormVariables(keras.layers.Layer):
+    """The variables of a batch normalisation, which ``TimeceptionLayer`` applies itself.
 
-    They are read in full precision, whatever that layer computes in.
+    They are read in full precision, also when the layer computes in half precision.
 
     Args:
         eps: added to the variance.
         momentum: weight of the new batch in the moving statistics.
-        kwargs: ``name``, ``dtype``, ``trainable`` of every Keras layer.
+        kwargs: ``name``, ``dtype``, ``trainable``, as in every Keras layer.
     """
 
     def __init__(self, eps: float, momentum: float, **kwargs: Any) -> None:
@@ -33,7 +33,7 @@ class Norm(keras.layers.Layer):
         self.eps, self.momentum = eps, momentum
 
     def build(self, input_shape: Shape) -> None:
-        """Make the variables, one number a channel each."""
+        """Create the variables, each with one value per channel."""
         kinds = (("gamma", 1), ("beta", 0), ("moving_mean", 0), ("moving_variance", 1))
         self.gamma, self.beta, self.moving_mean, self.moving_variance = (
             self.add_weight(
@@ -48,7 +48,7 @@ class Norm(keras.layers.Layer):
         self.built = True
 
     def scale(self, variance: Tensor) -> Tensor:
-        """What normalised values are multiplied by."""
+        """Return the factor of the normalisation."""
         return self.gamma * ops.rsqrt(variance + self.eps)
 
     def move_statistics(self, mean: Tensor, variance: Tensor) -> None:
@@ -61,16 +61,17 @@ class Norm(keras.layers.Layer):
 class TimeceptionLayer(keras.layers.Layer):
     """Grouped multi-scale temporal convolutions, channel shuffle, and temporal pooling.
 
-    Every group of channels goes through five branches: pointwise; three pointwise and depthwise
-    temporal convolutions of different reach; pointwise and a temporal maximum. Batch norm and
-    ReLU follow, the channels are shuffled across groups, and time is halved.
+    Every group of channels goes through five branches: a pointwise convolution; three pointwise
+    convolutions, each followed by a depthwise temporal convolution of a different reach; and a
+    pointwise convolution followed by a temporal maximum. Batch norm and ReLU follow, the channels
+    are shuffled across groups, and the number of timesteps is halved.
 
     Args:
         spec: channels, groups and taps.
         bn_eps: epsilon of the batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
-            the momentum).
-        kwargs: ``name``, ``dtype``, ``trainable`` of every Keras layer.
+        bn_momentum: weight of the new batch in the moving statistics (what Keras calls the
+            momentum is ``1 - bn_momentum``).
+        kwargs: ``name``, ``dtype``, ``trainable``, as in every Keras layer.
 
     Shape:
         input: N, T, H, W, C with T >= 2; result: N, T // 2, H, W, ``spec.out_channels``.
@@ -82,10 +83,10 @@ class TimeceptionLayer(keras.layers.Layer):
     def __init__(self, spec: LayerSpec, bn_eps: float, bn_momentum: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.spec, self.bn_eps, self.bn_momentum = spec, bn_eps, bn_momentum
-        self.norm = Norm(bn_eps, bn_momentum, dtype=self.dtype_policy, name="norm")
+        self.norm = NormVariables(bn_eps, bn_momentum, dtype=self.dtype_policy, name="norm")
 
     def build(self, input_shape: Shape) -> None:
-        """Make the parameters; only the channels of ``input_shape`` matter."""
+        """Create the parameters; only the channels of ``input_shape`` matter."""
         spec = self.spec
         columns = spec.out_channels // spec.n_groups
         self.pointwise_kernel = self._kernel(
@@ -120,21 +121,21 @@ class TimeceptionLayer(keras.layers.Layer):
             self.norm.move_statistics(mean, variance)
             scale = self.norm.scale(variance)
             scales = functional.split_branches(functional.by_group(scale, spec))
-            parts = [part * own for part, own in zip(parts, scales, strict=True)]
+            parts = [part * factor for part, factor in zip(parts, scales, strict=True)]
         else:
             mean, scale = self.norm.moving_mean, self.norm.scale(self.norm.moving_variance)
             *parts, last = functional.branches(x, self._kernels(scale), spec)
-            own = functional.split_branches(functional.by_group(scale, spec))[-1]
-            parts.append(last * ops.cast(own, last.dtype))
+            last_scale = functional.split_branches(functional.by_group(scale, spec))[-1]
+            parts.append(last * ops.cast(last_scale, last.dtype))
         shift = self.norm.beta + (constant - mean) * scale
         y = ops.concatenate([functional.pool(part) for part in parts], axis=-1)
         y = ops.relu(ops.add(y, functional.by_group(shift, spec)))
         y = ops.cast(y, self.compute_dtype)
         return functional.shuffle(y, height, width)
 
-    def _kernels(self, scale: Tensor | None = None) -> functional.Kernels:
-        """The kernels as ``functional.branches`` takes them; ``scale`` is put into them."""
-        kernels = functional.Kernels(
+    def _kernels(self, scale: Tensor | None = None) -> functional.BranchKernels:
+        """Return the kernels for ``functional.branches``, with ``scale`` folded in if given."""
+        kernels = functional.BranchKernels(
             self.pointwise_kernel, self.pointwise_bias, self.temporal_kernels
         )
         if scale is not None:
@@ -142,25 +143,25 @@ class TimeceptionLayer(keras.layers.Layer):
         return keras.tree.map_structure(lambda v: ops.cast(v, self.compute_dtype), kernels)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """N, T // 2, H, W and the layer's channels; unknown sizes stay unknown."""
+        """Return N, T // 2, H, W, C_out; unknown sizes stay unknown."""
         n_clips, timesteps, height, width, _ = input_shape
         halved = None if timesteps is None else timesteps // 2
         return n_clips, halved, height, width, self.spec.out_channels
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        own = {"spec": asdict(self.spec), "bn_eps": self.bn_eps, "bn_momentum": self.bn_momentum}
-        return {**super().get_config(), **own}
+        """Return the arguments of the constructor."""
+        fields = {"spec": asdict(self.spec), "bn_eps": self.bn_eps, "bn_momentum": self.bn_momentum}
+        return {**super().get_config(), **fields}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> TimeceptionLayer:
-        """Build the layer from ``get_config``'s fields."""
+        """Build the layer from the fields of ``get_config``."""
         fields = dict(config["spec"])
         fields["taps"] = tuple(map(tuple, fields["taps"]))
         return cls(**{**config, "spec": LayerSpec(**fields)})
 
     def canonical_variables(self) -> dict[str, keras.Variable]:
-        """The layer's variables under their canonical names."""
+        """Return the variables of the layer by canonical name."""
         named = {"pointwise.weight": self.pointwise_kernel, "pointwise.bias": self.pointwise_bias}
         temporal = zip(self.temporal_kernels, self.temporal_biases, strict=True)
         for branch, (kernel, bias) in enumerate(temporal):
@@ -179,12 +180,12 @@ class TimeceptionLayer(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("timeception")
 class MaxLayer(keras.layers.Layer):
-    """The maximum over chosen axes.
+    """The maximum over given axes.
 
     Args:
-        axis: an axis, or several; the batch is axis 0.
+        axis: one axis or several; the batch is axis 0.
         keepdims: keep the reduced axes with size 1.
-        kwargs: ``name``, ``dtype``, ``trainable`` of every Keras layer.
+        kwargs: ``name``, ``dtype``, ``trainable``, as in every Keras layer.
 
     Example:
         >>> MaxLayer(axis=(1, 2, 3)).compute_output_shape((None, 8, 7, 7, 2480))
@@ -197,7 +198,7 @@ class MaxLayer(keras.layers.Layer):
         checks.require(
             bool(axes) and all(isinstance(number, int) for number in axes),
             "axis",
-            "be a whole number, or several",
+            "be a whole number or a sequence of them",
             axis,
         )
         self.axis, self.keepdims = axes, keepdims
@@ -207,7 +208,7 @@ class MaxLayer(keras.layers.Layer):
         return ops.max(x, axis=self.axis, keepdims=self.keepdims)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The input's shape without the reduced axes."""
+        """Return the shape of the input without the reduced axes."""
         rank = len(input_shape)
         for axis in self.axis:
             checks.require(-rank <= axis < rank, "axis", f"lie in [-{rank}, {rank})", axis)
@@ -217,19 +218,21 @@ class MaxLayer(keras.layers.Layer):
         return tuple(size for i, size in enumerate(input_shape) if i not in reduced)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the arguments of the constructor."""
         return {**super().get_config(), "axis": list(self.axis), "keepdims": self.keepdims}
 
 
 def batch_norm(eps: float, momentum: float, dtype: Any) -> keras.layers.BatchNormalization:
-    """Batch normalisation of the last axis; ``momentum`` is the weight of the new batch."""
+    """Return a batch norm of the last axis; ``momentum`` is the weight of the new batch."""
     return keras.layers.BatchNormalization(
         momentum=1 - momentum, epsilon=eps, dtype=dtype, name="norm"
     )
 
 
-def norm_variables(norm: Norm | keras.layers.BatchNormalization) -> dict[str, keras.Variable]:
-    """The variables of a batch normalisation under their canonical names."""
+def norm_variables(
+    norm: NormVariables | keras.layers.BatchNormalization,
+) -> dict[str, keras.Variable]:
+    """Return the variables of a batch normalisation by canonical name."""
     return {
         "norm.weight": norm.gamma,
         "norm.bias": norm.beta,

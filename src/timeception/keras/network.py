@@ -10,7 +10,7 @@ import keras
 from timeception import checks
 from timeception.keras.hub import HasArrays
 from timeception.keras.layers import Shape, Tensor, TimeceptionLayer
-from timeception.spec import KERAS_BN_EPS, TimeceptionSpec
+from timeception.spec import KERAS_BN_EPS, KERAS_BN_MOMENTUM, TimeceptionSpec
 
 LAYOUT = "NTHWC"
 
@@ -21,21 +21,22 @@ class Timeception(HasArrays, keras.layers.Layer):
 
     Args:
         in_channels: channels of the features, or the shape of an input, ``x.shape``.
-        n_layers: number of layers; each halves the timesteps.
+        n_layers: number of layers; each halves the number of timesteps.
         n_groups: channel groups; must divide the channels.
-        is_dilated: kernels of 3 with dilations 1, 2, 3; otherwise kernels 3, 5, 7.
-        expansion: output channels over input channels of a layer.
-        pool_lookahead: branch 5 looks one step ahead (Keras 2019), otherwise back (PyTorch 2019).
+        is_dilated: use kernels of size 3 with dilations 1, 2, 3; otherwise sizes 3, 5, 7.
+        expansion: ratio of output to input channels of a layer.
+        pool_lookahead: branch 5 looks one timestep ahead (Keras 2019); otherwise back (PyTorch
+            2019).
         bn_eps: epsilon of every batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics.
-        kwargs: ``name``, ``dtype``, ``trainable`` of every Keras layer.
+        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
+        kwargs: ``name``, ``dtype``, ``trainable``, as in every Keras layer.
 
     Shape:
         input: N, T, H, W, C with T >= 2 ** n_layers, any H and W; result: N,
         ``spec.output_timesteps(T)``, H, W, ``spec.out_channels``.
 
     Raises:
-        ValueError: if a number is out of range, or an input does not fit.
+        ValueError: if an argument is out of range, or an input does not fit.
 
     Example:
         >>> import keras
@@ -43,7 +44,7 @@ class Timeception(HasArrays, keras.layers.Layer):
         >>> tuple(Timeception(x.shape, n_layers=2, n_groups=4)(x).shape)
         (1, 4, 2, 3, 100)
 
-    Source: Hussein et al., CVPR 2019; the function is that of the Keras network of 2019.
+    Source: Hussein et al., CVPR 2019; equal to the Keras network of 2019.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Timeception(HasArrays, keras.layers.Layer):
         expansion: float = 1.25,
         pool_lookahead: bool = True,
         bn_eps: float = KERAS_BN_EPS,
-        bn_momentum: float = 0.01,
+        bn_momentum: float = KERAS_BN_MOMENTUM,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -81,7 +82,7 @@ class Timeception(HasArrays, keras.layers.Layer):
         return cls(**spec.to_dict(), **kwargs)
 
     def build(self, input_shape: Shape) -> None:
-        """Make the parameters of all layers."""
+        """Create the parameters of all layers."""
         self.spec.check_input(input_shape, LAYOUT)
         for layer in self.layers:
             layer.build(input_shape)
@@ -96,18 +97,18 @@ class Timeception(HasArrays, keras.layers.Layer):
         return x
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The shape after the last layer; unknown sizes stay unknown."""
+        """Return the shape after the last layer; unknown sizes stay unknown."""
         self.spec.check_input(input_shape, LAYOUT)
         for layer in self.layers:
             input_shape = layer.compute_output_shape(input_shape)
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the arguments of the constructor."""
         return {**super().get_config(), **self.spec.to_dict()}
 
     def canonical_variables(self) -> dict[str, keras.Variable]:
-        """All variables under their canonical names (``layers.0.pointwise.weight``, ...)."""
+        """Return all variables by canonical name (``layers.0.pointwise.weight``, ...)."""
         return {
             f"layers.{index}.{name}": variable
             for index, layer in enumerate(self.layers)
@@ -116,9 +117,9 @@ class Timeception(HasArrays, keras.layers.Layer):
 
 
 def channels_of(in_channels: int | Iterable[int | None]) -> int:
-    """The number of channels, given as such or as the shape of an N, T, H, W, C input."""
+    """Return the number of channels, given directly or as the shape of an N, T, H, W, C input."""
     if isinstance(in_channels, Iterable) and not isinstance(in_channels, str):
-        shape = tuple(in_channels)  # TensorFlow's own shapes are no sequences
+        shape = tuple(in_channels)  # TensorFlow's shapes are not sequences
         wanted = "be a number, or the shape of an input of 5 axes, N, T, H, W, C"
         checks.require(len(shape) == 5, "in_channels", wanted, shape)
         return checks.positive_int("in_channels", shape[-1])

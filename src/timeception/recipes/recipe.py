@@ -31,6 +31,7 @@ from timeception.recipes.sections import (
 )
 
 Framework = Literal["torch", "keras"]
+KERAS_LOSSES = (None, "bce", "cross_entropy")
 _PACKAGED = resources.files("timeception.recipes") / "packaged"
 
 
@@ -78,6 +79,11 @@ class Recipe(Section):
             raise ValueError("training.scheme=end_to_end requires data.videos and backbone")
         if self.is_end_to_end and self.framework != "torch":
             raise ValueError("training.scheme=end_to_end requires framework=torch")
+        if self.framework == "keras" and self.training.loss not in KERAS_LOSSES:
+            known = ", ".join(filter(None, KERAS_LOSSES))
+            raise ValueError(
+                f"training.loss={self.training.loss} requires framework=torch; Keras offers {known}"
+            )
         if not self.is_end_to_end and self.data.bank is None:
             raise ValueError(
                 "data.bank is missing: name a feature bank, made by `timeception extract`"

@@ -217,6 +217,11 @@ class TrainingSection(Section):
     )
     epochs: int = Field(100, ge=1, description="Passes over the training split.")
     batch_size: int = Field(16, ge=2, description="Clips per optimiser step.")
+    loss: str | None = Field(
+        None,
+        description="`bce` (multi-label), `cross_entropy` (single-label), or a loss that a plug-in "
+        "registers; left out, the one for the task.",
+    )
     optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="Optimiser.")
     learning_rate: float = Field(0.01, gt=0, description="Learning rate after the warm-up.")
     epsilon: float = Field(1e-4, gt=0, description="Epsilon of Adam and AdamW.")

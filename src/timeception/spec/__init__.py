@@ -1,4 +1,4 @@
-"""What the networks are: their arithmetic, and every constant in which the frameworks differ.
+"""The arithmetic of the networks, and every constant in which the frameworks differ.
 
 Standard library only.
 """
@@ -9,10 +9,12 @@ from timeception.spec.layers import (
     DEPTHWISE_BIAS_INIT,
     DILATED_TAPS,
     KERAS_BN_EPS,
+    KERAS_BN_MOMENTUM,
     KERNEL_TAPS,
     LEAKY_SLOPE,
     N_BRANCHES,
     TORCH_BN_EPS,
+    TORCH_BN_MOMENTUM,
     LayerSpec,
     TimeceptionSpec,
     check_input,
@@ -26,10 +28,12 @@ __all__ = [
     "DEPTHWISE_BIAS_INIT",
     "DILATED_TAPS",
     "KERAS_BN_EPS",
+    "KERAS_BN_MOMENTUM",
     "KERNEL_TAPS",
     "LEAKY_SLOPE",
     "N_BRANCHES",
     "TORCH_BN_EPS",
+    "TORCH_BN_MOMENTUM",
     "ClassifierSpec",
     "LayerSpec",
     "PoolingSpec",

@@ -1,4 +1,4 @@
-"""The classifiers on the layers' features: Timeception's, and the order-blind baseline."""
+"""The classifiers: Timeception with two linear layers, and the order-blind baseline."""
 
 from __future__ import annotations
 
@@ -10,26 +10,33 @@ from typing import Any
 from timeception import checks
 from timeception.spec.layers import (
     KERAS_BN_EPS,
+    KERAS_BN_MOMENTUM,
     TimeceptionSpec,
     count_parameters,
     known_fields,
 )
 
 
+def _readout_channels(spec: ClassifierSpec | PoolingSpec) -> int:
+    """Deprecated name of ``pooled_channels``."""
+    checks.warn_renamed(f"{type(spec).__name__}.readout_channels", "pooled_channels")
+    return spec.pooled_channels
+
+
 @dataclass(frozen=True)
 class ClassifierSpec:
-    """Timeception and its classifier: maximum, dropout, linear, norm, LeakyReLU, dropout, linear.
+    """Timeception, global max pooling, dropout, linear, batch norm, LeakyReLU, dropout, linear.
 
     Args:
         timeception: the stack of layers.
-        n_classes: number of scores.
+        n_classes: number of classes.
         hidden: width of the hidden linear layer.
-        dropout: rates before the first and before the last linear layer.
-        map_size: ``None`` takes the maximum over time and space (2019). A pair (H, W) takes it
-            over time alone and keeps the positions of an H x W map apart.
+        dropout: rates before the hidden and before the output layer.
+        map_size: ``None`` pools over time and space (2019). A pair (H, W) pools over time only;
+            the hidden layer then sees each position of the H x W map.
 
-    Source: the 2019 classifier, whose own batch normalisation has the epsilon of its library,
-    so it shares ``timeception.bn_eps``.
+    Source: the 2019 classifier. Its batch norm shares the epsilon of the layers,
+    ``timeception.bn_eps``.
     """
 
     timeception: TimeceptionSpec
@@ -46,22 +53,24 @@ class ClassifierSpec:
             object.__setattr__(self, "map_size", sizes)
 
     @property
-    def readout_channels(self) -> int:
-        """Numbers that the first linear layer takes."""
+    def pooled_channels(self) -> int:
+        """Size of the pooled vector that the hidden layer takes."""
         return self.timeception.out_channels * prod(self.map_size or (1, 1))
 
+    readout_channels = property(_readout_channels)
+
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Canonical names and shapes of all arrays, those of the layers under ``timeception.``."""
+        """Return canonical names and shapes of all arrays; layers are under ``timeception.``."""
         shapes = {f"timeception.{k}": v for k, v in self.timeception.parameter_shapes().items()}
-        return shapes | _head_shapes(self.readout_channels, self.hidden, self.n_classes)
+        return shapes | _head_shapes(self.pooled_channels, self.hidden, self.n_classes)
 
     @property
     def n_parameters(self) -> int:
-        """Numbers in the network, moving statistics included."""
+        """Number of parameters, moving statistics included."""
         return count_parameters(self.parameter_shapes())
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, as JSON holds them."""
+        """Return the fields, ready for JSON."""
         fields = asdict(self)
         fields["dropout"] = list(self.dropout)
         fields["map_size"] = list(self.map_size) if self.map_size else None
@@ -69,7 +78,7 @@ class ClassifierSpec:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> ClassifierSpec:
-        """Build a spec from ``to_dict``'s fields; unknown ones are errors."""
+        """Build a spec from the fields of ``to_dict``; unknown fields are errors."""
         known = dict(known_fields(cls, fields))
         known["timeception"] = TimeceptionSpec.from_dict(known["timeception"])
         known["dropout"] = tuple(known.get("dropout", (0.5, 0.25)))
@@ -80,15 +89,15 @@ class ClassifierSpec:
 
 @dataclass(frozen=True)
 class PoolingSpec:
-    """The order-blind baseline: mean and maximum over time and space, then the same classifier.
+    """The order-blind baseline: global mean and max pooling, then the same linear layers.
 
     Args:
         in_channels: channels of the features.
-        n_classes: number of scores.
+        n_classes: number of classes.
         hidden: width of the hidden linear layer.
-        dropout: rates before the first and before the last linear layer.
+        dropout: rates before the hidden and before the output layer.
         bn_eps: epsilon of the batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics.
+        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
     """
 
     in_channels: int
@@ -96,33 +105,35 @@ class PoolingSpec:
     hidden: int = 512
     dropout: tuple[float, float] = (0.5, 0.25)
     bn_eps: float = KERAS_BN_EPS
-    bn_momentum: float = 0.01
+    bn_momentum: float = KERAS_BN_MOMENTUM
 
     def __post_init__(self) -> None:
         checks.positive_int("in_channels", self.in_channels)
         _check_head(self)
 
     @property
-    def readout_channels(self) -> int:
-        """Numbers that the first linear layer takes: means, then maxima."""
+    def pooled_channels(self) -> int:
+        """Size of the pooled vector that the hidden layer takes: means, then maxima."""
         return 2 * self.in_channels
 
+    readout_channels = property(_readout_channels)
+
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Canonical names and shapes of all arrays."""
-        return _head_shapes(self.readout_channels, self.hidden, self.n_classes)
+        """Return canonical names and shapes of all arrays."""
+        return _head_shapes(self.pooled_channels, self.hidden, self.n_classes)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, as JSON holds them."""
+        """Return the fields, ready for JSON."""
         return asdict(self) | {"dropout": list(self.dropout)}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> PoolingSpec:
-        """Build a spec from ``to_dict``'s fields; unknown ones are errors."""
+        """Build a spec from the fields of ``to_dict``; unknown fields are errors."""
         return cls(**known_fields(cls, fields))
 
 
 def _check_head(spec: ClassifierSpec | PoolingSpec) -> None:
-    """Check the fields of the linear layers; the rates become a tuple."""
+    """Check the fields of the linear layers; convert the rates to a tuple."""
     checks.positive_int("n_classes", spec.n_classes)
     checks.positive_int("hidden", spec.hidden)
     checks.require(len(spec.dropout) == 2, "dropout", "be two rates", spec.dropout)
@@ -130,8 +141,8 @@ def _check_head(spec: ClassifierSpec | PoolingSpec) -> None:
     object.__setattr__(spec, "dropout", rates)
 
 
-def _head_shapes(readout: int, hidden: int, n_classes: int) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {"hidden.weight": (hidden, readout)}
+def _head_shapes(pooled: int, hidden: int, n_classes: int) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {"hidden.weight": (hidden, pooled)}
     norm = [f"norm.{leaf}" for leaf in ("weight", "bias", "running_mean", "running_var")]
     shapes |= dict.fromkeys(("hidden.bias", *norm), (hidden,))
     return shapes | {"output.weight": (n_classes, hidden), "output.bias": (n_classes,)}

@@ -1,7 +1,7 @@
 """The Timeception layers, and every constant in which the frameworks differ.
 
 Standard library only. Each framework package builds its parameters and operations from these
-records, so that one set of weights gives one function everywhere.
+records, so that one set of weights gives the same results everywhere.
 
 Source: Hussein, Gavves, Smeulders, "Timeception for Complex Action Recognition", CVPR 2019,
 section 3; the semantics are those of the Keras network of 2019 (``pool_lookahead=True``,
@@ -21,6 +21,8 @@ from timeception import checks
 N_BRANCHES = 5  # pointwise, three temporal convolutions, temporal maximum
 KERAS_BN_EPS = 1e-3
 TORCH_BN_EPS = 1e-5
+KERAS_BN_MOMENTUM = 0.01  # weight of the new batch, so what Keras calls a momentum of 0.99
+TORCH_BN_MOMENTUM = 0.1
 LEAKY_SLOPE = 0.2
 DEPTHWISE_BIAS_INIT = 0.1  # the Keras network of 2019; kernels are Glorot uniform
 CHANNELS_PER_GROUP = 128  # the published recipes: 8 groups for 1024 channels, 16 for 2048
@@ -31,7 +33,7 @@ KERNEL_TAPS = ((-1, 0, 1), (-2, -1, 0, 1, 2), (-3, -2, -1, 0, 1, 2, 3))
 
 
 def default_groups(in_channels: int) -> int:
-    """Groups that a recipe takes when it names none: the divisor nearest to channels / 128.
+    """Return the default number of groups of a recipe: the divisor at or below channels / 128.
 
     Example:
         >>> default_groups(1024), default_groups(2048), default_groups(128), default_groups(320)
@@ -72,7 +74,7 @@ class LayerSpec:
 
     @property
     def margin(self) -> int:
-        """Timesteps that the layer looks to either side, before its temporal pooling."""
+        """Timesteps that the layer reads to either side, before its temporal pooling."""
         return max(abs(offset) for taps in self.taps for offset in taps)
 
     @property
@@ -82,14 +84,14 @@ class LayerSpec:
 
     @property
     def pointwise_bound(self) -> float:
-        """Glorot's bound of the pointwise kernels, drawn from U(-bound, bound).
+        """Glorot bound of the pointwise kernels, which are initialised from U(-bound, bound).
 
-        Source: Keras 2019, where each group and branch had a kernel of its own.
+        Source: Keras 2019, where each group and branch had a separate kernel.
         """
         return sqrt(6 / (self.group_channels + self.branch_channels))
 
     def temporal_bound(self, branch: int) -> float:
-        """Glorot's bound for the depthwise kernels of temporal branch 0, 1 or 2.
+        """Return the Glorot bound for the depthwise kernels of temporal branch 0, 1 or 2.
 
         Source: Keras 2019, whose kernel of k x 1 x channels x 1 has a fan-in of k * channels and
         a fan-out of k.
@@ -97,7 +99,7 @@ class LayerSpec:
         return sqrt(6 / (len(self.taps[branch]) * (self.branch_channels + 1)))
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Canonical names and shapes of the layer's arrays, moving statistics included."""
+        """Return canonical names and shapes of the arrays, moving statistics included."""
         out, temporal = (self.out_channels,), self.temporal_channels
         shapes: dict[str, tuple[int, ...]] = {
             "pointwise.weight": (self.out_channels, self.group_channels),
@@ -111,7 +113,7 @@ class LayerSpec:
         return shapes
 
     def n_macs(self, timesteps: int, height: int, width: int) -> int:
-        """Multiply-accumulates of the convolutions for one clip (biases and norms not counted)."""
+        """Count multiply-accumulates of the convolutions for one clip, without biases and norms."""
         per_position = self.out_channels * self.group_channels
         per_position += self.temporal_channels * sum(map(len, self.taps))
         return per_position * timesteps * height * width
@@ -123,18 +125,23 @@ class TimeceptionSpec:
 
     Args:
         in_channels: channels of the backbone's features.
-        n_layers: number of layers; each halves the timesteps.
+        n_layers: number of layers; each halves the number of timesteps.
         n_groups: channel groups; must divide ``in_channels``.
-        is_dilated: kernels of 3 with dilations 1, 2, 3; otherwise kernels 3, 5, 7.
-        expansion: output channels over input channels of a layer (rounded down per branch).
-        pool_lookahead: branch 5 takes max(x[t], x[t+1]) (Keras 2019); otherwise
-            max(x[t-1], x[t]) with a first step of max(x[0], x[1]) (PyTorch 2019).
+        is_dilated: use kernels of size 3 with dilations 1, 2, 3; otherwise sizes 3, 5, 7.
+        expansion: ratio of output to input channels of a layer (rounded down per branch).
+        pool_lookahead: branch 5 computes max(x[t], x[t+1]) (Keras 2019); otherwise
+            max(x[t-1], x[t]), with max(x[0], x[1]) as the first step (PyTorch 2019).
         bn_eps: epsilon of every batch normalisation (Keras 2019: 1e-3; PyTorch 2019: 1e-5).
-        bn_momentum: weight of the new batch in the moving statistics (the PyTorch convention;
-            Keras calls ``1 - bn_momentum`` its momentum). Training only.
+        bn_momentum: weight of the new batch in the moving statistics, in every framework and
+            every file: ``moving = (1 - bn_momentum) * moving + bn_momentum * batch``. PyTorch
+            calls this number the momentum, Keras calls ``1 - bn_momentum`` the momentum. It
+            affects training only. Specs and constructors default to Keras 2019, 0.01. Recipes
+            default to PyTorch's 0.1, because the statistics then follow within about 45 steps
+            instead of 460, and many runs on small data sets are short; the packaged recipes of
+            2019 set 0.01.
 
     Raises:
-        ValueError: if a number is out of range or ``n_groups`` does not divide ``in_channels``.
+        ValueError: if an argument is out of range or ``n_groups`` does not divide ``in_channels``.
 
     Example:
         >>> spec = TimeceptionSpec(in_channels=1024, n_layers=4)
@@ -149,7 +156,7 @@ class TimeceptionSpec:
     expansion: float = 1.25
     pool_lookahead: bool = True
     bn_eps: float = KERAS_BN_EPS
-    bn_momentum: float = 0.01
+    bn_momentum: float = KERAS_BN_MOMENTUM
 
     def __post_init__(self) -> None:
         for name in ("in_channels", "n_layers", "n_groups"):
@@ -170,7 +177,7 @@ class TimeceptionSpec:
             "leave at least one channel per branch and group: "
             "in_channels * expansion / (5 * n_groups) >= 1",
             self.n_groups,
-            "Take fewer groups or a larger expansion.",
+            "Use fewer groups or a larger expansion.",
         )
 
     @cached_property
@@ -190,7 +197,7 @@ class TimeceptionSpec:
         return self.layers[-1].out_channels
 
     def output_timesteps(self, timesteps: int) -> int:
-        """Timesteps after the last layer: halved ``n_layers`` times, rounding down.
+        """Return the timesteps after the last layer: halved ``n_layers`` times, rounding down.
 
         Raises:
             ValueError: if ``timesteps`` is below ``2 ** n_layers``.
@@ -200,7 +207,7 @@ class TimeceptionSpec:
             "timesteps",
             f"be at least 2 ** n_layers = {self.min_timesteps}",
             timesteps,
-            "Take more timesteps or fewer layers.",
+            "Use more timesteps or fewer layers.",
         )
         return timesteps >> self.n_layers
 
@@ -220,12 +227,12 @@ class TimeceptionSpec:
 
     @property
     def min_timesteps(self) -> int:
-        """The shortest input: one output step."""
+        """Timesteps of the shortest input, which gives one output step."""
         return int(2**self.n_layers)
 
     @property
     def receptive_field(self) -> int:
-        """Input timesteps that one output step sees (padding not subtracted)."""
+        """Input timesteps that one output step depends on, including padding."""
         field, step = 1, 1
         for layer in self.layers:
             field += (2 * layer.margin + 1) * step  # both margins, and the pooling's second step
@@ -233,7 +240,7 @@ class TimeceptionSpec:
         return field
 
     def n_macs(self, timesteps: int, height: int = 1, width: int = 1) -> int:
-        """Multiply-accumulates of the convolutions for one clip."""
+        """Count multiply-accumulates of the convolutions for one clip."""
         self.output_timesteps(timesteps)
         return sum(
             layer.n_macs(timesteps >> index, height, width)
@@ -241,7 +248,7 @@ class TimeceptionSpec:
         )
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Canonical names (``layers.0.pointwise.weight``, ...) and shapes of all arrays."""
+        """Return canonical names (``layers.0.pointwise.weight``, ...) and shapes of all arrays."""
         return {
             f"layers.{index}.{name}": shape
             for index, layer in enumerate(self.layers)
@@ -250,25 +257,25 @@ class TimeceptionSpec:
 
     @property
     def n_parameters(self) -> int:
-        """Numbers in the network, moving statistics included."""
+        """Number of parameters, moving statistics included."""
         return count_parameters(self.parameter_shapes())
 
     @property
     def n_trainable_parameters(self) -> int:
-        """Numbers that training changes by gradient."""
+        """Number of parameters that are trained by gradient."""
         return count_parameters(self.parameter_shapes(), is_trainable)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, as JSON holds them."""
+        """Return the fields, ready for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> TimeceptionSpec:
-        """Build a spec from ``to_dict``'s fields; unknown ones are errors."""
+        """Build a spec from the fields of ``to_dict``; unknown fields are errors."""
         return cls(**known_fields(cls, fields))
 
     def replace(self, **changes: Any) -> TimeceptionSpec:
-        """A copy with other fields."""
+        """Return a copy with the given fields changed."""
         return replace(self, **changes)
 
 
@@ -276,9 +283,9 @@ def check_input(in_channels: int, shape: Sequence[int | None], layout: str = "NC
     """Check the rank and channels of an input; ``layout`` names its axes.
 
     Args:
-        in_channels: what the network takes.
-        shape: the input's; an unknown size is ``None``.
-        layout: one letter an axis.
+        in_channels: channels of the network's input.
+        shape: shape of the input; an unknown size is ``None``.
+        layout: one letter per axis.
 
     Raises:
         ValueError: if the rank or the channels do not fit.
@@ -295,17 +302,17 @@ def check_input(in_channels: int, shape: Sequence[int | None], layout: str = "NC
 
 
 def is_trainable(name: str) -> bool:
-    """Whether the array of that canonical name is changed by gradient."""
+    """Return whether the array with this canonical name is trained by gradient."""
     return not name.endswith(("running_mean", "running_var"))
 
 
 def count_parameters(shapes: Mapping[str, tuple[int, ...]], keep: Any = lambda name: True) -> int:
-    """Numbers held by the arrays whose name ``keep`` accepts."""
+    """Count the elements of all arrays whose names ``keep`` accepts."""
     return sum(prod(shape) for name, shape in shapes.items() if keep(name))
 
 
 def known_fields(cls: Any, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return fields that all belong to a class; another is an error that names the nearest."""
+    """Return ``fields`` if the class has all of them; the error names the nearest known field."""
     known = list(cls.__dataclass_fields__)
     for name in fields:
         checks.one_of(f"field of {cls.__name__}", name, known)

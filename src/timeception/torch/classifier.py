@@ -1,4 +1,4 @@
-"""Timeception with its classifier, and the pooling baseline it is measured against."""
+"""The Timeception classifier, and the pooling baseline to compare it with."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from timeception import checks
 from timeception.spec import (
     KERAS_BN_EPS,
+    KERAS_BN_MOMENTUM,
     LEAKY_SLOPE,
     ClassifierSpec,
     PoolingSpec,
@@ -19,10 +21,11 @@ from timeception.spec import (
     check_input,
 )
 from timeception.torch.fast.fused import FusedClassifier, fold_linear
-from timeception.torch.global_pooling import readout
+from timeception.torch.global_pooling import global_pool
 from timeception.torch.hub import Pretrained
-from timeception.torch.layers import Norm
-from timeception.torch.network import Timeception, channels_of
+from timeception.torch.inputs import channels_of, check_tensor
+from timeception.torch.layers import BatchNorm
+from timeception.torch.network import Timeception
 
 
 class _Classifier(Pretrained):
@@ -31,49 +34,50 @@ class _Classifier(Pretrained):
     def __init__(
         self,
         spec: ClassifierSpec | PoolingSpec,
-        norm: Norm,
+        norm: BatchNorm,
         pipeline: Mapping[str, Any] | None,
     ) -> None:
         super().__init__()
         self.spec = spec
         self.pipeline = None if pipeline is None else dict(pipeline)
-        self.hidden = _linear(spec.readout_channels, spec.hidden)
+        self.hidden = _linear(spec.pooled_channels, spec.hidden)
         self.norm = norm
         self.output = _linear(spec.hidden, spec.n_classes)
 
-    def classify(self, readout: Tensor) -> Tensor:
-        """Logits of the vectors that the linear layers take."""
+    def classify(self, pooled: Tensor) -> Tensor:
+        """Compute logits from globally pooled features."""
         before_hidden, before_output = self.spec.dropout
-        x = self.hidden(F.dropout(readout, before_hidden, self.training))
+        x = self.hidden(F.dropout(pooled, before_hidden, self.training))
         x = F.leaky_relu(self.norm(x), LEAKY_SLOPE)
         return self.output(F.dropout(x, before_output, self.training))
 
 
 class TimeceptionClassifier(_Classifier):
-    """Timeception, a maximum over time and space, and two linear layers.
+    """Timeception, global max pooling, and two linear layers.
 
     Args:
         in_channels: channels of the features, or the size of an input, ``x.size()``.
-        n_classes: number of scores.
+        n_classes: number of classes.
         n_layers: number of Timeception layers.
         n_groups: channel groups; must divide the channels.
-        is_dilated: kernels of 3 with dilations 1, 2, 3; otherwise kernels 3, 5, 7.
+        is_dilated: use kernels of size 3 with dilations 1, 2, 3; otherwise sizes 3, 5, 7.
         hidden: width of the hidden linear layer.
-        dropout: rates before the first and before the last linear layer.
-        map_size: ``None`` takes the maximum over time and space. A pair (H, W) takes it over
-            time alone and keeps the positions of an H x W map apart, ordered (C, H, W).
-        expansion: output channels over input channels of a layer.
-        pool_lookahead: branch 5 looks one step ahead (Keras 2019), otherwise back (PyTorch 2019).
+        dropout: rates before the hidden and before the output layer.
+        map_size: ``None`` pools over time and space. A pair (H, W) pools over time only; the
+            hidden layer then sees each position of the H x W map, ordered (C, H, W).
+        expansion: ratio of output to input channels of a layer.
+        pool_lookahead: branch 5 looks one timestep ahead (Keras 2019); otherwise back (PyTorch
+            2019).
         bn_eps: epsilon of every batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics.
-        pipeline: what else a user of the weights must know (classes, preprocessing, ...); plain
+        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
+        pipeline: metadata that users of the weights need (classes, preprocessing, ...); plain
             JSON, saved and loaded with the model.
 
     Shape:
         input: N, C, T, H, W; result: N, ``n_classes``, logits.
 
     Raises:
-        ValueError: if a number is out of range, or an input does not fit.
+        ValueError: if an argument is out of range, or an input does not fit.
 
     Example:
         >>> model = TimeceptionClassifier(64, n_classes=10, n_layers=2, n_groups=4).eval()
@@ -81,7 +85,7 @@ class TimeceptionClassifier(_Classifier):
         torch.Size([3, 10])
 
     Source: the 2019 classifier: maximum, dropout 0.5, linear 512, batch norm, LeakyReLU 0.2,
-    dropout 0.25, linear. ``map_size`` is this project's own.
+    dropout 0.25, linear. ``map_size`` is an addition of this project.
     """
 
     spec: ClassifierSpec
@@ -101,7 +105,7 @@ class TimeceptionClassifier(_Classifier):
         expansion: float = 1.25,
         pool_lookahead: bool = True,
         bn_eps: float = KERAS_BN_EPS,
-        bn_momentum: float = 0.01,
+        bn_momentum: float = KERAS_BN_MOMENTUM,
         pipeline: Mapping[str, Any] | None = None,
     ) -> None:
         timeception = TimeceptionSpec(
@@ -115,7 +119,7 @@ class TimeceptionClassifier(_Classifier):
             bn_momentum,
         )
         spec = ClassifierSpec(timeception, n_classes, hidden, dropout, map_size)
-        super().__init__(spec, Norm(hidden, bn_eps, bn_momentum), pipeline)
+        super().__init__(spec, BatchNorm(hidden, bn_eps, bn_momentum), pipeline)
         self.timeception = Timeception.from_spec(timeception)
 
     @classmethod
@@ -125,12 +129,17 @@ class TimeceptionClassifier(_Classifier):
         return cls(**fields.pop("timeception"), **fields, pipeline=pipeline)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of clips."""
-        return self.classify(self.readout(self.timeception(x)))
+        """Compute the logits of clips."""
+        return self.classify(self.global_pool(self.timeception(x)))
+
+    def global_pool(self, features: Tensor) -> Tensor:
+        """Reduce features N, C, T, H, W to the vectors that the linear layers take."""
+        return global_pool(features, self.spec.map_size)
 
     def readout(self, features: Tensor) -> Tensor:
-        """Reduce features N, C, T, H, W to the vector that the linear layers take."""
-        return readout(features, self.spec.map_size)
+        """Deprecated name of ``global_pool``."""
+        checks.warn_renamed("TimeceptionClassifier.readout", "global_pool")
+        return self.global_pool(features)
 
     @property
     def implementation(self) -> str:
@@ -143,7 +152,7 @@ class TimeceptionClassifier(_Classifier):
         return self
 
     def fuse(self, implementation: str = "auto") -> FusedClassifier:
-        """A copy for evaluation alone, its batch norms folded; see ``Timeception.fuse``."""
+        """Return a copy for evaluation only, with batch norms folded; see ``Timeception.fuse``."""
         return FusedClassifier(
             self.timeception.fuse(implementation),
             self.spec,
@@ -154,15 +163,15 @@ class TimeceptionClassifier(_Classifier):
 
 
 class PoolingClassifier(_Classifier):
-    """The order-blind baseline: mean and maximum over time and space, and the same linear layers.
+    """The order-blind baseline: global mean and max pooling, and the same linear layers.
 
     Args:
         in_channels: channels of the features, or the size of an input, ``x.size()``.
-        n_classes: number of scores.
+        n_classes: number of classes.
         hidden: width of the hidden linear layer.
-        dropout: rates before the first and before the last linear layer.
+        dropout: rates before the hidden and before the output layer.
         bn_eps: epsilon of the batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics.
+        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
         pipeline: as in ``TimeceptionClassifier``.
 
     Shape:
@@ -184,13 +193,13 @@ class PoolingClassifier(_Classifier):
         dropout: tuple[float, float] = (0.5, 0.25),
         *,
         bn_eps: float = KERAS_BN_EPS,
-        bn_momentum: float = 0.01,
+        bn_momentum: float = KERAS_BN_MOMENTUM,
         pipeline: Mapping[str, Any] | None = None,
     ) -> None:
         spec = PoolingSpec(
             channels_of(in_channels), n_classes, hidden, dropout, bn_eps, bn_momentum
         )
-        super().__init__(spec, Norm(hidden, bn_eps, bn_momentum), pipeline)
+        super().__init__(spec, BatchNorm(hidden, bn_eps, bn_momentum), pipeline)
 
     @classmethod
     def from_spec(cls, spec: PoolingSpec, pipeline: Mapping[str, Any] | None = None) -> Self:
@@ -198,13 +207,14 @@ class PoolingClassifier(_Classifier):
         return cls(**spec.to_dict(), pipeline=pipeline)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of clips."""
+        """Compute the logits of clips."""
+        check_tensor(x)
         check_input(self.spec.in_channels, x.shape)
         return self.classify(torch.cat([x.mean((2, 3, 4)), x.amax((2, 3, 4))], dim=1))
 
 
 def _linear(in_features: int, out_features: int) -> nn.Linear:
-    """A linear layer that starts as in Keras 2019: Glorot kernel, no bias."""
+    """Return a linear layer initialised as in Keras 2019: Glorot kernel, zero bias."""
     linear = nn.Linear(in_features, out_features)
     nn.init.xavier_uniform_(linear.weight)
     nn.init.zeros_(linear.bias)

@@ -7,10 +7,10 @@ from typing import Self
 
 from torch import Tensor, nn
 
-from timeception import checks
-from timeception.spec import KERAS_BN_EPS, TimeceptionSpec
+from timeception.spec import KERAS_BN_EPS, KERAS_BN_MOMENTUM, TimeceptionSpec
 from timeception.torch.fast import native
 from timeception.torch.fast.fused import FusedTimeception
+from timeception.torch.inputs import channels_of, check_tensor
 from timeception.torch.layers import TimeceptionLayer
 
 
@@ -19,20 +19,22 @@ class Timeception(nn.Module):
 
     Args:
         in_channels: channels of the features, or the size of an input, ``x.size()``.
-        n_layers: number of layers; each halves the timesteps.
+        n_layers: number of layers; each halves the number of timesteps.
         n_groups: channel groups; must divide the channels.
-        is_dilated: kernels of 3 with dilations 1, 2, 3; otherwise kernels 3, 5, 7.
-        expansion: output channels over input channels of a layer.
-        pool_lookahead: branch 5 looks one step ahead (Keras 2019), otherwise back (PyTorch 2019).
+        is_dilated: use kernels of size 3 with dilations 1, 2, 3; otherwise sizes 3, 5, 7.
+        expansion: ratio of output to input channels of a layer.
+        pool_lookahead: branch 5 looks one timestep ahead (Keras 2019); otherwise back (PyTorch
+            2019).
         bn_eps: epsilon of every batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics.
+        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
 
     Shape:
         input: N, C, T, H, W with T >= 2 ** n_layers, any H and W; result: N,
         ``spec.out_channels``, ``spec.output_timesteps(T)``, H, W.
 
     Raises:
-        ValueError: if a number is out of range, or an input does not fit.
+        ValueError: if an argument is out of range, or an input does not fit.
+        TypeError: if an input is not a floating-point tensor.
 
     Example:
         >>> import torch
@@ -40,7 +42,7 @@ class Timeception(nn.Module):
         >>> Timeception(x.size(), n_layers=2, n_groups=4)(x).shape
         torch.Size([1, 100, 4, 2, 3])
 
-    Source: Hussein et al., CVPR 2019; the function is that of the Keras network of 2019.
+    Source: Hussein et al., CVPR 2019; equal to the Keras network of 2019.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class Timeception(nn.Module):
         expansion: float = 1.25,
         pool_lookahead: bool = True,
         bn_eps: float = KERAS_BN_EPS,
-        bn_momentum: float = 0.01,
+        bn_momentum: float = KERAS_BN_MOMENTUM,
     ) -> None:
         super().__init__()
         self.spec = spec = TimeceptionSpec(
@@ -81,15 +83,15 @@ class Timeception(nn.Module):
         return self.layers[0].implementation  # type: ignore[return-value]
 
     def use_implementation(self, implementation: str = "auto") -> Self:
-        """Choose what runs the layers, in training and evaluation; new networks run ``"torch"``.
+        """Choose what runs the layers, in training and evaluation. The default is ``"torch"``.
 
         Args:
             implementation: ``"torch"`` (PyTorch's own operations), ``"native"`` (C++ kernels:
-                float32 on the CPU) or ``"auto"`` (native where it can be built). What was
-                chosen is logged, and stands in ``implementation``.
+                float32 on the CPU) or ``"auto"`` (native if it is available). The choice is
+                logged; the property ``implementation`` returns it.
 
         Raises:
-            NativeUnavailableError: if native is asked for and cannot be built.
+            NativeUnavailableError: if native is required and not available.
         """
         chosen = native.choose(implementation)
         for layer in self.layers:
@@ -97,7 +99,7 @@ class Timeception(nn.Module):
         return self
 
     def fuse(self, implementation: str = "auto") -> FusedTimeception:
-        """A copy for evaluation alone, its batch norm folded: the fastest way to run it.
+        """Return a copy for evaluation only, with batch norm folded: the fastest way to run it.
 
         Args:
             implementation: as in ``use_implementation``.
@@ -106,20 +108,8 @@ class Timeception(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply all layers."""
+        check_tensor(x)
         self.spec.check_input(x.shape)
         for layer in self.layers:
             x = layer(x)
         return x
-
-
-def channels_of(in_channels: int | Sequence[int]) -> int:
-    """The number of channels, given as such or as the size of an N, C, T, H, W input."""
-    if isinstance(in_channels, Sequence):
-        checks.require(
-            len(in_channels) == 5,
-            "in_channels",
-            "be a number, or the size of an input of 5 axes, N, C, T, H, W",
-            tuple(in_channels),
-        )
-        in_channels = in_channels[1]
-    return checks.positive_int("in_channels", in_channels)

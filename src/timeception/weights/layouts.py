@@ -59,11 +59,11 @@ def keras_layouts(spec: AnySpec) -> dict[str, Layout]:
     layouts = {name: _same(shape) for name, shape in spec.parameter_shapes().items()}
     layouts["output.weight"] = _transposed(spec.n_classes, spec.hidden)
     if isinstance(spec, PoolingSpec):
-        layouts["hidden.weight"] = _transposed(spec.hidden, spec.readout_channels)
+        layouts["hidden.weight"] = _transposed(spec.hidden, spec.pooled_channels)
         return layouts
     positions = spec.map_size or (1, 1)
     axes = (spec.hidden, spec.timeception.out_channels, *positions)
-    canonical = (spec.hidden, spec.readout_channels)
+    canonical = (spec.hidden, spec.pooled_channels)
     layouts["hidden.weight"] = Layout(canonical, axes, (2, 3, 1, 0), canonical[::-1])
     layers = keras_layouts(spec.timeception)
     return layouts | {f"timeception.{name}": layout for name, layout in layers.items()}

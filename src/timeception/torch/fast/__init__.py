@@ -1,1 +1,6 @@
-"""What makes the network faster and changes no number: recomputing, fusing, native kernels."""
+"""Everything that makes the network faster without changing what it computes.
+
+``forward`` chooses how a layer runs. ``epilogue`` recomputes activations to save memory,
+``gradients`` holds cheaper gradients, ``fused`` folds batch norm away for evaluation, ``steps``
+runs fused layers on streams, and ``native`` holds C++ kernels for the CPU.
+"""

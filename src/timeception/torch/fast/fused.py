@@ -1,8 +1,8 @@
-"""The network for evaluation alone: batch norm folded into the arrays before it.
+"""The network for evaluation only, with batch norm folded into the arrays before it.
 
-Folded are: branch 1 wholly into its pointwise kernels; branches 2 to 4 into their temporal ones;
-of branch 5, whose maximum does not commute with a negative scale, the scale's magnitude into the
-pointwise kernels, while its sign and the shift are applied after the maximum.
+Branch 1 is folded into its pointwise kernels, and branches 2 to 4 into their temporal kernels. The
+maximum of branch 5 does not commute with a negative scale: the magnitude of the scale is folded
+into the pointwise kernels, and its sign and the shift are applied after the maximum.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from torch import Tensor, nn
 
 from timeception.spec import LEAKY_SLOPE, N_BRANCHES, ClassifierSpec, LayerSpec, TimeceptionSpec
 from timeception.torch import functional
-from timeception.torch.fast import native
+from timeception.torch.fast import gradients, native
 from timeception.torch.fast.native import operators
 from timeception.torch.fast.steps import NativeSteps, NetworkSteps, Steps, TorchSteps
-from timeception.torch.global_pooling import readout
-from timeception.torch.layers import TimeceptionLayer
+from timeception.torch.global_pooling import global_pool
+from timeception.torch.inputs import check_tensor
+from timeception.torch.layers import BatchNorm, TimeceptionLayer
 
-PART_TIMESTEPS = 192  # a longer video is taken in parts, whose intermediates stay in cache
+PART_TIMESTEPS = 192  # longer videos are processed in parts, whose intermediates stay in cache
 
 
 class FusedLayer(nn.Module):
     """One Timeception layer without its batch norm.
 
     Args:
-        layer: what to take the arrays from.
+        layer: source of the arrays.
         implementation: ``"torch"`` or ``"native"``.
 
     Shape:
@@ -44,7 +45,7 @@ class FusedLayer(nn.Module):
         super().__init__()
         self.spec: LayerSpec = layer.spec
         self.implementation = implementation
-        # the kernels take bfloat16 inputs, but sum in float32 with float32 arrays
+        # the C++ kernels accept bfloat16 inputs, but require float32 arrays
         is_native = implementation == "native"
         dtype = torch.float32 if is_native else layer.pointwise.weight.dtype
         for name, array in _folded(layer).items():
@@ -54,38 +55,37 @@ class FusedLayer(nn.Module):
         """Apply the layer."""
         if self.implementation == "native":
             return operators.evaluate(x, self._arrays())
-        return self.mix(self.pointwise(x)).unflatten(3, x.shape[3:])
+        return self.epilogue(self.pointwise(x)).unflatten(3, x.shape[3:])
 
     def steps(self) -> Steps:
-        """The layer for a video that comes part by part."""
+        """Return the layer's state for a video that arrives in parts."""
         if self.implementation == "native":
             return NativeSteps(self.spec, self._arrays())
-        return TorchSteps(self.spec, self.pointwise, self.mix)
+        return TorchSteps(self.spec, self.pointwise, self.epilogue)
 
     def pointwise(self, x: Tensor) -> Tensor:
-        """The pointwise convolutions, by PyTorch: N, C, T, H, W to N, G, B, C_b, T, H * W."""
+        """Compute the pointwise convolutions: N, C, T, H, W to N, G, B, C_b, T, H * W."""
         return functional.grouped_pointwise(x, self.kernels, self.bias, self.spec)
 
-    def mix(self, y: Tensor) -> Tensor:
-        """What follows them, by PyTorch: N, G, B, C_b, T, S to N, C_out, T // 2, S."""
+    def epilogue(self, y: Tensor) -> Tensor:
+        """Compute all that follows them: N, G, B, C_b, T, S to N, C_out, T // 2, S."""
         spec = self.spec
         first, *middle, last = y.unbind(2)
-        branches = [functional.pool(first).relu()]
-        for part, (weight, bias), taps in zip(middle, self._temporal(), spec.taps, strict=True):
-            branches.append(
-                functional.pool(functional.temporal_conv(part, weight, bias, taps)).relu()
-            )
-        by_channel = (1, spec.n_groups, spec.branch_channels, 1, 1)
+        branches = [_pool(first).relu()]
+        for branch, (weight, bias), taps in zip(middle, self._temporal(), spec.taps, strict=True):
+            branches.append(_pool(gradients.temporal_conv(branch, weight, bias, taps)).relu())
+        per_channel = (1, spec.n_groups, spec.branch_channels, 1, 1)
         last = functional.temporal_maximum(last, spec.pool_lookahead)
-        last = functional.pool(last * self.pool_sign.view(by_channel))
-        branches.append((last + self.pool_shift.view(by_channel)).relu())
-        return functional.join_shuffled(branches)
+        last = _pool(last * self.pool_sign.view(per_channel))
+        branches.append((last + self.pool_shift.view(per_channel)).relu())
+        # concatenate within each group, then shuffle across groups: channels (B, C_b, G)
+        return torch.stack([each.transpose(1, 2) for each in branches], dim=1).flatten(1, 3)
 
-    def _arrays(self) -> operators.Folded:
+    def _arrays(self) -> operators.FoldedArrays:
         weights, biases = map(list, zip(*self._temporal(), strict=True))
         arrays = self.kernels, self.bias, weights, biases, self.pool_sign, self.pool_shift
         taps = [offset for taps in self.spec.taps for offset in taps]
-        return operators.Folded(*arrays, taps, self.spec.pool_offset)
+        return operators.FoldedArrays(*arrays, taps, self.spec.pool_offset)
 
     def _temporal(self) -> list[tuple[Tensor, Tensor]]:
         names = ((f"temporal_weight_{i}", f"temporal_bias_{i}") for i in range(3))
@@ -93,11 +93,11 @@ class FusedLayer(nn.Module):
 
 
 class FusedTimeception(nn.Module):
-    """``Timeception`` for evaluation; made by ``Timeception.fuse``.
+    """``Timeception`` for evaluation; created by ``Timeception.fuse``.
 
     Args:
-        layers: of the network.
-        spec: of the network.
+        layers: layers of the network, each a ``TimeceptionLayer``.
+        spec: spec of the network.
         implementation: ``"torch"``, ``"native"`` or ``"auto"``.
     """
 
@@ -110,6 +110,7 @@ class FusedTimeception(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply all layers."""
+        check_tensor(x)
         self.spec.check_input(x.shape)
         if x.shape[2] > PART_TIMESTEPS and not torch.compiler.is_compiling():
             return self._in_parts(x)
@@ -118,7 +119,7 @@ class FusedTimeception(nn.Module):
         return x
 
     def steps(self) -> NetworkSteps:
-        """The layers for a video that comes part by part."""
+        """Return the state of all layers for a video that arrives in parts."""
         layers = cast("Iterable[FusedLayer]", self.layers)
         return NetworkSteps([layer.steps() for layer in layers])
 
@@ -135,14 +136,14 @@ class FusedTimeception(nn.Module):
 
 
 class FusedClassifier(nn.Module):
-    """``TimeceptionClassifier`` for evaluation; made by its ``fuse``.
+    """``TimeceptionClassifier`` for evaluation; created by its ``fuse``.
 
     Args:
         timeception: the fused layers.
-        spec: of the classifier.
+        spec: spec of the classifier.
         hidden: the hidden linear layer, with the batch norm after it folded in.
         output: the last linear layer.
-        pipeline: of the classifier.
+        pipeline: pipeline of the classifier.
     """
 
     def __init__(
@@ -164,22 +165,22 @@ class FusedClassifier(nn.Module):
         return self.timeception.implementation
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of clips."""
-        return self.classify(self.readout(self.timeception(x)))
+        """Compute the logits of clips."""
+        return self.classify(self.global_pool(self.timeception(x)))
 
-    def readout(self, features: Tensor) -> Tensor:
-        """Reduce features to the vector that the linear layers take."""
-        return readout(features, self.spec.map_size)
+    def global_pool(self, features: Tensor) -> Tensor:
+        """Reduce features to the vectors that the linear layers take."""
+        return global_pool(features, self.spec.map_size)
 
-    def classify(self, readout: Tensor) -> Tensor:
-        """Logits of the vectors that the linear layers take."""
-        hidden = nn.functional.leaky_relu(self.hidden(readout), LEAKY_SLOPE)
+    def classify(self, pooled: Tensor) -> Tensor:
+        """Compute logits from globally pooled features."""
+        hidden = nn.functional.leaky_relu(self.hidden(pooled), LEAKY_SLOPE)
         return self.output(hidden)
 
 
 @torch.no_grad()
-def fold_linear(linear: nn.Linear, norm: Any) -> nn.Linear:
-    """A linear layer that does what ``linear`` and then ``norm`` do in evaluation."""
+def fold_linear(linear: nn.Linear, norm: BatchNorm) -> nn.Linear:
+    """Return a linear layer that computes ``norm(linear(x))`` in evaluation."""
     scale, shift = norm.affine()
     folded = nn.utils.skip_init(nn.Linear, linear.in_features, linear.out_features)
     folded.to(linear.weight)
@@ -190,7 +191,7 @@ def fold_linear(linear: nn.Linear, norm: Any) -> nn.Linear:
 
 @torch.no_grad()
 def _folded(layer: TimeceptionLayer) -> dict[str, Tensor]:
-    """The arrays of a layer in evaluation, channels ordered as the operator takes them."""
+    """Return the arrays of a layer in evaluation, as ``FoldedArrays`` orders their channels."""
     spec = layer.spec
     shape = (spec.n_groups, N_BRANCHES, spec.branch_channels)
     scale, shift = (values.view(shape) for values in layer.norm.affine())
@@ -207,7 +208,11 @@ def _folded(layer: TimeceptionLayer) -> dict[str, Tensor]:
         "pool_shift": shift[:, 4].flatten(),
     }
     for index, (conv_weight, conv_bias) in enumerate(layer.temporal_kernels()):
-        own_scale, own_shift = scale[:, index + 1].flatten(), shift[:, index + 1].flatten()
-        arrays[f"temporal_weight_{index}"] = conv_weight.double() * own_scale[:, None]
-        arrays[f"temporal_bias_{index}"] = conv_bias.double() * own_scale + own_shift
+        conv_scale, conv_shift = scale[:, index + 1].flatten(), shift[:, index + 1].flatten()
+        arrays[f"temporal_weight_{index}"] = conv_weight.double() * conv_scale[:, None]
+        arrays[f"temporal_bias_{index}"] = conv_bias.double() * conv_scale + conv_shift
     return arrays
+
+
+def _pool(x: Tensor) -> Tensor:
+    return functional.temporal_pool(x, axis=3)

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from timeception import checks
 from timeception.clips.task_data import TaskData
 from timeception.keras import PoolingClassifier, TimeceptionClassifier
 from timeception.recipes.recipe import Recipe
@@ -67,6 +68,8 @@ def make_model(recipe: Recipe, data: TaskData, spec: HeadSpec, start: Start) -> 
     model.load_arrays(model.to_arrays() | start.arrays)
     freeze(model, start.frozen)
     settings = recipe.training
+    fitting = (None, "bce" if data.is_multilabel else "cross_entropy")
+    checks.one_of("training.loss", settings.loss, fitting)
     loss = make_loss(data.is_multilabel, settings.label_smoothing)
     model.compile(make_optimizer(settings), loss)
     model.optimizer.build(model.trainable_variables)

@@ -8,7 +8,6 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from timeception.clips.task_data import TaskData
@@ -18,6 +17,7 @@ from timeception.recipes.sections import TrainingSection
 from timeception.torch import Timeception
 from timeception.training.backbone_file import BACKBONE_PREFIX
 from timeception.training.schedule import learning_rate_factor
+from timeception.training.torch.losses import find_loss
 
 
 class Training(lightning.LightningModule):
@@ -39,6 +39,7 @@ class Training(lightning.LightningModule):
         self.is_multilabel = data.is_multilabel
         self.classes = data.classes
         self.recipe, self.settings = recipe, recipe.training
+        self._loss = find_loss(recipe.training.loss, data.is_multilabel)
         self._scores: list[Tensor] = []
         self._targets: list[Tensor] = []
         named = tensors(model)
@@ -61,12 +62,8 @@ class Training(lightning.LightningModule):
                 module.use_implementation("auto" if self.device.type == "cpu" else "torch")
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean binary cross-entropy (multi-label) or cross-entropy of a batch."""
-        if self.is_multilabel:
-            return F.binary_cross_entropy_with_logits(logits, targets)
-        return F.cross_entropy(
-            logits, targets.argmax(dim=1), label_smoothing=self.settings.label_smoothing
-        )
+        """Return the mean loss of a batch."""
+        return self._loss(logits, targets, self.settings)
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
         """Seed dropout by epoch and batch, so that resuming changes nothing."""

@@ -1,11 +1,11 @@
-"""Kernels in C++ for the CPU, compiled on demand; nothing runs them unless asked to."""
+"""C++ kernels for the CPU, compiled on demand; they run only if asked for."""
 
 from __future__ import annotations
 
 import logging
 
 from timeception import checks
-from timeception.torch.fast.native.build import NativeUnavailableError, load
+from timeception.torch.fast.native.build import NativeUnavailableError, is_switched_off, load
 
 logger = logging.getLogger(__name__)
 
@@ -15,7 +15,7 @@ __all__ = ["IMPLEMENTATIONS", "NativeUnavailableError", "choose", "why_unavailab
 
 
 def why_unavailable() -> str:
-    """Why the kernels cannot run here; empty if they can. Compiles them if need be."""
+    """Return why the kernels cannot run here, or an empty string; compile them if needed."""
     try:
         load()
     except NativeUnavailableError as error:
@@ -24,18 +24,18 @@ def why_unavailable() -> str:
 
 
 def choose(implementation: str) -> str:
-    """Decide which implementation runs, and log it.
+    """Resolve ``"auto"``, and log which implementation runs.
 
     Args:
         implementation: ``"torch"`` (PyTorch's own operations), ``"native"`` (the C++ kernels:
-            float32 on the CPU) or ``"auto"`` (native where it can be built).
+            float32 on the CPU) or ``"auto"`` (native if it is available).
 
     Returns:
         ``"torch"`` or ``"native"``.
 
     Raises:
-        ValueError: if it is none of the three.
-        NativeUnavailableError: if native is asked for and cannot be built.
+        ValueError: if ``implementation`` is none of the three.
+        NativeUnavailableError: if native is required and not available.
     """
     checks.one_of("implementation", implementation, IMPLEMENTATIONS)
     if implementation == "native":
@@ -43,7 +43,7 @@ def choose(implementation: str) -> str:
     elif implementation == "auto":
         reason = why_unavailable()
         implementation = "torch" if reason else "native"
-        if reason:
-            logger.warning("PyTorch's own operations run, since %s", reason)
+        if reason and not is_switched_off():
+            logger.warning("using PyTorch's own operations: %s", reason)
     logger.info("implementation: %s", implementation)
     return implementation

@@ -1,7 +1,7 @@
 """Building and loading of the C++ kernels, on demand, with the machine's own compiler.
 
-A compilation takes a few seconds and is kept in the user's cache, under a name that tells sources,
-compiler and processor apart. Nothing here runs unless it is asked for.
+The result is kept in the cache folder under a name that depends on sources, compiler and
+processor. A failed build is remembered there too, so that no later process tries it again.
 """
 
 from __future__ import annotations
@@ -11,10 +11,15 @@ import functools
 import hashlib
 import logging
 import os
+import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
+
+from timeception import checks
+from timeception.torch.fast.native.ctypes_structs import size_mismatches
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +31,8 @@ _ENTRIES = (
     "timeception_vector",
     "timeception_evaluate",
     "timeception_evaluate_bfloat16",
-    "timeception_mix",
-    "timeception_mix_backward",
+    "timeception_epilogue",
+    "timeception_epilogue_backward",
 )
 
 
@@ -35,33 +40,79 @@ class NativeUnavailableError(RuntimeError):
     """The kernels cannot be built or loaded on this machine; the message says why."""
 
 
-@functools.cache
+class _CompilerError(NativeUnavailableError):
+    """The compiler ran and failed."""
+
+
 def load() -> ctypes.CDLL:
-    """The kernels, compiled if they are not in the cache yet.
+    """Return the kernels; compile them if they are not in the cache.
 
     Raises:
-        NativeUnavailableError: if there is no compiler, or it fails.
+        NativeUnavailableError: if the kernels are switched off, no compiler is found, or the build
+            fails. A failure is remembered until the process ends.
     """
-    compiler = _compiler()
-    folder = Path(__file__).parent
-    path = cache_folder() / f"kernels-{_fingerprint(compiler, folder)}.so"
-    if not path.exists():
-        _compile(compiler, folder, path)
-    try:
-        library = ctypes.CDLL(str(path))
-    except OSError as error:
-        raise NativeUnavailableError(f"the kernels in {path} do not load: {error}") from error
-    for entry in _ENTRIES:
-        getattr(library, entry).restype = ctypes.c_int
+    library = _load_once()
+    if isinstance(library, str):
+        raise NativeUnavailableError(library)
     return library
 
 
+def is_switched_off() -> bool:
+    """Return whether ``TIMECEPTION_NATIVE=0`` is set."""
+    value = os.environ.get("TIMECEPTION_NATIVE") or "1"
+    return checks.one_of("TIMECEPTION_NATIVE", value, ("0", "1")) == "0"
+
+
 def cache_folder() -> Path:
-    """Where compiled kernels are kept: ``TIMECEPTION_CACHE``, or the user's cache folder."""
-    own = os.environ.get("TIMECEPTION_CACHE")
-    if own:
-        return Path(own)
+    """Return the folder of compiled kernels: ``TIMECEPTION_CACHE``, or the user's cache folder."""
+    given = os.environ.get("TIMECEPTION_CACHE")
+    if given:
+        return Path(given)
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "timeception"
+
+
+@functools.cache
+def _load_once() -> ctypes.CDLL | str:
+    """Return the kernels, or the reason why there are none."""
+    try:
+        return _load()
+    except NativeUnavailableError as error:
+        return str(error)
+    except OSError as error:
+        return f"the native kernels cannot be built or loaded in {cache_folder()}: {error}"
+
+
+def _load() -> ctypes.CDLL:
+    if is_switched_off():
+        raise NativeUnavailableError(
+            "the native kernels are switched off by TIMECEPTION_NATIVE=0; unset it, or choose the "
+            "implementation 'torch'"
+        )
+    compiler = _compiler()
+    failure = cache_folder() / f"failed-{_failure_key(compiler)}.txt"
+    if failure.exists():
+        raise NativeUnavailableError(
+            f"an earlier build of the native kernels failed; delete {failure} to try again. "
+            f"{failure.read_text(encoding='utf-8')}"
+        )
+    try:
+        path = cache_folder() / f"kernels-{_fingerprint(compiler)}.so"
+        if not path.exists():
+            _compile(compiler, path)
+    except _CompilerError as error:
+        failure.parent.mkdir(parents=True, exist_ok=True)
+        failure.write_text(str(error), encoding="utf-8")
+        raise NativeUnavailableError(f"{error}\nDelete {failure} to try again.") from error
+    library = ctypes.CDLL(str(path))
+    for entry in _ENTRIES:
+        getattr(library, entry).restype = ctypes.c_int
+    mismatches = size_mismatches(library)
+    if mismatches:
+        raise NativeUnavailableError(
+            f"{path} does not match this version of timeception: {'; '.join(mismatches)}. "
+            "Delete the file to rebuild it."
+        )
+    return library
 
 
 def _compiler() -> str:
@@ -74,27 +125,48 @@ def _compiler() -> str:
     return found
 
 
-def _fingerprint(compiler: str, folder: Path) -> str:
-    """A name for sources, flags, compiler and processor: its macros tell the last two."""
-    macros = _run([compiler, *FLAGS[:3], "-dM", "-E", "-x", "c++", os.devnull])
-    digest = hashlib.sha256(" ".join(FLAGS).encode() + macros.encode())
+def _fingerprint(compiler: str) -> str:
+    """Hash sources, flags, and the compiler's macros, which depend on its version and processor."""
+    return _hash_sources(_run([compiler, *FLAGS[:3], "-dM", "-E", "-x", "c++", os.devnull]))
+
+
+def _failure_key(compiler: str) -> str:
+    """Hash what a failure depends on, without running the compiler."""
+    file = Path(compiler).resolve()
+    return _hash_sources(f"{file} {file.stat().st_mtime_ns} {platform.node()}")
+
+
+def _hash_sources(salt: str) -> str:
+    digest = hashlib.sha256(" ".join(FLAGS).encode() + salt.encode())
     for name in (*HEADERS, *SOURCES):
-        digest.update((folder / name).read_bytes())
+        digest.update((Path(__file__).parent / name).read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _compile(compiler: str, folder: Path, path: Path) -> None:
-    """Compile beside ``path``, then move into place, so that no one loads half a file."""
+def _compile(compiler: str, path: Path) -> None:
+    """Compile beside ``path``, then move into place, so that no process loads half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    logger.info("compiling the native kernels into %s", path)
+    _announce(
+        f"timeception: compiling C++ kernels for this processor, once, up to a minute; "
+        f"the result is kept in {path.parent} (TIMECEPTION_NATIVE=0 switches them off)"
+    )
+    sources = [str(Path(__file__).parent / name) for name in SOURCES]
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         built = Path(scratch) / path.name
-        _run([compiler, *FLAGS, *(str(folder / name) for name in SOURCES), "-o", str(built)])
+        _run([compiler, *FLAGS, *sources, "-o", str(built)])
         built.replace(path)
+
+
+def _announce(line: str) -> None:
+    """Log the line if the program shows such messages; otherwise write it to standard error."""
+    if logger.hasHandlers() and logger.isEnabledFor(logging.INFO):
+        logger.info(line)
+    else:
+        sys.stderr.write(f"{line}\n")
 
 
 def _run(command: list[str]) -> str:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
-        raise NativeUnavailableError(f"{' '.join(command)} failed:\n{result.stderr.strip()}")
+        raise _CompilerError(f"{' '.join(command)} failed:\n{result.stderr.strip()}")
     return result.stdout

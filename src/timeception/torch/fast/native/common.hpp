@@ -1,4 +1,4 @@
-/* What the kernels share: vectors as wide as the machine's, and the description of a layer. */
+/* Shared by the kernels: vectors as wide as the machine's, and the description of a layer. */
 
 #pragma once
 
@@ -10,6 +10,9 @@
 #include <cstring>
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
+// Lets Python check that its mirror of the struct has the same size.
+#define EXPORT_SIZE(Struct) \
+  EXPORT size_t timeception_sizeof_##Struct() { return sizeof(Struct); }
 
 #if defined(__AVX512F__)
 constexpr int VW = 16;  // floats in a vector
@@ -54,7 +57,7 @@ inline void store(bfloat16 *to, vec value) {
   memcpy(to, &halves, sizeof(halves));
 }
 
-// Both pass a NaN on, as PyTorch does.
+// NaN propagates, as in PyTorch.
 inline vec maximum(vec a, vec b) { return (a > b) | (a != a) ? a : b; }
 inline vec relu(vec a) { return a <= 0 ? vec{} : a; }
 inline float maximum(float a, float b) { return (a > b) | (a != a) ? a : b; }

@@ -1,4 +1,7 @@
-"""The structures of ``common.hpp`` and ``train.cpp``, field by field."""
+"""The C++ structs that Python fills, field by field; ``build.load`` checks their sizes.
+
+``XStruct`` mirrors ``X``, which is defined in ``common.hpp``, ``evaluate.cpp`` or ``train.cpp``.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from timeception.spec import N_BRANCHES
 Address = ctypes.c_void_p
 
 
-class Temporal(ctypes.Structure):
+class TemporalStruct(ctypes.Structure):
     """A temporal convolution."""
 
     _fields_ = (
@@ -24,10 +27,10 @@ class Temporal(ctypes.Structure):
     )
 
 
-class Layer(ctypes.Structure):
+class LayerStruct(ctypes.Structure):
     """A layer and the size of its input; the tensors it points to must outlive it."""
 
-    offsets: ctypes.Array[ctypes.c_int]  # what the taps point to, kept alive with the structure
+    offsets: ctypes.Array[ctypes.c_int]  # what the taps point to, kept alive with the struct
 
     _fields_ = (
         ("n_groups", ctypes.c_int),
@@ -39,14 +42,14 @@ class Layer(ctypes.Structure):
         ("pool_offset", ctypes.c_int),
         ("kernels", Address),
         ("bias", Address),
-        ("temporal", Temporal * 3),
+        ("temporal", TemporalStruct * 3),
         ("pool_sign", Address),
         ("pool_shift", Address),
     )
 
 
-class Part(ctypes.Structure):
-    """What one call takes of a video, and gives."""
+class PartStruct(ctypes.Structure):
+    """The part of a video that one call processes."""
 
     _fields_ = (
         ("first", ctypes.c_int),
@@ -60,8 +63,8 @@ class Part(ctypes.Structure):
     )
 
 
-class Norm(ctypes.Structure):
-    """A batch normalisation; its statistics are written or read."""
+class NormStruct(ctypes.Structure):
+    """A batch normalisation; its mean and variance are written if ``by_batch``, else read."""
 
     _fields_ = (
         ("weight", Address),
@@ -72,23 +75,9 @@ class Norm(ctypes.Structure):
         ("by_batch", ctypes.c_int),
     )
 
-    @classmethod
-    def of(
-        cls,
-        weight: Tensor,
-        bias: Tensor,
-        mean: Tensor,
-        variance: Tensor,
-        eps: float,
-        by_batch: bool,
-    ) -> Self:
-        """Point to the tensors."""
-        tensors = (weight, bias, mean, variance)
-        return cls(*(tensor.data_ptr() for tensor in tensors), eps, by_batch)
 
-
-class Gradients(ctypes.Structure):
-    """Where the gradients go."""
+class GradientsStruct(ctypes.Structure):
+    """Where the gradients are written."""
 
     _fields_ = (
         ("y", Address),
@@ -101,10 +90,26 @@ class Gradients(ctypes.Structure):
 
     @classmethod
     def into(cls, tensors: Sequence[Tensor]) -> Self:
-        """Point to y, bias, three kernels, their biases, and the norm's scale and shift."""
+        """Point to y, bias, three kernels, their biases, and the scale and shift of the norm."""
         y, bias, *convs, norm_weight, norm_bias = (tensor.data_ptr() for tensor in tensors)
         three = Address * 3
         return cls(y, bias, three(*convs[:3]), three(*convs[3:]), norm_weight, norm_bias)
+
+
+STRUCTS = (TemporalStruct, LayerStruct, PartStruct, NormStruct, GradientsStruct)
+
+
+def size_mismatches(library: ctypes.CDLL) -> list[str]:
+    """Compare the size of every struct with that in the library; return one line per mismatch."""
+    lines = []
+    for struct in STRUCTS:
+        name = struct.__name__.removesuffix("Struct")
+        size_of = getattr(library, f"timeception_sizeof_{name}")
+        size_of.restype = ctypes.c_size_t
+        expected, found = ctypes.sizeof(struct), size_of()
+        if found != expected:
+            lines.append(f"{name} has {found} bytes in C++ and {expected} in Python")
+    return lines
 
 
 def describe_layer(
@@ -118,22 +123,22 @@ def describe_layer(
     biases: Sequence[Tensor],
     taps: Sequence[int],
     pool_offset: int,
-) -> Layer:
-    """Describe a layer to the kernels, all but its pointwise kernels and branch 5's arrays.
+) -> LayerStruct:
+    """Fill a ``LayerStruct``, except for the pointwise kernels and the arrays of branch 5.
 
     Args:
-        rows: output channels of a group.
+        rows: output channels per group.
         n_groups: channel groups.
-        group_channels: input channels of a group.
-        timesteps: of the input.
+        group_channels: input channels per group.
+        timesteps: timesteps of the input.
         positions: height times width.
         bias: pointwise biases.
         weights: kernels of the three temporal convolutions.
-        biases: their biases.
-        taps: temporal offsets of all three, one after another.
-        pool_offset: of branch 5's second step.
+        biases: biases of the three temporal convolutions.
+        taps: temporal offsets of all three convolutions, in a row.
+        pool_offset: offset of the second timestep in branch 5.
     """
-    layer = Layer(
+    layer = LayerStruct(
         n_groups=n_groups,
         group_channels=group_channels,
         branch_channels=rows // N_BRANCHES,
@@ -146,9 +151,11 @@ def describe_layer(
     offsets = (ctypes.c_int * len(taps))(*taps)
     layer.offsets = offsets
     first = 0
-    for branch, (weight, own_bias) in enumerate(zip(weights, biases, strict=True)):
+    for branch, (weight, conv_bias) in enumerate(zip(weights, biases, strict=True)):
         n_taps = weight.shape[1]
         address = ctypes.addressof(offsets) + first * ctypes.sizeof(ctypes.c_int)
-        layer.temporal[branch] = Temporal(n_taps, address, weight.data_ptr(), own_bias.data_ptr())
+        layer.temporal[branch] = TemporalStruct(
+            n_taps, address, weight.data_ptr(), conv_bias.data_ptr()
+        )
         first += n_taps
     return layer

@@ -1,10 +1,10 @@
 /* One Timeception layer in evaluation, in one pass over its input.
  *
- * For a clip and a group, blocks of timesteps are taken in turn: their pointwise convolutions (a
- * matrix product on packed panels) go to a ring of recent timesteps that stays in cache; from it
- * come the temporal branches, ReLU, the pooling of pairs and the shuffle, written once.
- * Batch normalisation has been folded into the arrays by the caller. A caller that keeps the ring
- * may hand over a video part by part.
+ * Each clip and group is processed in blocks of timesteps. The pointwise convolutions of a block (a
+ * matrix product on packed panels) are written to a ring of recent timesteps that stays in cache.
+ * Temporal branches, ReLU, pooling and shuffle read the ring and write the result once.
+ * The caller folds batch normalisation into the arrays. A caller that keeps the ring may pass a
+ * video part by part.
  */
 
 #include "common.hpp"
@@ -69,7 +69,7 @@ inline void tile(const float *rows, const float *columns, int depth, const float
   }
 }
 
-// Ask for the input of the next chunk: its rows lie far apart, which no hardware foresees.
+// Prefetch the input of the next chunk: its rows are too far apart for the hardware prefetcher.
 template <typename Number>
 inline void prefetch_rows(const Number *x, size_t stride, int n_rows, int n_columns) {
   for (int k = 0; k < n_rows; k++)
@@ -77,7 +77,7 @@ inline void prefetch_rows(const Number *x, size_t stride, int n_rows, int n_colu
       __builtin_prefetch(x + size_t(k) * stride + j, 0, 2);
 }
 
-// The pointwise convolutions of n_columns; the input goes on to n_columns_left.
+// The pointwise convolutions of n_columns; the input has n_columns_left from here.
 template <typename Number>
 void product(const float *packed_rows, const float *bias, int n_rows, int depth, const Number *x,
              size_t x_stride, int n_columns, int n_columns_left, float *packed_columns, float *out,
@@ -86,12 +86,12 @@ void product(const float *packed_rows, const float *bias, int n_rows, int depth,
     const int width = min(CHUNK, n_columns - first);
     const int next_width = min(CHUNK, n_columns_left - first - width);
     const int n_tiles = (width + NR - 1) / NR * ((n_rows + MR - 1) / MR);
-    const int rows_a_tile = (depth + n_tiles - 1) / n_tiles;
+    const int rows_per_tile = (depth + n_tiles - 1) / n_tiles;
     pack_columns(x + first, x_stride, depth, width, packed_columns);
     int asked = 0;  // rows of the next chunk
     for (int j = 0; j < width; j += NR)
       for (int i = 0; i < n_rows; i += MR) {
-        const int rows_now = min(rows_a_tile, depth - asked);
+        const int rows_now = min(rows_per_tile, depth - asked);
         prefetch_rows(x + asked * x_stride + first + width, x_stride, rows_now, next_width);
         asked += rows_now;
         tile(packed_rows + size_t(i) * depth, packed_columns + size_t(j) * depth, depth, bias + i,
@@ -101,7 +101,7 @@ void product(const float *packed_rows, const float *bias, int n_rows, int depth,
   }
 }
 
-// Where a row of the ring keeps step t, which is above -RING.
+// Where a row of the ring stores timestep t; t > -RING.
 inline float *slot(float *ring, int row, int t, int positions) {
   return ring + (size_t(row) * RING + (t + RING) % RING) * positions;
 }
@@ -126,7 +126,7 @@ inline void for_positions(int positions, Number *out, Value value) {
   }
 }
 
-// relu of the pair's maximum of a temporal convolution
+// ReLU of the maximum of a temporal convolution over a pair of timesteps.
 template <int N, typename Number>
 inline void convolve_pair(const float *row, int t, int positions, const Temporal &conv, int channel,
                           Number *out) {
@@ -146,7 +146,7 @@ inline void convolve_pair(const float *row, int t, int positions, const Temporal
   });
 }
 
-// What a channel of the ring gives for the pair of steps t, t + 1.
+// Compute the output of one channel for the pair of timesteps t, t + 1.
 template <typename Number>
 void finish_pair(const Layer &layer, int branch, int channel, const float *row, int t,
                  Number *out) {
@@ -176,21 +176,21 @@ void finish_pair(const Layer &layer, int branch, int channel, const float *row, 
   });
 }
 
-// What one call takes of a video, and gives.
+// The part of a video that one call processes.
 struct Part {
-  int first, n_steps, is_last;           // timesteps: how many came before, how many come now
-  int n_before, n_pairs;                 // output steps: given before, given now
+  int first, n_steps, is_last;           // timesteps: in earlier parts, in this part
+  int n_before, n_pairs;                 // output steps: of earlier parts, of this part
   size_t clip_stride, channel_stride;    // of x
   float *rings;                          // N, G, 5 * C_b, RING, S, kept by the caller; or null
 };
 
-// The rows that one task works on: some of a group's output channels, for one clip.
+// The rows of one task: some output channels of a group, for one clip.
 struct Rows {
   int group, first, n;
   float *ring;  // n, RING, S
 };
 
-// A step beyond an end, as the temporal convolutions read it.
+// A timestep outside the video, as the temporal convolutions read it.
 void fill_with_zeros(const Layer &layer, const Rows &rows, int t) {
   const int width = layer.branch_channels, positions = layer.positions;
   for (int i = 0; i < rows.n; i++)
@@ -198,7 +198,7 @@ void fill_with_zeros(const Layer &layer, const Rows &rows, int t) {
       memset(slot(rows.ring, i, t, positions), 0, positions * sizeof(float));
 }
 
-// A step beyond an end, as branch 5 reads it: a copy of another step.
+// A timestep outside the video, as branch 5 reads it: a copy of another one.
 void repeat_for_maximum(const Layer &layer, const Rows &rows, int t, int repeated) {
   const int width = layer.branch_channels, positions = layer.positions;
   for (int i = 0; i < rows.n; i++)
@@ -207,7 +207,7 @@ void repeat_for_maximum(const Layer &layer, const Rows &rows, int t, int repeate
              positions * sizeof(float));
 }
 
-// Write the pairs from `done` up to `ready`; returns how many are written then.
+// Write the pairs from `done` up to `ready`; returns the number of pairs written so far.
 template <typename Number>
 int finish(const Layer &layer, const Part &part, const Rows &rows, int done, int ready,
            Number *out) {
@@ -222,7 +222,7 @@ int finish(const Layer &layer, const Part &part, const Rows &rows, int done, int
   return max(done, ready);
 }
 
-// x and out: of the task's clip; x: of its group.
+// x points to the task's clip and group, out to its clip.
 template <typename Number>
 void run(const Layer &layer, const Part &part, const Rows &rows, const Number *x, Number *out,
          float *scratch) {
@@ -256,13 +256,13 @@ bool run_all(const Layer &layer, const Part &part, const Number *x, Number *out,
              int n_threads) {
   const int rows = 5 * layer.branch_channels, depth = layer.group_channels;
   const int groups = n_clips * layer.n_groups;
-  const int wanted = (n_threads + groups - 1) / groups;  // tasks a group, for every thread's sake
-  const int rows_a_task = int(round_up((rows + wanted - 1) / wanted, MR));
-  const int tasks_a_group = (rows + rows_a_task - 1) / rows_a_task;
+  const int wanted = (n_threads + groups - 1) / groups;  // tasks per group to occupy every thread
+  const int rows_per_task = int(round_up((rows + wanted - 1) / wanted, MR));
+  const int tasks_per_group = (rows + rows_per_task - 1) / rows_per_task;
   const size_t row_ring = size_t(RING) * layer.positions;
   const size_t out_clip = size_t(rows) * layer.n_groups * part.n_pairs * layer.positions;
-  const size_t packed = size_t(rows_a_task + CHUNK) * depth;
-  const size_t floats = packed + (part.rings ? 0 : rows_a_task * row_ring + VW);
+  const size_t packed = size_t(rows_per_task + CHUNK) * depth;
+  const size_t floats = packed + (part.rings ? 0 : rows_per_task * row_ring + VW);
   bool failed = false;
 #pragma omp parallel num_threads(n_threads) reduction(|| : failed)
   {
@@ -270,13 +270,13 @@ bool run_all(const Layer &layer, const Part &part, const Number *x, Number *out,
     float *scratch = static_cast<float *>(memory);
     failed = memory == nullptr;
 #pragma omp for schedule(dynamic)
-    for (int task = 0; task < groups * tasks_a_group; task++)
+    for (int task = 0; task < groups * tasks_per_group; task++)
       if (memory) {
-        const int of_all = task / tasks_a_group, first = task % tasks_a_group * rows_a_task;
+        const int of_all = task / tasks_per_group, first = task % tasks_per_group * rows_per_task;
         const int clip = of_all / layer.n_groups, group = of_all % layer.n_groups;
         float *ring = part.rings ? part.rings + (size_t(of_all) * rows + first) * row_ring
                                  : scratch + packed;
-        const Rows own{group, first, min(rows_a_task, rows - first), ring};
+        const Rows own{group, first, min(rows_per_task, rows - first), ring};
         const size_t in_clip = size_t(group) * depth * part.channel_stride;
         run(layer, part, own, x + clip * part.clip_stride + in_clip, out + clip * out_clip,
             scratch);
@@ -288,12 +288,16 @@ bool run_all(const Layer &layer, const Part &part, const Number *x, Number *out,
 
 }  // namespace
 
-// How many timesteps a ring holds; after the last row of rings, a vector's length is read too.
+EXPORT_SIZE(Temporal)
+EXPORT_SIZE(Layer)
+EXPORT_SIZE(Part)
+
+// Timesteps in a ring, and floats in a vector; kernels read one vector beyond the last ring.
 EXPORT int timeception_ring() { return RING; }
 EXPORT int timeception_vector() { return VW; }
 
-// x: N, C, n_steps, S, by its strides; out: N, C_out, n_pairs, S, shuffled. Return 0 if memory
-// ran out.
+// x: N, C, n_steps, S, by its strides; out: N, C_out, n_pairs, S, shuffled. Return 0 if memory runs
+// out.
 EXPORT int timeception_evaluate(const Layer *layer, const Part *part, const float *x, float *out,
                                 int n_clips, int n_threads) {
   return run_all(*layer, *part, x, out, n_clips, n_threads);

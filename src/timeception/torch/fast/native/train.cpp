@@ -1,8 +1,8 @@
-/* What follows the pointwise convolutions in training: temporal branches, batch normalisation,
- * ReLU, shuffle and pooling, forward and backward.
+/* The epilogue in training, which follows the pointwise convolutions: temporal branches, batch
+ * normalisation, ReLU, shuffle and pooling, forward and backward.
  *
- * A channel depends on no other, so each is taken alone, with all its clips, and stays in cache.
- * The forward pass writes nothing but the result; the backward pass computes it again.
+ * Channels are independent, so each is processed alone, with all clips, and stays in cache. The
+ * forward pass stores only its result; the backward pass recomputes the rest.
  */
 
 #include "common.hpp"
@@ -22,7 +22,7 @@ struct Gradients {
   float *norm_weight, *norm_bias;
 };
 
-// A channel before the shuffle, ordered (group, branch, channel).
+// A channel before the shuffle; index order (group, branch, channel).
 struct Channel {
   const Layer &layer;
   int index, branch, in_branch, shuffled;
@@ -39,7 +39,7 @@ struct Channel {
 };
 
 struct Scratch {
-  float *padded;  // one clip of y with its bias, and the steps beyond both ends
+  float *padded;  // one clip of y with its bias, padded in time
   float *z;       // all clips after the temporal branch
   float *g, *dz;  // all clips: gradient before the normalisation; one clip, padded with zeros
 };
@@ -83,7 +83,7 @@ double squared_deviation(const float *a, int n, float mean) {
   return total;
 }
 
-// y and its bias between the steps that the branch reads beyond the ends.
+// Copy y plus its bias, padded in time with what the branch reads beyond both ends.
 void pad(const Channel &channel, const float *y, float *padded) {
   const Layer &layer = channel.layer;
   const int positions = layer.positions, beyond = layer.margin * positions;
@@ -120,7 +120,7 @@ void convolve(const float *own, const int *shifts, const float *weights, int n_t
     convolve<7>(own, shifts, weights, bias, n, z);
 }
 
-// The channel's temporal branch on one clip, padded.
+// Apply the channel's branch to one padded clip.
 void branch_forward(const Channel &channel, const float *padded, float *__restrict z) {
   const Layer &layer = channel.layer;
   const int positions = layer.positions, n = layer.timesteps * positions;
@@ -181,7 +181,7 @@ void forward_channel(const Channel &channel, const Norm &norm, const float *y, f
   }
 }
 
-// The gradient of the pooled maxima and ReLU goes to the larger step, if it is above zero.
+// Backward of pooling and ReLU: the gradient goes to the larger timestep if it is above zero.
 void unpool(const Affine &affine, const float *z, const float *grad_out, int halved, int positions,
             float *__restrict g) {
   for (int pair = 0; pair < halved; pair++) {
@@ -196,7 +196,8 @@ void unpool(const Affine &affine, const float *z, const float *grad_out, int hal
   }
 }
 
-// From the gradient of the branch's result (padded with zeros) to that of y, and of the kernel.
+// Backward of the branch: from the gradient of its result, padded with zeros, to those of y and of
+// the kernel.
 void branch_backward(const Channel &channel, const float *padded, const float *dz,
                      float *__restrict dy, double *d_weights, double *d_bias) {
   const Layer &layer = channel.layer;
@@ -274,7 +275,7 @@ void backward_channel(const Channel &channel, const Norm &norm, const float *y,
   }
 }
 
-// Run `work(channel, scratch)` for every channel; true if the memory was there.
+// Run `work(channel, scratch)` for every channel; returns false if memory runs out.
 template <typename Work>
 bool for_channels(const Layer &layer, int n_clips, int n_threads, bool backward, Work work) {
   const size_t n = round_up(size_t(layer.timesteps) * layer.positions, 16);
@@ -297,8 +298,12 @@ bool for_channels(const Layer &layer, int n_clips, int n_threads, bool backward,
 
 }  // namespace
 
-// y: N, C_out, T, S without its bias; out: N, C_out, T / 2, S, shuffled. Returns 0 if memory ran out.
-EXPORT int timeception_mix(const Layer *layer, const Norm *norm, const float *y, float *out,
+EXPORT_SIZE(Norm)
+EXPORT_SIZE(Gradients)
+
+// y: N, C_out, T, S without its bias; out: N, C_out, T / 2, S, shuffled. Returns 0 if memory
+// runs out.
+EXPORT int timeception_epilogue(const Layer *layer, const Norm *norm, const float *y, float *out,
                            int n_clips, int n_threads) {
   return for_channels(*layer, n_clips, n_threads, false,
                       [&](const Channel &channel, const Scratch &scratch) {
@@ -306,8 +311,8 @@ EXPORT int timeception_mix(const Layer *layer, const Norm *norm, const float *y,
                       });
 }
 
-// The gradients of all that timeception_mix took, given that of its result.
-EXPORT int timeception_mix_backward(const Layer *layer, const Norm *norm, const float *y,
+// The gradients of everything that timeception_epilogue reads, given the gradient of its result.
+EXPORT int timeception_epilogue_backward(const Layer *layer, const Norm *norm, const float *y,
                                     const float *grad_out, const Gradients *gradients, int n_clips,
                                     int n_threads) {
   return for_channels(*layer, n_clips, n_threads, true,
