@@ -14,7 +14,7 @@ import pytest
 import typer
 
 import timeception
-from timeception import checks, recipes
+from timeception import checks
 from timeception.cli import main
 
 
@@ -89,18 +89,6 @@ def test_other_warnings_go_their_usual_way(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(typer.Typer, "__call__", warn)
     with pytest.warns(DeprecationWarning, match="something else"):
         assert main(["recipe", "list"]) == 0
-
-
-def test_ctrl_c_says_how_to_continue(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(recipes, "packaged_recipes", interrupt)
-    assert main(["recipe", "list"]) == 130
-    shown = capsys.readouterr()
-    assert shown.out == "" and shown.err.startswith("timeception: stopped. Run the same command")
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in ("extract", "predict", "zoo"))])
