@@ -93,7 +93,7 @@ def test_a_report_for_people(folder: Path, capsys: pytest.CaptureFixture[str]) -
     words = ["data", "check", str(folder / "labels")]
     assert main(words) == 1
     shown = capsys.readouterr().out
-    assert "WRONG: missing" in shown and "\n  a\n  b\n" in shown
-    assert shown.endswith("something is wrong\n")
+    assert "PROBLEM: missing" in shown and "\n  a\n  b\n" in shown
+    assert shown.endswith("\nproblems found\n")
     assert main([*words, "--videos", str(folder / "files")]) == 0
-    assert capsys.readouterr().out.endswith("in order\n")
+    assert capsys.readouterr().out.endswith("no problems found\n")

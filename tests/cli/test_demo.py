@@ -29,7 +29,7 @@ def test_own_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     words = ["demo", "--videos", str(tmp_path / "videos"), "--out", str(tmp_path / "out")]
     assert main([*words, "--seeds", "1"]) == 0
     shown = capsys.readouterr().out
-    assert "8 videos of 2 classes" in shown and "8 extracted, 0 there already" in shown
+    assert "8 videos of 2 classes" in shown and "8 extracted, 0 already in the bank" in shown
     assert f"held-out videos of {tmp_path / 'videos'} (2), mean over 1 seed(s)" in shown
     assert "true label: dark" in shown
     for head in ("timeception", "pooling"):
@@ -38,5 +38,5 @@ def test_own_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     (tmp_path / "videos" / "dark" / "new.mp4").write_text("no video at all")
     assert main([*words, "--seeds", "1"]) == 1  # goes on; what failed is named
     shown = capsys.readouterr()
-    assert "0 extracted, 8 there already, 1 failed" in shown.out
+    assert "0 extracted, 8 already in the bank, 1 failed" in shown.out
     assert "failed: dark/new: " in shown.err

@@ -152,7 +152,7 @@ def test_an_interrupt_ends_the_stream_with_the_scores_so_far(work: Path) -> None
 
 
 @pytest.mark.slow
-def test_what_reads_the_scores_may_go(work: Path) -> None:
+def test_the_reader_may_close_the_pipe(work: Path) -> None:
     process = subprocess.Popen(
         command(work, *ENDLESS, "--json", "--interval", "1"),
         stdout=subprocess.PIPE,
@@ -164,7 +164,7 @@ def test_what_reads_the_scores_may_go(work: Path) -> None:
     errors = process.stderr.read()
     process.stderr.close()
     assert process.wait() == 1
-    assert errors.splitlines()[-1] == "timeception: what reads the scores has gone."
+    assert errors.splitlines()[-1] == "timeception: the reader closed the pipe."
     assert "Traceback" not in errors and "Exception ignored" not in errors
 
 
@@ -176,14 +176,14 @@ def test_a_stream_that_breaks_off(work: Path, capsys: pytest.CaptureFixture[str]
     assert errors[-1] == f"timeception: {lines[-1]['error']}"
 
 
-def test_damage_is_told(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damage_is_reported(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = (work / "a.ts").read_bytes()
     middle = len(data) // 188 // 2 * 188
     (work / "gap.ts").write_bytes(data[:middle] + data[middle + 188 * 3 :])
     status, lines, errors = run(capsys, work, "--stream", str(work / "gap.ts"))
     assert status == 1
     assert lines[-1]["damaged"] >= 1 and lines[-1]["scores"] is not None
-    assert re.search(r"gap\.ts: damaged in \d+ place\(s\); frames were left out", errors[-1])
+    assert re.search(r"gap\.ts: damaged in \d+ place\(s\); frames there were skipped", errors[-1])
 
 
 @pytest.fixture(params=[0.0, 0.7])
@@ -225,11 +225,12 @@ def test_what_cannot_be_opened(work: Path, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--interval", "5"], "--interval must stand with --stream SOURCE"),
-        (["a.mp4", "--evidence"], "--evidence must stand with --stream"),
-        ([], "VIDEOS must name a file"),
-        (["a.mp4", "--stream", "-"], "VIDEOS must be none with --stream"),
-        (["--stream", "-", "--draws", "3"], "--draws must be left out with --stream"),
+        (["--interval", "5"], "--interval requires --stream."),
+        (["a.mp4", "--evidence"], "--evidence requires --stream."),
+        ([], "name at least one video file, or pass --stream SOURCE"),
+        (["--interval", "5", "--timeout", "0"], "--interval and --timeout require --stream."),
+        (["a.mp4", "--stream", "-"], "pass either VIDEOS or --stream, not both."),
+        (["--stream", "-", "--draws", "3"], "pass either --draws or --stream, not both."),
         (["--stream", "-", "--option", "rtsp"], "--option must be KEY=VALUE; got 'rtsp'"),
         (["--stream", "-", "--input-format", "v4l3"], "must be a format that this FFmpeg can read"),
         (["--stream", "-", "--timeout", "-1"], "timeout_seconds must be 0 or more"),
@@ -277,6 +278,6 @@ def test_memory_does_not_grow_with_the_length(work: Path) -> None:
     words = [sys.executable, "-c", PEAK, str(work / "model")]
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ})
     assert done.returncode == 0, done.stderr
-    told = [line.split() for line in done.stdout.splitlines() if line.startswith("peak")]
-    short, long = (int(kilobytes) for _, kilobytes in told)
+    printed = [line.split() for line in done.stdout.splitlines() if line.startswith("peak")]
+    short, long = (int(kilobytes) for _, kilobytes in printed)
     assert long - short < 4_000  # kilobytes; the frames of all timesteps would be 157_000

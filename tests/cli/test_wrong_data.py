@@ -123,11 +123,11 @@ CASES: dict[str, tuple[Callable[[], list[str]], list[str]]] = {
     ),
     "nothing to train on": (
         table("path,labels,split\nAAAA1.mp4,x,test\nAAAA2.mp4,y,test\n"),
-        ["videos.csv must have videos in split train; got ('test',)", "data.split"],
+        ["videos.csv must have videos in split train; got 'test'", "data.split"],
     ),
     "no splits at all": (
         table("path,labels\nAAAA1.mp4,x\nAAAA2.mp4,y\n"),
-        ["videos.csv must have videos in split train; got ('',)", "data.split.test_fraction"],
+        ["videos.csv must have videos in split train; got 'no splits'", "data.split.test_fraction"],
     ),
     "one video to train on": (
         table("path,labels,split\nAAAA1.mp4,x,train\nAAAA2.mp4,y,test\n"),
@@ -148,7 +148,7 @@ CASES: dict[str, tuple[Callable[[], list[str]], list[str]]] = {
     ),
     "another number of classes": (
         charades("data.n_classes=157"),
-        ["data.n_classes must be the number that", "has (4); got 157"],
+        ["data.n_classes must be the number of classes in", "charades (4); got 157"],
     ),
     # labels
     "an empty label": (
@@ -209,7 +209,7 @@ CASES: dict[str, tuple[Callable[[], list[str]], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_it_is_told(case: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_reported(case: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make, messages = CASES[case]
     assert main(make()) == 2
     shown = capsys.readouterr()

@@ -82,13 +82,17 @@ def test_missing_videos_are_left_out_if_asked(tmp_path: Path) -> None:
 
 
 BAD_CHARADES: dict[str, tuple[dict[str, object], tuple[str, ...], list[str]]] = {
-    "a video that the bank lacks": ({}, CHARADES[:2], ["no features of 1 of 3 videos: BBBB1"]),
-    "no video at all": ({}, ("OTHER",), ["no features of 3 of 3 videos", "skip_missing"]),
+    "a video that the bank lacks": ({}, CHARADES[:2], ["lacks 1 of 3 videos: BBBB1"]),
+    "no video at all": ({}, ("OTHER",), ["lacks 3 of 3 videos", "skip_missing"]),
     "none of them, though missing ones may be": (
         *({"skip_missing": True}, ("OTHER",), ["must be in", "bank"]),
     ),
     "two files of one video": ({}, (*CHARADES, "480/AAAA2"), ["one id a video", "AAAA2"]),
-    "another number of classes": ({"n_classes": 157}, CHARADES, ["data.n_classes", "has (4)"]),
+    "another number of classes": (
+        {"n_classes": 157},
+        CHARADES,
+        ["data.n_classes", "charades (4); got 157"],
+    ),
     "a class that is not there": (
         *({"exclude_classes": ["c009 Doing thing 9"]}, CHARADES, ["c009", "one of"]),
     ),
@@ -103,7 +107,7 @@ BAD_CHARADES: dict[str, tuple[dict[str, object], tuple[str, ...], list[str]]] = 
 
 
 @pytest.mark.parametrize("case", BAD_CHARADES)
-def test_what_does_not_fit_is_told(case: str, tmp_path: Path) -> None:
+def test_what_does_not_fit_raises(case: str, tmp_path: Path) -> None:
     data, videos, words = BAD_CHARADES[case]
     with pytest.raises(ValueError) as caught:
         charades(tmp_path, videos, **data)
@@ -163,7 +167,7 @@ BAD_FILES: dict[str, tuple[str, Callable[[Path], Path], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", BAD_FILES)
-def test_wrong_annotations_are_told_by_their_place(case: str, tmp_path: Path) -> None:
+def test_wrong_annotations_raise_with_their_place(case: str, tmp_path: Path) -> None:
     kind, write, words = BAD_FILES[case]
     source = write(tmp_path / "annotations")
     recipe = recipe_of(kind, source, bank_of(tmp_path / "bank", ["AAAA1"]))
@@ -173,10 +177,10 @@ def test_wrong_annotations_are_told_by_their_place(case: str, tmp_path: Path) ->
         assert word in str(caught.value)
 
 
-def test_features_of_another_backbone_are_told(tmp_path: Path) -> None:
+def test_features_of_another_backbone_raise(tmp_path: Path) -> None:
     source = official.write_charades(tmp_path / "charades")
     recipe = recipe_of("charades", source, bank_of(tmp_path / "bank", CHARADES))
     backbone = {"name": "i3d", "channels": 1024}
     fields = recipe.model_dump(mode="json") | {"backbone": backbone}
-    with pytest.raises(ValueError, match=r"features of 1024 channels, as i3d .* got '4 channels"):
+    with pytest.raises(ValueError, match=r"features of 1024 channels, which i3d makes; got '4 ch"):
         read_task_data(build_recipe(fields))

@@ -209,7 +209,7 @@ def test_command_on_real_files(synthetic, capsys):
     assert found["kind"] == "csv"
     assert found["counts"]["train videos"] == {"found": 6, "known": None}
     assert run("check", synthetic) == 0
-    assert "in order" in capsys.readouterr().out
+    assert "no problems found" in capsys.readouterr().out
 
 
 def test_command_exits_1_when_something_is_wrong(synthetic, capsys):
@@ -220,9 +220,9 @@ def test_command_exits_1_when_something_is_wrong(synthetic, capsys):
     try:
         assert run("check", synthetic) == 1
         text = capsys.readouterr().out
-        assert "WRONG: extra videos, not in the annotations (1)\n  new" in text
-        assert "WRONG: videos that cannot be read (1)" in text
-        assert "something is wrong" in text
+        assert "PROBLEM: extra videos, not in the annotations (1)\n  new" in text
+        assert "PROBLEM: videos that cannot be read (1)" in text
+        assert text.endswith("\nproblems found\n")
         assert run("check", synthetic, "--no-open", "--json") == 1
         assert len(json.loads(capsys.readouterr().out)["findings"]) == 1
     finally:

@@ -67,7 +67,7 @@ def test_import_reports_in_words(run, bank, folder):
         "import", folder, "--out", bank.root, "--key", "features", "--axes", "TC", "--fps", 10
     )
     assert done.exit_code == 1
-    assert "0 imported, 3 there already, 1 failed, read as TC" in done.stdout
+    assert "0 imported, 3 already in the bank, 1 failed; axes TC" in done.stdout
     assert "failed: d: " in done.stderr
     assert "is a zip archive (.npz or PyTorch) that is cut off" in done.stderr
 
@@ -83,7 +83,7 @@ def test_import_asks_at_a_terminal(run, folder, tmp_path, monkeypatch):
     words = ["import", folder, "--out", tmp_path / "bank", "--key", "features"]
     done = run(*words, answer="ct\n")
     assert "TC reads 10 steps of 4 channels; CT reads 4 steps of 10 channels." in done.stderr
-    assert "Which is it, TC or CT?" in done.stderr
+    assert "Which order is right, TC or CT?" in done.stderr
     assert "read as CT" in done.stdout
     assert done.exit_code == 1  # the other files have other lengths, so other "channels"
     assert FeatureBank(tmp_path / "bank")["a"].features.shape == (4, 10, 1, 1)
@@ -92,15 +92,15 @@ def test_import_asks_at_a_terminal(run, folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--frame-labels", "x"], "--frame-labels and --annotations must be given together"),
-        (["--annotations", "x"], "--frame-labels and --annotations must be given together"),
-        (["--background", "0"], "--class-names and --background need --frame-labels"),
+        (["--frame-labels", "x"], "--frame-labels requires --annotations."),
+        (["--annotations", "x"], "--annotations requires --frame-labels."),
+        (["--background", "0"], "--background requires --frame-labels."),
         (["--axes", "XY"], "axes must name T, C"),
         (["--dtype", "int8"], "dtype must be one of 'float16', 'float32', 'bfloat16'"),
         (["--fps", "0"], "fps must be positive"),
     ],
 )
-def test_wrong_use_is_told(run, folder, tmp_path, words, message):
+def test_wrong_use_is_reported(run, folder, tmp_path, words, message):
     words = words if "--axes" in words else [*words, "--axes", "TC"]
     done = run("import", folder, "--out", tmp_path / "bank", "--key", "features", *words)
     assert isinstance(done.exception, ValueError)
@@ -122,13 +122,13 @@ def test_stat_tells_what_a_bank_holds(run, bank):
     assert found["hours"] == pytest.approx((0.9 + 1.0) / 3600)
     done = run("stat", bank.root)
     assert done.exit_code == 0
-    assert "21 (10 to 11 a video)" in done.stdout
+    assert "21 (10 to 11 per video)" in done.stdout
     assert "4x1x1 (2)" in done.stdout
     assert "failed: bad: bad.npz: broken" in done.stderr
     assert "damaged: c: " in done.stderr
 
 
-def test_stat_of_no_bank_is_told(run, tmp_path):
+def test_stat_of_no_bank_is_reported(run, tmp_path):
     done = run("stat", tmp_path)
     assert isinstance(done.exception, ValueError)
     assert "not a feature bank: it has no bank.json" in str(done.exception)
@@ -138,7 +138,7 @@ def test_check_passes_a_sound_bank(run, bank, folder):
     for words in ([], ["--videos", folder]):
         done = run("check", bank.root, *words)
         assert done.exit_code == 0, done.output
-        assert done.stdout.splitlines() == [f"{bank.root}: 3 videos, all sound."]
+        assert done.stdout.splitlines() == [f"{bank.root}: 3 videos, no problems."]
 
 
 def truncated(bank, folder):
@@ -219,5 +219,5 @@ def test_class_names(tmp_path):
     with pytest.raises(ValueError, match="must number its classes 0, 1, 2"):
         read_class_names(str(file))
     for text in ("a,,b", "a,b,a"):
-        with pytest.raises(ValueError, match="class names must be unique and not empty"):
+        with pytest.raises(ValueError, match="--class-names must be unique and not empty"):
             read_class_names(text)

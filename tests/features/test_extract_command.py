@@ -38,7 +38,7 @@ def run():
 def test_extract_reports_what_it_did(run, folder, tmp_path):
     done = run(folder, "--out", tmp_path, "--stride", 2, "--map-size", "1x2", "--dtype", "float32")
     assert done.exit_code == 0, done.output
-    assert done.stdout.startswith("4 extracted, 0 there already, 0 failed; 44 frames in ")
+    assert done.stdout.startswith("4 extracted, 0 already in the bank, 0 failed; 44 frames in ")
     assert done.stderr == ""  # no progress where there is no terminal
     bank = FeatureBank(tmp_path)
     assert bank["milk"].features.shape == (13, 6, 1, 2)
@@ -89,7 +89,7 @@ def test_compile_is_an_option(run, folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["2", "2x", "x3", "2,3", "-1x2"])
-def test_wrong_map_sizes_are_reported(run, folder, tmp_path, text):
+def test_wrong_map_sizes_raise(run, folder, tmp_path, text):
     done = run(folder, "--out", tmp_path, f"--map-size={text}")
     assert "--map-size must be HxW, such as 2x3" in str(done.exception)
 
@@ -120,7 +120,9 @@ def test_kill_9_and_the_same_command_end_in_the_same_bytes(run, folder, tmp_path
     assert 0 < n_done < 4
     again = run(*command)
     assert again.exit_code == 0, again.output
-    assert again.stdout.startswith(f"{4 - n_done} extracted, {n_done} there already, 0 failed")
+    assert again.stdout.startswith(
+        f"{4 - n_done} extracted, {n_done} already in the bank, 0 failed"
+    )
     extract([folder], tmp_path / "whole", create_backbone("tiny_images"), stride=1)
     assert files(out) == files(tmp_path / "whole")
 

@@ -155,7 +155,7 @@ def test_the_segments_of_2019_are_for_files_alone(
     assert prediction.error is None
     (window,) = prediction.windows
     assert (window.start_seconds, window.end_seconds) == (0.0, pytest.approx(N_FRAMES / FPS))
-    with pytest.raises(ValueError, match="chosen by the length of the whole video"):
+    with pytest.raises(ValueError, match="samples clips by the length of the whole video"):
         stream_video(predictor, str(video))
 
 
@@ -165,7 +165,7 @@ def test_too_short(tmp_path: Path, backbone: Backbone) -> None:
     (update,) = stream_video(predictor, str(path))
     assert update.scores is None and update.top(3) == [] and update.to_dict(3)["scores"] is None
     assert update.error is not None
-    assert "has 5 timesteps, and the first scores need 8" in update.error
+    assert "has 5 timesteps, but scores require 8" in update.error
     (update,) = stream_video(predictor, str(path), stride=1)
     assert update.error is None and update.scores is not None
 
@@ -201,7 +201,7 @@ def test_stopping_is_no_error(tmp_path: Path, backbone: Backbone) -> None:
         ({"stride": 0}, "stride must be .*; got 0"),
     ],
 )
-def test_wrong_arguments_are_told_at_once(
+def test_wrong_arguments_raise_at_once(
     changes: dict[str, object], words: str, tmp_path: Path, backbone: Backbone
 ) -> None:
     with pytest.raises(ValueError, match=words):
@@ -226,7 +226,7 @@ def update_of(timestep_seconds: float | None) -> StreamUpdate:
         (2.0, (32, 8), 0.25, None, "1.00 s apart here, but were 2.00 s .* --stride 4"),
     ],
 )
-def test_other_spacing_than_in_training_is_told(
+def test_other_spacing_than_in_training_is_reported(
     trained: float | None,
     windows: tuple[int, int] | None,
     streamed: float | None,

@@ -85,11 +85,11 @@ def test_a_run_that_was_not_tested_says_so(order_data: Path, tmp_path: Path) -> 
     assert "Not tested." in (pack(run.root, tmp_path / "out") / "README.md").read_text()
 
 
-def test_changed_files_are_told(packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_changed_files_are_reported(packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["zoo", "check", str(packed)]) == 0
-    assert "in order: 2 classes, 24 timesteps" in capsys.readouterr().out
+    assert "valid: 2 classes, 24 timesteps" in capsys.readouterr().out
     assert main(["zoo", "check", str(packed), "--sha256", "0" * 64]) == 2
-    assert "model.safetensors has sha256" in capsys.readouterr().err
+    assert "model.safetensors must have the SHA-256 hash" in capsys.readouterr().err
     weights = packed / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x00\x00")
     with pytest.raises(ValueError, match=r"(?s)SHA256SUMS does not match.*model\.safetensors"):
@@ -97,7 +97,7 @@ def test_changed_files_are_told(packed: Path, capsys: pytest.CaptureFixture[str]
     assert main(["zoo", "check", str(packed)]) == 2
 
 
-def test_a_missing_file_is_told(packed: Path) -> None:
+def test_a_missing_file_raises(packed: Path) -> None:
     (packed / "model.safetensors").unlink()
     with pytest.raises(ValueError, match=r"model\.safetensors: no such file found"):
         read_folder(packed)
@@ -109,10 +109,10 @@ def test_saving_again_makes_the_old_hashes_void(packed: Path) -> None:
     assert check_hashes(packed) == {}
 
 
-def test_what_cannot_be_packed_is_told(run: Run, packed: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_packed_raises(run: Run, packed: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="out must be a new or empty folder"):
         pack(run.root, packed)
-    with pytest.raises(ValueError, match="no run folder"):
+    with pytest.raises(ValueError, match="not a run folder"):
         pack(tmp_path, tmp_path / "out")
 
 

@@ -63,7 +63,7 @@ def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str], tmp_path
     shown = capsys.readouterr().out
     assert "charades_i3d_tc4_f1024" in shown and "37.2 (2019)" in shown
     assert shown.count(" none ") == len(packaged_recipes())
-    assert "no results of this project" in shown and "without the backbone" in shown
+    assert "not measured here" in shown and "without the backbone" in shown
 
 
 def test_the_command_prints_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_the_command_prints_json(capsys: pytest.CaptureFixture[str], tmp_path: P
 def test_one_recipe_in_full(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["zoo", "show", "charades_i3d_tc3_f256"]) == 0
     shown = capsys.readouterr().out
-    assert "33.89 %" in shown and "not a result of this project" in shown
+    assert "33.89 %" in shown and "not measured here" in shown
     assert "published, 2019" in shown and "piergiaj" in shown  # where the backbone's weights are
     assert "timeception extract charades/videos" in shown
     assert main(["zoo", "show", "charades_i3d_tc3_f255"]) == 2

@@ -45,7 +45,7 @@ def test_resolved_recipe_reads_back_equal(recipe_file: Path, tmp_path: Path) -> 
         ("training.epochs=many", ["training.epochs", "integer", "'many'"]),
         ("model.head=pool", ["model.head", "'timeception' or 'pooling'", "'pool'"]),
         ("model.dropout=[0.5]", ["model.dropout"]),
-        ("data.kind=names", ["data.pattern goes with data.kind=names"]),
+        ("data.kind=names", ["data.kind=names requires data.pattern"]),
         ("sampling.n_timesteps=8", ["n_timesteps=8", "n_layers=4", "at least 16"]),
         ("seed=-1", ["seed", "greater than or equal to 0", "-1"]),
         ("name=a/b", ["name", "pattern", "a/b"]),

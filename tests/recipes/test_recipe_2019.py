@@ -142,9 +142,7 @@ def test_end_to_end_and_kernel_sizes(tmp_path: Path) -> None:
         ({"MODEL": 3}, "MODEL must be a mapping; got 3"),
     ],
 )
-def test_what_cannot_be_read_is_told(
-    tmp_path: Path, changes: dict[str, object], words: str
-) -> None:
+def test_what_cannot_be_read_raises(tmp_path: Path, changes: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         read_2019_yaml(old_file(tmp_path, **changes))
 

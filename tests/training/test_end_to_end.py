@@ -262,7 +262,7 @@ def test_random_draws_differ_by_epoch_and_equidistant_ones_are_never_changed(cli
         ({"training__freeze": ["backbon.*"]}, r"training\.freeze must match .* 'backbon\.\*'"),
     ],
 )
-def test_wrong_recipes_are_told(
+def test_wrong_recipes_raise(
     clips: Path, tmp_path: Path, changes: dict[str, object], words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):

@@ -117,8 +117,8 @@ def test_layers_alone_leave_the_head_new(tmp_path: Path, order_data: Path) -> No
         (spec_of(), ["rising", "falling"], {"output"}, "other classes there"),
         (spec_of(), ["up", "down"], {"output"}, "other classes there"),
         (spec_of(3), ["a", "b", "c"], {"output"}, "3 classes there, 2 here"),
-        (spec_of(hidden=16), CLASSES, {"hidden", "norm", "output"}, "16 hidden numbers there"),
-        (spec_of(map_size=(2, 2)), CLASSES, {"hidden", "norm", "output"}, r"positions kept of"),
+        (spec_of(hidden=16), CLASSES, {"hidden", "norm", "output"}, "16 hidden units there"),
+        (spec_of(map_size=(2, 2)), CLASSES, {"hidden", "norm", "output"}, r"maps kept"),
     ],
 )
 def test_what_is_replaced(
@@ -141,13 +141,13 @@ def test_what_is_replaced(
 def test_training_begins_with_what_was_loaded_and_leaves_frozen_layers_alone(
     run: Run, order_data: Path, tmp_path: Path
 ) -> None:
-    told: list[str] = []
+    reported: list[str] = []
     recipe = order_recipe(
         order_data,
         init_from=str(run.root),
         training={"epochs": 2, "batch_size": 8, "freeze": ["timeception.*", "hidden.bias"]},
     )
-    tuned = train(recipe, tmp_path / "tuned", tell=told.append)
+    tuned = train(recipe, tmp_path / "tuned", report=reported.append)
     before, after = (load_file(r.model / "model.safetensors") for r in (run, tuned))
     for name, array in after.items():
         is_frozen = name.startswith("timeception.") or name == "hidden.bias"
@@ -156,8 +156,8 @@ def test_training_begins_with_what_was_loaded_and_leaves_frozen_layers_alone(
     assert written["loaded"] == sorted(before)
     assert set(written["frozen"]) == {n for n in before if n.startswith("time")} | {"hidden.bias"}
     assert written["sha256"] and written["new"] == [] and written["skipped"] == {}
-    assert told[0].startswith(f"init_from {run.root} (sha256 {written['sha256'][:12]}")
-    assert "  frozen: timeception.layers.0 (12), timeception.layers.1 (12), hidden (1)" in told
+    assert reported[0].startswith(f"init_from {run.root} (sha256 {written['sha256'][:12]}")
+    assert "  frozen: timeception.layers.0 (12), timeception.layers.1 (12), hidden (1)" in reported
 
 
 @pytest.mark.slow
@@ -196,7 +196,7 @@ def test_a_trained_backbone_is_taken_over(clips: Path, tmp_path: Path, order_dat
     fresh = create_backbone("timm:test_resnet", "random").network.state_dict()
     assert any(not np.array_equal(after[name], fresh[name]) for name in after)
     frozen_head = order_recipe(order_data, init_from=str(model), model={"n_layers": 2})
-    with pytest.raises(ValueError, match="take features of 8 channels; got"):
+    with pytest.raises(ValueError, match="take features with 8 channels; got"):
         start_of(frozen_head)
 
 
@@ -207,21 +207,21 @@ def test_a_trained_backbone_is_taken_over(clips: Path, tmp_path: Path, order_dat
         (
             ClassifierSpec(LAYERS.replace(is_dilated=False, pool_lookahead=False), 2, hidden=32),
             {},
-            ["To take them over: model.is_dilated=false model.pool_lookahead=false"],
+            ["To use the source's: model.is_dilated=false model.pool_lookahead=false"],
         ),
         (spec_of(), {"model__head": "pooling"}, ["hold a pooling head", "Timeception layers"]),
         (PoolingSpec(8, 2, hidden=32), {}, ["hold Timeception layers", "got 'a pooling head'"]),
         (
             ClassifierSpec(LAYERS.replace(in_channels=16), 2, hidden=32),
             {},
-            ["take features of 8 channels; got 16"],
+            ["take features with 8 channels; got 16"],
         ),
         (spec_of(), {"init_sha256": "0" * 64}, ["SHA-256 of", "be init_sha256 (0000"]),
         (spec_of(), {"training__freeze": ["layer.0"]}, ["'layer.0'", "Names look like timecep"]),
         (spec_of(), {"training__freeze": ["*"]}, ["training.freeze must leave something"]),
     ],
 )
-def test_what_does_not_fit_is_told(
+def test_what_does_not_fit_raises(
     spec: ClassifierSpec | PoolingSpec,
     changes: dict[str, object],
     words: list[str],
@@ -235,17 +235,17 @@ def test_what_does_not_fit_is_told(
         assert word in str(caught.value)
 
 
-def test_files_of_another_family_are_told(tmp_path: Path, order_data: Path) -> None:
+def test_files_of_another_family_raise(tmp_path: Path, order_data: Path) -> None:
     torch.save({"Conv3d_1a_7x7.conv3d.weight": torch.zeros(64, 3, 7, 7, 7)}, tmp_path / "i3d.pt")
     with pytest.raises(ValueError, match=r"(?s)i3d\.pt.*is not a Timeception network.*expected"):
         start_of(order_recipe(order_data, init_from=str(tmp_path / "i3d.pt")))
     (tmp_path / "recipe.yaml").write_text((order_recipe(order_data)).to_yaml())
-    with pytest.raises(ValueError, match="did not finish"):
+    with pytest.raises(ValueError, match="has not finished"):
         start_of(order_recipe(order_data, init_from=str(tmp_path)))
     with pytest.raises(ValueError, match="be an existing folder, or a hub id"):
         start_of(order_recipe(order_data, init_from="no-such-model"))
 
 
 def test_a_hash_needs_its_source(order_data: Path) -> None:
-    with pytest.raises(ValueError, match="init_sha256 is the hash of init_from"):
+    with pytest.raises(ValueError, match="init_sha256 requires init_from"):
         order_recipe(order_data, init_sha256="0" * 64)

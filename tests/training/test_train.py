@@ -119,7 +119,7 @@ def test_resuming_gives_the_same_weights(
         patch.setattr(torch_module.Training, "training_step", stop_in_third_epoch)
         with pytest.raises(RuntimeError, match="power"):
             train(recipe, tmp_path / "cut")
-    with pytest.raises(ValueError, match="Tell --resume"):
+    with pytest.raises(ValueError, match="Add --resume"):
         train(recipe, tmp_path / "cut")
     changed = order_recipe(order_data, training__epochs=5, training__checkpoint_every=1)
     with pytest.raises(ValueError, match=r"training\.epochs: began with 4, now 5"):
@@ -137,9 +137,9 @@ def test_finished_and_foreign_folders_are_refused(
     with pytest.raises(ValueError, match="holds a finished run"):
         train(order_recipe(order_data), run.root)
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(ValueError, match="not empty and holds no run"):
+    with pytest.raises(ValueError, match="not empty and is not a run folder"):
         train(order_recipe(order_data), tmp_path)
-    with pytest.raises(ValueError, match="no run folder"):
+    with pytest.raises(ValueError, match="not a run folder"):
         find_run(tmp_path)
 
 
@@ -151,14 +151,14 @@ def test_validation_keeps_the_best_checkpoint(order_data: Path, tmp_path: Path) 
     assert (made.checkpoints / "best.ckpt").exists()
 
 
-def test_videos_without_features_are_told(order_data: Path, tmp_path: Path) -> None:
+def test_videos_without_features_raise(order_data: Path, tmp_path: Path) -> None:
     table = (order_data / "videos.csv").read_text()
     extra = tmp_path / "more.csv"
     extra.write_text(table + "absent.mp4,rising,train\n")
     recipe = order_recipe(
         order_data, data={**order_recipe(order_data).data.model_dump(), "source": extra}
     )
-    with pytest.raises(ValueError, match="no features of 1 of 25 videos: absent"):
+    with pytest.raises(ValueError, match="lacks 1 of 25 videos: absent"):
         train(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

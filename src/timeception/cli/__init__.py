@@ -1,6 +1,7 @@
-"""The command line: sub-commands are plain typed functions.
+"""The command line: each command is a plain typed function.
 
-Exit status: 0 done, 1 finished but some inputs failed, 2 wrong use, 130 stopped by Ctrl-C.
+Exit status: 0 success, 1 finished although some inputs failed, 2 wrong usage, 130 interrupted by
+Ctrl-C.
 """
 
 from timeception.cli.app import main

@@ -1,35 +1,43 @@
-"""The application: registers the sub-commands, words the errors, sets the exit status."""
+"""The application: registers the commands, prints errors and warnings, sets the exit status."""
 
 from __future__ import annotations
 
 import functools
 import importlib
 import logging
+import re
 import sys
-from typing import Annotated
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
 
 import timeception
 
 _COMMANDS = ("demo", "extract", "train", "predict", "recipe", "bank", "data", "convert", "zoo")
+_RENAMED = r".+ is now called .+; the old name "  # what checks.warn_renamed says
+_INTERRUPTED = "stopped. Run the same command again to continue; `train` also needs --resume."
 
 app = typer.Typer(
     name="timeception",
-    help="Long-range temporal reasoning for complex actions in minutes-long video.",
+    help="Recognise complex actions in videos that last minutes.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # lines of a paragraph are joined
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Log what is done.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Log each step to the error stream.")
+    ] = False,
 ) -> None:
-    """Options that stand before every command."""
+    """Handle the options that precede a command."""
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING)
 
 
@@ -41,9 +49,9 @@ def _register_commands() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return the exit status.
+    """Run one command and return the exit status.
 
-    Wrong input ends in one clear message on the error stream and status 2, without a traceback.
+    Invalid input prints one message on the error stream, without a traceback, and returns 2.
     """
     words = sys.argv[1:] if arguments is None else arguments
     if words == ["--version"]:
@@ -51,16 +59,41 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     _register_commands()
     try:
-        app(words)
-    except SystemExit as end:  # typer words wrong usage itself, with status 2
-        return end.code if isinstance(end.code, int) else 0
+        with _renames_printed():
+            app(words, prog_name="timeception")
+    except SystemExit as end:  # typer reports wrong usage itself, with status 2
+        status = end.code if isinstance(end.code, int) else 0
+        return _say(_INTERRUPTED, status) if status == 130 else status
     except KeyboardInterrupt:
-        return _fail("stopped; the same command goes on from here where it can.", 130)
-    except (ValueError, OSError) as error:
-        return _fail(str(error), 2)
+        return _say(_INTERRUPTED, 130)
+    except ValueError as error:
+        return _say(str(error), 2)
+    except OSError as error:
+        is_plain = error.filename and error.strerror  # without "[Errno 2]"
+        return _say(f"{error.filename}: {error.strerror}" if is_plain else str(error), 2)
     return 0
 
 
-def _fail(message: str, status: int) -> int:
+@contextmanager
+def _renames_printed() -> Iterator[None]:
+    """Print each use of an old name once, as one line; Python hides such warnings by default."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", _RENAMED, DeprecationWarning)
+        show_other, printed = warnings.showwarning, set()
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            text = str(message)
+            if not (issubclass(category, DeprecationWarning) and re.match(_RENAMED, text)):
+                show_other(message, category, *where, **more)
+            elif text not in printed:
+                printed.add(text)
+                _say(text)
+
+        warnings.showwarning = show
+        yield
+
+
+def _say(message: str, status: int = 0) -> int:
+    """Print a message on the error stream and return ``status``."""
     print(f"timeception: {message}", file=sys.stderr)
     return status

@@ -16,7 +16,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    bank = typer.Typer(help="Banks of features.", no_args_is_help=True)
+    bank = typer.Typer(help="Import, inspect and check banks of features.", no_args_is_help=True)
     bank.command("import")(import_)
     bank.command()(stat)
     bank.command()(check)
@@ -27,70 +27,94 @@ def import_(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            help=".npy, .npz, HDF5, safetensors, PyTorch or pickle files, one a video, told apart "
-            "by content; or folders of them."
+            help="Feature files, one per video, or folders of them: .npy, .npz, HDF5, safetensors, "
+            "PyTorch or pickle. The format is detected from the content."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The bank's folder; made, or added to.")],
+    out: Annotated[Path, typer.Option(help="The bank's folder; created, or added to.")],
     axes: Annotated[
         str | None,
         typer.Option(
-            help="Order of the axes: T time, C channels, H and W maps, N a single clip. TC, CT, "
-            "TCHW, THWC, CTHW, NTHWC, ...",
-            show_default="found where there is no doubt, or asked for",
+            help="Order of the axes: T time, C channels, H height, W width, N batch of one clip. "
+            "Examples: TC, CT, TCHW, THWC, CTHW, NTHWC.",
+            show_default="inferred from the shape; if ambiguous, you are asked",
         ),
     ] = None,
     key: Annotated[
         str | None,
         typer.Option(
-            help="Name of the features in each file; '*' takes every array as a video of its own.",
+            help="Name of the feature array in each file; '*' imports every array as a separate "
+            "video.",
             show_default="the only array",
         ),
     ] = None,
     fps: Annotated[
         float,
-        typer.Option(help="Frames per second of the videos; with 1, a second stands for a frame."),
+        typer.Option(
+            help="Frame rate of the videos, frames per second. With 1, times count frames."
+        ),
     ] = 1.0,
-    stride: Annotated[int, typer.Option(min=1, help="Frames from one step to the next.")] = 1,
+    stride: Annotated[
+        int, typer.Option(min=1, help="Distance between successive timesteps, in frames.")
+    ] = 1,
     dtype: Annotated[
-        str, typer.Option(help="Stored type: float16, float32 or bfloat16.")
+        str, typer.Option(help="Type in which features are stored: float16, float32 or bfloat16.")
     ] = "float16",
     frame_labels: Annotated[
         str | None,
-        typer.Option(help="Name of an array with a label for every step, beside the features."),
+        typer.Option(
+            help="Name of an array, in the same files, with one label per timestep. Requires "
+            "--annotations.",
+            show_default="none",
+        ),
     ] = None,
     class_names: Annotated[
         str | None,
         typer.Option(
-            help="Names of the labels 0, 1, ...: a,b,c or a text file, one a line, optionally "
-            "after its number.",
+            help="Names of the labels 0, 1, ...: a comma-separated list, or a text file with one "
+            "name per line, optionally preceded by its number.",
             show_default="the numbers",
         ),
     ] = None,
     background: Annotated[
-        str | None, typer.Option(help="Number (or name) of the label that is no action.")
+        str | None,
+        typer.Option(
+            help="Number (or name) of the label that means no action.", show_default="none"
+        ),
     ] = None,
     annotations: Annotated[
         Path | None,
-        typer.Option(help="CSV to write the labels to: video,label,start,end in seconds."),
+        typer.Option(
+            help="CSV file to write the labels to, with the columns video, label, start, end; "
+            "times in seconds. Requires --frame-labels.",
+            show_default="none",
+        ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace features that do not match.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace features that were imported with other settings or files."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring features that were made elsewhere into a bank.
+    """Import features that were made elsewhere into a bank.
 
-    A file that cannot be read never stops the others: it is named, and the exit status is 1.
+    Unreadable files are reported and skipped, and the exit status is then 1.
     """
+    from timeception.cli import usage
     from timeception.cli.tables import track
     from timeception.features.bank.importing import FrameLabels, import_features
     from timeception.features.bank.sources import Source
 
-    if (frame_labels is None) != (annotations is None):
-        raise ValueError("--frame-labels and --annotations must be given together.")
-    if frame_labels is None and (class_names or background):
-        raise ValueError("--class-names and --background need --frame-labels.")
+    usage.require("--annotations", annotations, frame_labels=frame_labels)
+    usage.require(
+        "--frame-labels",
+        frame_labels,
+        annotations=annotations,
+        class_names=class_names,
+        background=background,
+    )
     labels = None
     if frame_labels is not None and annotations is not None:
         names = read_class_names(class_names) if class_names else None
@@ -115,15 +139,15 @@ def import_(
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
     else:
-        counts = f"{len(report.done)} imported, {len(report.skipped)} there already"
-        print(f"{counts}, {len(report.failed)} failed, read as {report.axes}. Bank: {out}")
+        counts = f"{len(report.done)} imported, {len(report.skipped)} already in the bank"
+        print(f"{counts}, {len(report.failed)} failed; axes {report.axes}. Bank: {out}")
         if report.annotations:
-            print(f"annotations: {report.annotations}")
-    _tell("failed", report.failed)
+            print(f"Annotations: {report.annotations}")
+    _report("failed", report.failed)
 
 
 def stat(bank: Bank, as_json: Json = False) -> None:
-    """Say what a bank holds: videos, steps, maps, size, origin, failures."""
+    """Summarise a bank: videos, timesteps, map sizes, file size, origin, failures."""
     from timeception.cli.tables import show, table
     from timeception.features.bank import FeatureBank
     from timeception.features.bank.inspection import statistics
@@ -132,11 +156,11 @@ def stat(bank: Bank, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps(found, indent=2, sort_keys=True))
         return
-    lengths = f"{found['n_steps_least']} to {found['n_steps_most']} a video"
+    lengths = f"{found['n_steps_least']} to {found['n_steps_most']} per video"
     maps = ", ".join(f"{shape} ({count})" for shape, count in found["maps"].items())
     rows = [
         ("videos", str(found["n_videos"])),
-        ("steps", f"{found['n_steps']} ({lengths})"),
+        ("timesteps", f"{found['n_steps']} ({lengths})"),
         ("hours", f"{found['hours']:.2f}"),
         ("maps, CxHxW", maps),
         ("type", found["dtype"]),
@@ -157,11 +181,15 @@ def check(
     bank: Bank,
     videos: Annotated[
         list[Path] | None,
-        typer.Option(help="The files the features were made from, or their folder: compare them."),
+        typer.Option(
+            help="Files that the features were made from, or their folder; checks that they have "
+            "not changed. Repeatable.",
+            show_default="none",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Read a bank whole: files, settings, shapes, numbers; exit status 1 if anything is wrong."""
+    """Read a whole bank and check files, settings, shapes and values; exit status 1 on problems."""
     from timeception.cli.tables import track
     from timeception.features.bank import FeatureBank
     from timeception.features.bank.inspection import find_problems
@@ -173,13 +201,13 @@ def check(
         print(json.dumps(report, indent=2, sort_keys=True))
     elif not problems:
         n_failures = len(opened.failures)
-        known = f"; {n_failures} video(s) could not be read when it was made" if n_failures else ""
-        print(f"{bank}: {len(opened)} videos, all sound{known}.")
-    _tell("problem", problems)
+        known = f"; {n_failures} unreadable video(s) when the bank was made" if n_failures else ""
+        print(f"{bank}: {len(opened)} videos, no problems{known}.")
+    _report("problem", problems)
 
 
 def read_class_names(text: str) -> tuple[str, ...]:
-    """Class names from ``a,b,c``, or from a file with one a line, optionally after its number.
+    """Class names from ``a,b,c``, or a file with one per line, optionally preceded by its number.
 
     Raises:
         ValueError: if a name is empty or occurs twice, or the numbers are not 0, 1, 2, ...
@@ -198,10 +226,12 @@ def read_class_names(text: str) -> tuple[str, ...]:
         if all(len(words) == 2 and words[0].isdecimal() for words in numbered):
             by_number = {int(number): name for number, name in numbered}
             if sorted(by_number) != list(range(len(names))):
-                raise ValueError(f"{path} must number its classes 0, 1, 2, ...; got {names[:4]}.")
+                raise ValueError(
+                    f"{path} must number its classes 0, 1, 2, ...; got {names[:4]}, ..."
+                )
             names = [by_number[number] for number in range(len(names))]
     if not all(names) or len(set(names)) != len(names):
-        raise ValueError(f"class names must be unique and not empty; got {names}.")
+        raise ValueError(f"--class-names must be unique and not empty; got {names}.")
     return tuple(names)
 
 
@@ -210,7 +240,7 @@ def _is_interactive() -> bool:
 
 
 def _ask(question: str, options: tuple[str, ...]) -> str:
-    text = f"{question}\nWhich is it, {' or '.join(options)}?"
+    text = f"{question}\nWhich order is right, {' or '.join(options)}?"
     return str(typer.prompt(text, prompt_suffix=" ", err=True))
 
 
@@ -222,8 +252,8 @@ def _origin(settings: dict[str, Any]) -> str:
     return str(settings.get("kind", "unknown"))
 
 
-def _tell(word: str, problems: dict[str, str]) -> None:
-    """Name every problem on the error stream; any makes the exit status 1."""
+def _report(word: str, problems: dict[str, str]) -> None:
+    """Print every problem on the error stream; exit with status 1 if there is one."""
     for video_id, text in problems.items():
         print(f"{word}: {video_id}: {text}", file=sys.stderr)
     if problems:

@@ -21,21 +21,21 @@ def convert(
         Path,
         typer.Argument(
             metavar="SRC",
-            help="Weights of any known kind, told apart by content: PyTorch or Keras files of "
-            "2019, files of this project, a saved-model folder.",
+            help="Weights to read: a PyTorch or Keras file of 2019, a file of this project, or a "
+            "saved-model folder. The format is detected from the content.",
         ),
     ],
     destination: Annotated[
         Path,
         typer.Argument(
             metavar="DST",
-            help="torch: .pt, .safetensors; keras: .keras, .weights.h5; jax: .safetensors, .npz; "
-            "or a saved-model folder, which all three read.",
+            help="File to write: .pt or .safetensors for torch; .keras or .weights.h5 for keras; "
+            ".safetensors or .npz for jax. Or a saved-model folder, which all three read.",
         ),
     ],
     to: Annotated[Framework, typer.Option("--to", help="The framework that will read DST.")],
 ) -> None:
-    """Convert weights between PyTorch, Keras and JAX, number for number."""
+    """Convert weights between PyTorch, Keras and JAX; every value is preserved exactly."""
     from timeception.weights import convert as convert_weights
 
     checkpoint = convert_weights(source, destination, to.value)

@@ -1,4 +1,4 @@
-"""``timeception data``: make synthetic videos, check data sets."""
+"""``timeception data``: make synthetic videos and check data sets."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import typer
 if TYPE_CHECKING:
     from timeception.datasets.check import CheckReport
 
-MAX_SHOWN = 10  # places shown of one finding; --json has all
+MAX_SHOWN = 10  # places printed for each finding; --json prints all
 
 
 def register(app: typer.Typer) -> None:
     """Add the command group to the application."""
-    group = typer.Typer(help="Make and check data sets.", no_args_is_help=True)
+    group = typer.Typer(help="Make synthetic videos and check data sets.", no_args_is_help=True)
     group.command()(synthesize)
     group.command()(check)
     app.add_typer(group, name="data")
@@ -27,21 +27,25 @@ def register(app: typer.Typer) -> None:
 def synthesize(
     out: Annotated[Path, typer.Argument(help="New folder for the videos and annotations.")],
     videos_per_class: Annotated[
-        int, typer.Option(min=2, help="Videos of each of the 6 activities, about 8 s each.")
+        int, typer.Option(min=2, help="Videos per activity (6 activities), about 8 s each.")
     ] = 24,
     test_fraction: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of each activity's videos for testing.")
+        float,
+        typer.Option(
+            min=0, max=1, help="Fraction of each activity's videos that is kept for testing."
+        ),
     ] = 0.3,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
-    fps: Annotated[int, typer.Option(min=1, help="Frames per second.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
+    fps: Annotated[int, typer.Option(min=1, help="Frame rate, frames per second.")] = 8,
     side: Annotated[
-        int, typer.Option(min=32, help="Height and width of the frames, pixels.")
+        int, typer.Option(min=32, help="Height and width of the frames, in pixels; even.")
     ] = 256,
 ) -> None:
-    """Make videos of synthetic complex activities that differ only in order or extent in time.
+    """Make synthetic videos of complex activities that differ only in temporal order or extent.
 
     Writes OUT/ACTIVITY/NNN.mp4, videos.csv (path,labels,split), annotations.csv
-    (video,label,start,end) and README.txt. The same command takes up a run that was broken off.
+    (video,label,start,end; seconds) and README.txt. Run the same command again to continue after an
+    interruption.
     """
     from timeception.datasets.synthetic import make_synthetic_activities
 
@@ -60,23 +64,38 @@ def synthesize(
 
 def check(
     folder: Annotated[
-        Path, typer.Argument(help="Folder with the annotations; their kind is told from the files.")
+        Path,
+        typer.Argument(
+            help="Folder with the annotations; the kind of data set is detected from its files."
+        ),
     ],
     videos: Annotated[
-        Path | None, typer.Option(help="Folder with the video files. [default: the same folder]")
+        Path | None,
+        typer.Option(
+            help="Folder with the video files.", show_default="the folder of the annotations"
+        ),
     ] = None,
     open_files: Annotated[
-        bool, typer.Option("--open/--no-open", help="Open every file for its duration.")
+        bool,
+        typer.Option("--open/--no-open", help="Open every video file to check its duration."),
     ] = True,
     tolerance: Annotated[
-        float, typer.Option(min=0, help="Seconds by which a file and its annotation may differ.")
+        float,
+        typer.Option(
+            min=0,
+            help="Largest accepted difference between the durations of a file and of its "
+            "annotation, in seconds.",
+        ),
     ] = 1.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every place.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, with every place of every finding.")
+    ] = False,
 ) -> None:
     """Check a data set: counts, missing, extra and duplicate videos, classes, durations.
 
-    Knows Charades, Breakfast, MultiTHUMOS and Kinetics-400 in their official form, CSV files of
-    videos or of timed actions, and a folder a class. Exit status 1 if something is wrong.
+    Reads Charades, Breakfast, MultiTHUMOS and Kinetics-400 in their official formats, CSV files of
+    videos or of timed actions, and one folder of videos per class. The exit status is 1 if there
+    are problems.
     """
     from timeception.datasets.check import check_folder
     from timeception.video import probe
@@ -108,12 +127,12 @@ def _print_check(report: CheckReport) -> None:
     print(f"{report.folder}: {report.title}, {report.n_video_files} video files")
     if report.counts:
         rows = [(n, str(f), "" if k is None else str(k)) for n, (f, k) in report.counts.items()]
-        show(table("counts", ("", "found", "known"), rows))
+        show(table("counts", ("", "found", "expected"), rows))
     for finding in report.findings:
-        mark = "WRONG" if finding.is_problem else "note"
+        mark = "PROBLEM" if finding.is_problem else "note"
         print(f"{mark}: {finding.what} ({len(finding.items)})")
         for item in finding.items[:MAX_SHOWN]:
             print(f"  {item}")
         if len(finding.items) > MAX_SHOWN:
-            print(f"  ... {len(finding.items) - MAX_SHOWN} more; --json has all")
-    print("in order" if report.is_ok else "something is wrong")
+            print(f"  ... {len(finding.items) - MAX_SHOWN} more; --json prints all")
+    print("no problems found" if report.is_ok else "problems found")

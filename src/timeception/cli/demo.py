@@ -1,4 +1,4 @@
-"""``timeception demo``: from nothing to a result, in a few minutes on two cores."""
+"""``timeception demo``: from videos to a result, in a few minutes on two cores."""
 
 from __future__ import annotations
 
@@ -24,29 +24,37 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("demo"),
+    out: Annotated[
+        Path, typer.Option(help="Folder for all output: videos, features, runs.")
+    ] = Path("demo"),
     videos: Annotated[
         Path | None,
-        typer.Option(help="Your own videos, a folder a class, instead of synthetic ones."),
+        typer.Option(
+            help="Folder of your own videos, with one subfolder per class.",
+            show_default="synthetic videos",
+        ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings per head.")] = 3,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Training runs of each head, with seeds 0, 1, ...")
+    ] = 3,
 ) -> None:
-    """Videos, features, training, test and prediction: the main job, end to end.
+    """Run every step, end to end: videos, features, training, testing, prediction.
 
-    Without --videos, makes synthetic activities whose one-actions are shared and whose order or
-    extent differs. The same command again goes on where it was stopped.
+    Without --videos, the demo makes synthetic activities that consist of the same one-actions and
+    differ only in temporal order or extent. It compares a Timeception head with pooling, which
+    ignores order. Run the same command again to continue after an interruption.
     """
     began = time.monotonic()
     source = _own_videos(videos) if videos else _synthetic_videos(out)
-    _say(2, "features of an ImageNet EfficientNet-Lite0, each video once")
+    _say(2, "extracting features with an ImageNet EfficientNet-Lite0")
     failed = _extract(source.folder, out / "bank")
     reports: dict[str, list[EvaluationReport]] = {}
     for head in HEADS:
         _say(3, f"training and testing: {head}, {seeds} seed(s)")
         reports[head] = [_train_and_test(head, seed, source, out) for seed in range(seeds)]
-    _say(4, "result on held-out videos")
+    _say(4, "results on held-out videos")
     _print_table(reports, source.title)
-    _say(5, "one held-out video, straight from its file")
+    _say(5, "predicting one held-out video from its file")
     run = _run_folder(out, HEADS[0], 0)
     _predict_one(run, source)
     minutes = (time.monotonic() - began) / 60
@@ -59,7 +67,7 @@ def demo(
 
 @dataclass(frozen=True)
 class Source:
-    """Videos to learn from, and the recipe fields that say how they are labelled."""
+    """Videos to learn from, and the recipe fields that specify their labels."""
 
     folder: Path
     fields: tuple[str, ...]
@@ -71,7 +79,7 @@ def _synthetic_videos(out: Path) -> Source:
     from timeception.datasets.synthetic import make_synthetic_activities
 
     folder = out / "videos"
-    _say(1, f"synthetic activities into {folder}")
+    _say(1, f"making synthetic activities in {folder}")
     make_synthetic_activities(folder, track=lambda jobs: track(jobs, "videos"))
     fields = ("data.kind=csv", f"data.source={folder / 'videos.csv'}")
     return Source(folder, fields, "synthetic test videos")
@@ -80,7 +88,7 @@ def _synthetic_videos(out: Path) -> Source:
 def _own_videos(folder: Path) -> Source:
     from timeception.datasets.folder import from_folder
 
-    _say(1, f"your videos in {folder}")
+    _say(1, f"reading your videos in {folder}")
     dataset = from_folder(folder)
     print(f"{len(dataset)} videos of {len(dataset.classes)} classes")
     fields = ["data.kind=folder", f"data.source={folder}"]
@@ -90,7 +98,7 @@ def _own_videos(folder: Path) -> Source:
 
 
 def _extract(folder: Path, bank: Path) -> bool:
-    """Extract features; return whether some videos failed (they are named)."""
+    """Extract features, report failures, and return whether there are any."""
     from timeception.backbones import create_backbone
     from timeception.cli.extract import extract_with_progress
 
@@ -104,7 +112,7 @@ def _run_folder(out: Path, head: str, seed: int) -> Path:
 
 
 def _train_and_test(head: str, seed: int, source: Source, out: Path) -> EvaluationReport:
-    """Train one head unless that was done before, and test it."""
+    """Train one head, unless its run is finished, and test it."""
     from timeception.evaluation.evaluate import evaluate
     from timeception.recipes.recipe import load_recipe
     from timeception.training.runs import Run
@@ -132,7 +140,7 @@ def _print_table(reports: dict[str, list[EvaluationReport]], title: str) -> None
         even = [report.equidistant.mean_average_precision for report in found]
         rows.append((head, _spread(maps), _spread(even), _spread(accuracies)))
     first = reports[HEADS[0]][0]
-    columns = ("head", f"mAP, {first.n_draws} draws", "mAP, equidistant", "accuracy")
+    columns = ("head", f"mAP, {first.n_draws} draws", "mAP, uniform clip", "accuracy")
     n_seeds = len(reports[HEADS[0]])
     show(table(f"{title} ({first.n_videos}), mean over {n_seeds} seed(s)", columns, rows))
 

@@ -28,51 +28,63 @@ def extract(
     videos: Annotated[
         list[Path],
         typer.Argument(
-            help="Video files; folders, searched for video files at any depth; .txt files that "
-            "list a path a line."
+            help="Video files; folders, which are searched at any depth; .txt files that list one "
+            "path per line."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The bank's folder; made, or continued.")],
+    out: Annotated[Path, typer.Option(help="The bank's folder; created, or continued.")],
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="Take the network, its preprocessing, stride and map size from this recipe; "
-            "options told here go before.",
+            help="Recipe (file, or name of a packaged one) that specifies the backbone, its "
+            "preprocessing, stride and map size. Options given here take precedence over it.",
             show_default="none",
         ),
     ] = None,
     change: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change a field of the recipe. Repeatable."
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override a field of the recipe, such as backbone.crop=224. Requires --recipe. "
+            "Repeatable.",
+            show_default="none",
         ),
     ] = None,
     backbone: Annotated[
         str | None,
         typer.Option(
-            help="Network: efficientnet_lite0, timm:NAME, ...", show_default=DEFAULT_BACKBONE
+            help="Backbone that computes the features: efficientnet_lite0, i3d, timm:NAME, ...",
+            show_default=f"the recipe's, else {DEFAULT_BACKBONE}",
         ),
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(help="Weights file, or 'random'.", show_default="the network's own weights"),
+        typer.Option(
+            help="Weights file of the backbone, or 'random'.",
+            show_default="the recipe's, else the backbone's own",
+        ),
     ] = None,
     endpoint: Annotated[
         str | None,
-        typer.Option(help="Name of the map to keep.", show_default="the network's choice"),
+        typer.Option(
+            help="Name of the backbone's feature map to store.",
+            show_default="the recipe's, else the backbone's own",
+        ),
     ] = None,
     stride: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Frames from one timestep to the next.",
-            show_default="8, or a whole segment of the network if that is longer",
+            help="Distance between successive timesteps, in frames.",
+            show_default="the recipe's, else 8, or one segment of the backbone if that is longer",
         ),
     ] = None,
     map_size: Annotated[
         str | None,
         typer.Option(
-            help="Average maps down to HxW cells, such as 2x3.", show_default="the maps as they are"
+            help="Average the maps down to HxW cells, such as 2x3.",
+            show_default="the recipe's, else full size",
         ),
     ] = None,
     frames_2019: Annotated[
@@ -80,67 +92,79 @@ def extract(
         typer.Option(
             "--frames-2019",
             min=1,
-            help="Choose segments as the code of 2019 did for a clip of so many frames, in place "
-            "of --stride.",
-            show_default="no",
+            help="Choose segments as the 2019 code did for a clip of this number of frames (32 to "
+            "1024). Replaces --stride.",
+            show_default="off",
         ),
     ] = None,
     precision: Annotated[
         str,
         typer.Option(
-            help="Of weights and maps within the network: fp32, or bf16, which changes features a "
-            "little and is faster where the processor multiplies it."
+            help="Arithmetic of the backbone: fp32, or bf16, which is faster on processors that "
+            "support it and changes features slightly."
         ),
     ] = "fp32",
     dtype: Annotated[
-        str, typer.Option(help="Stored type: float16, float32 or bfloat16.")
+        str, typer.Option(help="Type in which features are stored: float16, float32 or bfloat16.")
     ] = "float16",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Extract again what does not match.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace stored features that were made with other settings or files.",
+        ),
     ] = False,
     engine: Annotated[
-        str, typer.Option(help="local: threads of this process; ray: a cluster, one task a video.")
+        str,
+        typer.Option(help="local: threads of this process; ray: a cluster, one task per video."),
     ] = "local",
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Videos at once; with ray, processes.", show_default="one a core"),
+        typer.Option(
+            min=1,
+            help="Number of videos decoded at once; with --engine ray, number of processes.",
+            show_default="one per core",
+        ),
     ] = None,
     batch_size: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Segments through the network at once.",
-            show_default="4 frames' worth; 64 on a GPU",
+            help="Segments per forward pass of the backbone.",
+            show_default="as many as make 4 frames; 64 on a GPU",
         ),
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="cpu, cuda, cuda:1, ...", show_default="a GPU if there is one"),
+        typer.Option(
+            help="Where the backbone runs: cpu, cuda, cuda:1, ...",
+            show_default="cuda if available, else cpu",
+        ),
     ] = None,
     compiles: Annotated[
         bool,
         typer.Option(
             "--compile",
-            help="Compile the network first: it takes a while, then is faster on processors. "
-            "Needs a C++ compiler; changes features by rounding alone.",
+            help="Compile the backbone first: slow to start, then faster on CPUs. Requires a C++ "
+            "compiler; features change by rounding only.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Extract features of videos into a bank, once.
+    """Extract features of videos into a bank.
 
-    The same command again continues: videos that are done and match are skipped, what failed is
-    tried again. A broken video never stops the others: it is named here and in the bank's
+    Run the same command again to continue: finished videos are skipped, failed ones are tried
+    again. Unreadable videos do not stop the others: they are reported here and in the bank's
     failures.json, and the exit status is 1.
     """
-    if stride and frames_2019:
-        raise ValueError("--stride and --frames-2019 both choose the segments: tell one of them.")
+    from timeception.cli import usage
+
+    usage.exclude(stride=stride, frames_2019=frames_2019)
+    usage.require("--recipe", recipe, set=change)
     cells = parse_map_size(map_size) if map_size else None
     if recipe is None:
         from timeception.backbones import create_backbone
 
-        if change:
-            raise ValueError("--set changes a recipe: tell --recipe too.")
         network = create_backbone(backbone or DEFAULT_BACKBONE, weights, endpoint)
     else:
         from timeception.training.backbone_file import make_backbone
@@ -172,21 +196,21 @@ def extract(
 def _section_of(
     recipe: str, changes: list[str], name: str | None, weights: str | None, endpoint: str | None
 ) -> BackboneSection:
-    """The backbone section of a recipe, with what the command line says instead."""
+    """Return the backbone section of a recipe; options given override its fields."""
     from timeception.recipes.recipe import load_recipe
 
-    told = {"name": name, "weights": weights, "endpoint": endpoint}
-    words = [f"backbone.{key}={value}" for key, value in told.items() if value is not None]
+    given = {"name": name, "weights": weights, "endpoint": endpoint}
+    words = [f"backbone.{key}={value}" for key, value in given.items() if value is not None]
     section = load_recipe(recipe, [*changes, *words]).backbone
     if section is None:
-        raise ValueError(f"recipe {recipe!r} names no backbone: tell --backbone instead.")
+        raise ValueError(f"recipe {recipe!r} has no backbone; pass --backbone NAME.")
     return section
 
 
 def extract_with_progress(
     videos: list[Path], out: Path, network: Backbone, is_json: bool = False, **options: Any
 ) -> ExtractionReport:
-    """Extract with a progress bar and print what was done; failures go to the error stream."""
+    """Extract with a progress bar and print a summary; failures go to the error stream."""
     from timeception.features.extraction.extract import extract as extract_into
 
     with _progress() as show:
@@ -194,7 +218,7 @@ def extract_with_progress(
     if is_json:
         print(json.dumps(report.to_dict(), indent=2))
     else:
-        counts = f"{len(report.done)} extracted, {len(report.skipped)} there already"
+        counts = f"{len(report.done)} extracted, {len(report.skipped)} already in the bank"
         speed = f"{report.n_frames} frames in {report.seconds:.1f} s"
         print(f"{counts}, {len(report.failed)} failed; {speed} ", end="")
         print(f"({report.frames_per_second:.1f} frames/s). Bank: {out}")
@@ -204,10 +228,10 @@ def extract_with_progress(
 
 
 def parse_map_size(text: str) -> tuple[int, int]:
-    """Height and width from ``HxW``.
+    """Return height and width from ``HxW``.
 
     Raises:
-        ValueError: if the text is of another form.
+        ValueError: if the text has another form.
 
     Example:
         >>> parse_map_size("2x3")
@@ -221,7 +245,7 @@ def parse_map_size(text: str) -> tuple[int, int]:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[ExtractionReport], None]]:
-    """A bar with videos, frames per second and an estimate, if the error stream is a terminal."""
+    """Show a bar with counts, rates and remaining time if the error stream is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from timeception import checks
+from timeception.cli import usage
 
 if TYPE_CHECKING:
     from timeception.video import StreamSource
@@ -24,37 +25,46 @@ def register(app: typer.Typer) -> None:
 def predict(
     run: Annotated[str, typer.Argument(help="A run folder, a saved-model folder or a hub id.")],
     videos: Annotated[
-        list[Path] | None, typer.Argument(help="Video files.", show_default=False)
+        list[Path] | None,
+        typer.Argument(help="Video files to score; or pass --stream.", show_default=False),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="Classes to show.")] = 5,
+    top: Annotated[
+        int, typer.Option(min=1, help="Number of classes to print, highest scores first.")
+    ] = 5,
     draws: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Random draws to average; 1 takes the equidistant draw.",
+            help="Number of random clips per video whose scores are averaged; 1 scores the uniform "
+            "clip, whose timesteps are equally spaced.",
             show_default="1",
         ),
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="Backbone weights, where they have moved since training.")
+        str | None,
+        typer.Option(
+            help="Weights file of the backbone, if it has moved since training.",
+            show_default="the file recorded in the model",
+        ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON; of a stream, one object a line.")
+        bool, typer.Option("--json", help="Print JSON; with --stream, one object per line.")
     ] = False,
     stream: Annotated[
         str | None,
         typer.Option(
             metavar="SOURCE",
-            help="Score one stream as it comes, in memory that does not grow: a file, - for the "
-            "standard input, an address (rtsp://..., http://...) or, with --input-format, a "
-            "device. Every timestep is taken, none is drawn.",
+            help="Score one stream while it arrives, in constant memory: a file, - for standard "
+            "input, a URL (rtsp://..., http://...) or, with --input-format, a device. Every "
+            "timestep is used; no clip is sampled.",
+            show_default="none",
             rich_help_panel=_STREAM,
         ),
     ] = None,
     interval: Annotated[
         float | None,
         typer.Option(
-            help="Seconds of video from one line to the next.",
+            help="Time between printed scores, in seconds of video.",
             show_default="10",
             rich_help_panel=_STREAM,
         ),
@@ -63,10 +73,10 @@ def predict(
         int | None,
         typer.Option(
             min=1,
-            help="Frames from one timestep to the next. Training drew n_timesteps from each whole "
-            "video (or window); a message tells the stride that comes closest to that, if the "
-            "stream's timesteps lie clearly closer or wider.",
-            show_default="as the model's features were made",
+            help="Distance between successive timesteps, in frames. Training sampled n_timesteps "
+            "from each whole video (or window); if the stream's timesteps are spaced very "
+            "differently, a message suggests a stride.",
+            show_default="the stride of the model's training features",
             rich_help_panel=_STREAM,
         ),
     ] = None,
@@ -74,7 +84,7 @@ def predict(
         bool,
         typer.Option(
             "--evidence",
-            help="Show the best class of each last output step (or window) alone.",
+            help="Also print the best class of each recent output step (or window).",
             rich_help_panel=_STREAM,
         ),
     ] = False,
@@ -83,7 +93,8 @@ def predict(
         typer.Option(
             "--input-format",
             "-f",
-            help="FFmpeg's name of the format or kind of device: v4l2, avfoundation, dshow, ...",
+            help="FFmpeg's name of the format or device type: v4l2, avfoundation, dshow, ...",
+            show_default="detected",
             rich_help_panel=_STREAM,
         ),
     ] = None,
@@ -91,41 +102,43 @@ def predict(
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
-            help="For FFmpeg, such as rtsp_transport=tcp; it passes over those that it does not "
-            "know. Repeatable.",
+            help="Option for FFmpeg, such as rtsp_transport=tcp; FFmpeg ignores options that it "
+            "does not know. Repeatable.",
+            show_default="none",
             rich_help_panel=_STREAM,
         ),
     ] = None,
     timeout: Annotated[
         float | None,
         typer.Option(
-            help="Seconds to wait for a frame; 0 waits without end.",
+            help="Longest wait for a frame, in seconds; 0 waits indefinitely.",
             show_default="30",
             rich_help_panel=_STREAM,
         ),
     ] = None,
 ) -> None:
-    """Score video files, or one stream, through the model's own backbone.
+    """Score video files, or one stream, with the model's backbone and head.
 
-    A video that cannot be read, or a stream that breaks off, is told, and the exit status is 1.
-    Ctrl-C ends a stream with the scores so far.
+    Unreadable videos and interrupted streams are reported, and the exit status is 1. Ctrl-C ends a
+    stream and prints the scores so far.
     """
-    of_streams = {
-        "--interval": interval,
-        "--stride": stride,
-        "--evidence": evidence or None,
-        "--input-format": input_format,
-        "--option": option or None,
-        "--timeout": timeout,
-    }
+    usage.exclude(VIDEOS=videos, stream=stream)
+    usage.exclude(draws=draws, stream=stream)
+    usage.require(
+        "--stream",
+        stream,
+        interval=interval,
+        stride=stride,
+        evidence=evidence,
+        input_format=input_format,
+        option=option,
+        timeout=timeout,
+    )
     if stream is None:
-        told = [name for name, value in of_streams.items() if value is not None]
-        checks.require(not told, ", ".join(told), "stand with --stream SOURCE", "no --stream")
-        checks.require(bool(videos), "VIDEOS", "name a file", "none", "Or tell --stream SOURCE.")
-        _predict_files(run, videos or [], top, draws or 1, weights, as_json)
+        if not videos:
+            raise ValueError("no input: name at least one video file, or pass --stream SOURCE.")
+        _predict_files(run, videos, top, draws or 1, weights, as_json)
         return
-    checks.require(not videos, "VIDEOS", "be none with --stream", [str(v) for v in videos or ()])
-    checks.require(draws is None, "--draws", "be left out with --stream", draws)
     from timeception.cli.stream import follow
     from timeception.inference.predictor import Predictor
     from timeception.inference.streams import DEFAULT_INTERVAL_SECONDS

@@ -10,7 +10,9 @@ import typer
 Source = Annotated[str, typer.Argument(help="A recipe file, or the name of a packaged recipe.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Fields to override: training.epochs=10"),
+    typer.Argument(
+        metavar="KEY=VALUE", help="Fields of the recipe to override, such as training.epochs=10."
+    ),
 ]
 
 
@@ -25,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_() -> None:
-    """List the packaged recipes, with one line about each."""
+    """List the packaged recipes with a one-line description of each."""
     from timeception.recipes import load_recipe, packaged_recipes
 
     names = packaged_recipes()
@@ -35,27 +37,27 @@ def list_() -> None:
 
 
 def show(recipe: Source, overrides: Overrides = None) -> None:
-    """Print a resolved recipe: every field, defaults included, as YAML."""
+    """Print a recipe as YAML with every field, defaults included."""
     from timeception.recipes import load_recipe
 
     print(load_recipe(recipe, overrides or ()).to_yaml(), end="")
 
 
 def validate(recipe: Source, overrides: Overrides = None) -> None:
-    """Check a recipe; list every field that is wrong. The exit status is 2 if there is one."""
+    """Check a recipe and report every invalid field; the exit status is then 2."""
     from timeception.recipes import load_recipe
 
     name = load_recipe(recipe, overrides or ()).name
-    print(f"{recipe}: valid (recipe {name!r}). Train it: timeception train {recipe}")
+    print(f"{recipe}: valid (recipe {name!r}). To train it: timeception train {recipe}")
 
 
 def schema(
     format_: Annotated[
         Literal["json", "markdown"],
-        typer.Option("--format", help="JSON schema for editors, or the reference page."),
+        typer.Option("--format", help="json: a schema for editors; markdown: the reference page."),
     ] = "json",
 ) -> None:
-    """Print the schema of recipes: every field with type, default, range and meaning."""
+    """Print every field of recipes with its type, default, range and meaning."""
     from timeception.recipes.reference import json_schema, reference_page
 
     if format_ == "markdown":

@@ -1,4 +1,4 @@
-"""What ``timeception predict --stream`` prints, and how it ends."""
+"""Output and exit status of ``timeception predict --stream``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from timeception.inference.streams import StreamUpdate
     from timeception.video import StreamSource
 
-_MOST_STEPS = 5  # output steps shown in a line; the JSON has all
+_MOST_STEPS = 5  # output steps printed as text; --json prints all
 
 
 def follow(
@@ -31,11 +31,11 @@ def follow(
     has_evidence: bool,
     as_json: bool,
 ) -> int:
-    """Print the scores of a stream to its end.
+    """Print the scores of a stream until it ends.
 
     Returns:
-        The exit status: 0 if it ended well or was stopped by Ctrl-C, 1 if it broke off, was
-        damaged or too short, or if what reads the scores has gone.
+        The exit status: 0 if the stream ended normally or by Ctrl-C; 1 if it was interrupted,
+        damaged or too short, or if the reader closed the pipe.
     """
     from timeception.inference.streams import spacing_notice, stream_video
 
@@ -48,7 +48,7 @@ def follow(
         for update in updates:
             if not is_noticed and update.timestep_seconds is not None:
                 is_noticed = True
-                _tell(spacing_notice(predictor.model, update, stride))
+                _say(spacing_notice(predictor.model, update, stride))
             shown = (
                 _json_line(update, top, has_evidence)
                 if as_json
@@ -58,19 +58,17 @@ def follow(
                 print(shown, flush=True)
             except BrokenPipeError:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                _tell("what reads the scores has gone.")
+                _say("the reader closed the pipe.")
                 return 1
-    _tell(update.error)
+    _say(update.error)
     if update.n_damaged:
-        _tell(
-            f"{update.source}: damaged in {update.n_damaged} place(s); frames were left out there."
-        )
+        _say(f"{update.source}: damaged in {update.n_damaged} place(s); frames there were skipped.")
     return int(update.error is not None or update.n_damaged > 0)
 
 
 @contextmanager
 def _stopped_by_interrupt(stop: threading.Event) -> Iterator[None]:
-    """Let the first Ctrl-C end the stream in order; the second one ends the program at once."""
+    """Let the first Ctrl-C end the stream normally, and a second one the program at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -107,11 +105,12 @@ def _text(update: StreamUpdate, top: int, has_evidence: bool) -> str:
 
 
 def _clock(seconds: float) -> str:
-    """Hours, minutes and seconds, to a tenth."""
+    """Format a time as hours, minutes and seconds with one decimal."""
     tenths = round(seconds * 10)
     return f"{timedelta(seconds=tenths // 10)}.{tenths % 10}"
 
 
-def _tell(message: str | None) -> None:
+def _say(message: str | None) -> None:
+    """Print a message, if there is one, on the error stream."""
     if message is not None:
         print(f"timeception: {message}", file=sys.stderr, flush=True)

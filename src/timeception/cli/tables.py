@@ -1,4 +1,4 @@
-"""Tables and progress, for people; quiet where there is no terminal."""
+"""Tables and progress bars for people; no bars where there is no terminal."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-MAX_NAMED = 8  # names listed in a line; the JSON has all
+MAX_NAMED = 8  # names printed in a line; --json prints all
 
 
 def track(items: Iterable[Item], description: str) -> Iterable[Item]:
-    """Iterate with a progress bar and an estimate on the error stream, if that is a terminal."""
+    """Iterate with a progress bar on the error stream if that is a terminal."""
     console = Console(stderr=True)
     return rich_track(items, description, console=console, disable=not console.is_terminal)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A table whose first column is left-aligned and whose others are numbers."""
+    """Make a table with a left-aligned first column; the others are right-aligned."""
     made = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
         made.add_column(column, justify="right" if index else "left", no_wrap=not index)
@@ -36,7 +36,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 
 
 def show(made: Table) -> None:
-    """Print a table; where the output is no terminal it may be as wide as it needs."""
+    """Print a table; its width is limited only in a terminal."""
     console = Console()
     console = console if console.is_terminal else Console(width=160)
     title, made.title = made.title, None  # rich would wrap it to the width of the table
@@ -45,9 +45,9 @@ def show(made: Table) -> None:
 
 
 def print_evaluation(report: EvaluationReport, run: Run) -> None:
-    """Print what ``timeception test`` found, per class and over all."""
+    """Print the results of ``timeception test``, per class and overall."""
     even, drawn = report.equidistant, report.average_of_draws
-    titles = ("class", "AP, equidistant", f"AP, average of {report.n_draws} draws")
+    titles = ("class", "AP, uniform clip", f"AP, average of {report.n_draws} draws")
     rows = [
         (name, _score(even.average_precision[name]), _score(drawn.average_precision[name]))
         for name in drawn.average_precision
@@ -60,13 +60,19 @@ def print_evaluation(report: EvaluationReport, run: Run) -> None:
     if report.classes_without_positives:
         without = report.classes_without_positives
         names = ", ".join(without[:MAX_NAMED]) + (", ..." if len(without) > MAX_NAMED else "")
-        print(f"{len(without)} class(es) without positives, not in the mean: {names}")
-    print(f"written: {run.results / report.split}.json, {run.results / report.split}_scores.csv")
+        print(f"{len(without)} class(es) without positives, excluded from the mean: {names}")
+    print(f"Results: {run.results / report.split}.json, {run.results / report.split}_scores.csv")
 
 
 def _print_protocols(report: EvaluationReport) -> None:
-    """Print what each named protocol measured, and of how many records."""
-    titles = ("protocol", "measure", "equidistant", f"average of {report.n_draws} draws", "records")
+    """Print the measures of each protocol and the number of records that it covers."""
+    titles = (
+        "protocol",
+        "measure",
+        "uniform clip",
+        f"average of {report.n_draws} draws",
+        "records",
+    )
     rows = []
     for name, found in report.protocols.items():
         even, drawn = found["equidistant"], found["average_of_draws"]
@@ -79,7 +85,7 @@ def _print_protocols(report: EvaluationReport) -> None:
 
 
 def print_predictions(predictions: Sequence[Prediction], top: int) -> None:
-    """Print the highest classes of every video; a broken video prints its error."""
+    """Print the highest classes of every video, or the error of an unreadable one."""
     for prediction in predictions:
         if prediction.error:
             Console(stderr=True, soft_wrap=True).print(f"{prediction.error}", style="red")

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from timeception.cli.recipe import Overrides, Source
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
@@ -19,17 +21,20 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe file, or a packaged recipe's name.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Fields to change: training.epochs=10"),
+    recipe: Source,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder, created.", show_default="runs/RECIPE_NAME")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder.", show_default="runs/NAME")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint of the run folder.")
+        bool, typer.Option("--resume", help="Continue from the last checkpoint in the run folder.")
     ] = False,
 ) -> None:
-    """Train a recipe's head on its feature bank; save the model in the run folder."""
+    """Train the model that a recipe specifies, and save it in the run folder.
+
+    Recipes of the scheme timeception_only train a head on a feature bank; recipes of the scheme
+    end_to_end train the backbone too, on video files.
+    """
     from timeception.recipes.recipe import load_recipe
     from timeception.training.train import train as train_recipe
 
@@ -47,24 +52,36 @@ def test(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     draws: Annotated[
         int | None,
-        typer.Option(min=1, help="Random draws to average.", show_default="the recipe's, 10"),
+        typer.Option(
+            min=1,
+            help="Number of random clips per record whose scores are averaged.",
+            show_default="the recipe's testing.draws",
+        ),
     ] = None,
-    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    split: Annotated[str, typer.Option(help="Split to score: test, validation or train.")] = "test",
     protocol: Annotated[
         list[str] | None,
         typer.Option(
-            help="What is measured, by name: charades_official, charades_skip_unlabelled, map, "
-            "accuracy, kinetics, ... Repeatable.",
-            show_default="the recipe's, or its data set's",
+            help="Evaluation protocol: charades_official, charades_skip_unlabelled, map, accuracy, "
+            "kinetics, ... Repeatable.",
+            show_default="the recipe's, else the data set's",
         ),
     ] = None,
     framework: Annotated[
         Literal["torch", "keras"] | None,
-        typer.Option(help="That scores; the model is the same.", show_default="that of training"),
+        typer.Option(
+            help="Framework that computes the scores.",
+            show_default="the one that trained the model",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Test a run: mAP over the whole set (and accuracy), equidistant and averaged over draws."""
+    """Test a trained run: mAP over the whole split, and accuracy for single-label data.
+
+    Scores are reported for the uniform clip of each record, whose timesteps are equally spaced, and
+    averaged over random clips (draws). Records without features are left out and reported, and the
+    exit status is 1.
+    """
     from timeception.cli.tables import print_evaluation, track
     from timeception.evaluation.evaluate import evaluate
     from timeception.training.runs import find_run
@@ -88,5 +105,5 @@ def test(
         print_evaluation(report, found)
     if report.left_out:
         names = ", ".join(report.left_out)
-        print(f"left out, for the bank has no features of them: {names}", file=sys.stderr)
+        print(f"left out because the bank has no features of them: {names}", file=sys.stderr)
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""``timeception zoo``: the model table, one recipe in full, packing and checking of models."""
+"""``timeception zoo``: list and show models, pack and check them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from timeception.publish.zoo import ZooEntry
 
 COLUMNS = ("recipe", "backbone", "layers", "frames", "timesteps", "parameters", "GMACs")
-Runs = Annotated[Path, typer.Option(help="Folder in which trained runs are looked for.")]
+Runs = Annotated[Path, typer.Option(help="Folder that is searched for trained runs.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command group to the application."""
-    group = typer.Typer(help="Recipes, their costs, published figures and weights.")
+    group = typer.Typer()
     group.callback(invoke_without_command=True)(zoo)
     group.command()(show)
     group.command()(pack)
@@ -29,13 +29,15 @@ def register(app: typer.Typer) -> None:
 def zoo(
     context: typer.Context,
     runs: Runs = Path("runs"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with commands.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, including the commands of each recipe.")
+    ] = False,
 ) -> None:
-    """Every packaged recipe: backbone, layers, frames, parameters, MACs, and who has weights.
+    """List the packaged recipes with costs and published figures; show one; pack trained models.
 
-    Parameters and MACs are those of one clip through the Timeception layers (and the classifier,
-    where the classes are known), without the backbone. Published figures are those of 2019 and
-    later papers: targets, not results of this project.
+    Parameters and MACs count the Timeception layers on one clip, plus the classifier if the number
+    of classes is known; the backbone is excluded. Published figures come from papers of 2019 and
+    later: they are targets, not results of this project.
     """
     if context.invoked_subcommand:
         return
@@ -50,17 +52,17 @@ def zoo(
 
     titles = (*COLUMNS, "published", "weights")
     print_table(table(f"{len(entries)} recipes", titles, [_row(entry) for entry in entries]))
-    print("parameters, GMACs: the layers and classifier on one clip, without the backbone")
-    print("published: by others, in the year told; no results of this project. The weights behind")
-    print("  them were never released.")
-    print(f"weights: of a trained run in {runs}. To make them: timeception zoo show RECIPE")
+    print("parameters, GMACs: layers and classifier on one clip, without the backbone")
+    print("published: by others, in the year shown; not measured here. The weights were")
+    print("  never released.")
+    print(f"weights: trained runs in {runs}. How to train: timeception zoo show RECIPE")
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A packaged recipe's name.")],
+    name: Annotated[str, typer.Argument(help="Name of a packaged recipe.")],
     runs: Runs = Path("runs"),
 ) -> None:
-    """One recipe in full, with the commands that make its weights."""
+    """Show one recipe in full, with the commands that train it."""
     from timeception.publish.zoo import zoo_entries
 
     (entry,) = zoo_entries(runs, [name])
@@ -71,21 +73,21 @@ def show(
     if published:
         year = f", {published['year']}" if published["year"] else ""
         print(f"{'published' + year:20} {published['metric']} {published['percent']} %")
-        print(f"{'':20} {published['source']}; not a result of this project")
+        print(f"{'':20} {published['source']}; not measured here")
     print(f"\n{fill(notes, 100)}")
-    print("\nThe weights are here." if entry.weights else "\nNo weights here. To make them:")
+    print("\nTrained weights found." if entry.weights else "\nNo trained weights found. To train:")
     for command in commands:
         print(f"  {command}")
 
 
 def pack(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    out: Annotated[Path, typer.Argument(help="New folder for the packed model.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the packed model, created.")],
     licence: Annotated[
-        str, typer.Option(help="Of the weights, as the Hugging Face hub spells it.")
+        str, typer.Option(help="Licence of the weights, as an identifier of the Hugging Face Hub.")
     ] = "gpl-3.0",
 ) -> None:
-    """Pack a run's model: safetensors, config, recipe, model card and SHA256SUMS."""
+    """Pack a trained model: safetensors, config, recipe, model card and SHA256SUMS."""
     from timeception.publish.packing import pack as pack_model
 
     made = pack_model(run, out, licence=licence)
@@ -94,13 +96,15 @@ def pack(
 
 
 def check(
-    model: Annotated[str, typer.Argument(help="A packed model's folder, or a hub id.")],
+    model: Annotated[str, typer.Argument(help="Folder of a packed model, or a hub id.")],
     sha256: Annotated[
         str | None,
-        typer.Option(help="What model.safetensors must have.", show_default="not checked"),
+        typer.Option(
+            help="Expected SHA-256 hash of model.safetensors.", show_default="not checked"
+        ),
     ] = None,
 ) -> None:
-    """Check a packed model's files against their hashes, and that they load."""
+    """Check the hashes of a packed model's files, and that the model loads."""
     from timeception.inference.saved_model import load_saved
     from timeception.training.runs import model_folder
     from timeception.weights.folder import WEIGHTS_FILE, check_hashes
@@ -108,13 +112,16 @@ def check(
     folder = model_folder(model)
     hashes = check_hashes(folder)
     if not hashes:
-        raise ValueError(f"{folder} has no SHA256SUMS: pack it by `timeception zoo pack`.")
+        raise ValueError(f"{folder} has no SHA256SUMS; pack it with `timeception zoo pack`.")
     if sha256 not in (None, hashes[WEIGHTS_FILE]):
-        raise ValueError(f"{WEIGHTS_FILE} has sha256 {hashes[WEIGHTS_FILE]}, not {sha256}.")
+        raise ValueError(
+            f"{folder / WEIGHTS_FILE} must have the SHA-256 hash {sha256}; "
+            f"got {hashes[WEIGHTS_FILE]}."
+        )
     saved = load_saved(folder)
     for name, digest in hashes.items():
         print(f"{digest}  {name}")
-    print(f"in order: {len(saved.classes)} classes, {saved.n_timesteps} timesteps")
+    print(f"valid: {len(saved.classes)} classes, {saved.n_timesteps} timesteps")
 
 
 def _row(entry: ZooEntry) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from types import ModuleType
 from typing import Any
 
 import lightning
@@ -102,6 +103,7 @@ def make_trainer(recipe: Recipe, run: Run, callbacks: list[Callback]) -> lightni
     Each start of a training writes a new ``logs/part_N``, because Lightning would delete the curves
     of an interrupted one.
     """
+    _keep_tensorflow_out_of_tensorboard()
     settings = recipe.training
     logs = run.next_logs()
     last = ModelCheckpoint(
@@ -124,6 +126,17 @@ def make_trainer(recipe: Recipe, run: Run, callbacks: list[Callback]) -> lightni
         log_every_n_steps=1,
         deterministic="warn",
     )
+
+
+def _keep_tensorflow_out_of_tensorboard() -> None:
+    """Stop TensorBoard from importing an installed TensorFlow, which curves do not need.
+
+    The import takes seconds and prints warnings. TensorBoard skips it if a module of this name
+    exists. A program that has loaded TensorFlow itself is left alone.
+    """
+    if "tensorflow" not in sys.modules:
+        name = "tensorboard.compat.notf"
+        sys.modules.setdefault(name, ModuleType(name))
 
 
 class _quiet_lightning(warnings.catch_warnings):  # noqa: N801 - reads as a statement
