@@ -343,8 +343,8 @@ def test_temporary_files_of_dead_processes_are_removed(tmp_path):
     bank = FeatureBank(tmp_path, mode="a")
     bank.write("tea/v", maps(), range(6), 25)
     code = (
-        "import sys, pathlib; from timeception.features.bank import storage;"
-        "storage.temporary_path(pathlib.Path(sys.argv[1])).write_text('half')"
+        "import sys, pathlib; from timeception import files;"
+        "files.temporary_path(pathlib.Path(sys.argv[1])).write_text('half')"
     )
     target = str(bank.path("tea/w"))
     subprocess.run([sys.executable, "-c", code, target], check=True)

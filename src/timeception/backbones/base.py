@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from timeception import checks
+from timeception.files import sha256_of
 from timeception.video.transforms import Transform
 
 #: The endpoint that gives class scores; features have other names.
@@ -236,14 +236,18 @@ class Backbone(nn.Module):
         """
         if self._weights_hash is not None:
             return self._weights_hash
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.network.state_dict().items()):
-            if not name.endswith("num_batches_tracked"):
-                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-                digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        digest = sha256_of(
+            part
+            for name, tensor in sorted(self.network.state_dict().items())
+            if not name.endswith("num_batches_tracked")
+            for part in (
+                f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode(),
+                tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy(),
+            )
+        )
         if self.is_frozen:
-            self._weights_hash = digest.hexdigest()
-        return digest.hexdigest()
+            self._weights_hash = digest
+        return digest
 
     def describe(self) -> dict[str, Any]:
         """Everything that decides the features, as JSON holds it.

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from timeception import checks
 from timeception.clips.task_data import Subset
+from timeception.files import write_json, write_text
 from timeception.inference.saved_model import Scorer, load_for_testing
 from timeception.metrics import PROTOCOLS, accuracy, mean_average_precision
 from timeception.metrics import measure as measure_by
 from timeception.recipes.recipe import Framework
-from timeception.training.runs import Run, write_json, write_text
+from timeception.training.runs import Run
 
 Scores = NDArray[np.float64]
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import timeception
 from timeception import checks
-from timeception.training.runs import Run, find_run, write_text
+from timeception.files import write_text
+from timeception.training.runs import Run, find_run
 from timeception.weights.folder import BACKBONE_FILE, CONFIG_FILE, WEIGHTS_FILE, write_hashes
 
 CARD_FILE, RECIPE_FILE = "README.md", "recipe.yaml"

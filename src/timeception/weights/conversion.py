@@ -9,8 +9,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from timeception import checks
+from timeception.files import replacing
 from timeception.spec import ClassifierSpec
-from timeception.weights.files import replacing
 from timeception.weights.folder import write_folder
 from timeception.weights.keras3 import write_keras3
 from timeception.weights.reading import Checkpoint, read_checkpoint

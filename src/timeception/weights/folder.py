@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,9 +11,9 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from timeception import checks
+from timeception.files import replacing, sha256_of_file, write_json, write_text
 from timeception.spec import ClassifierSpec, PoolingSpec
 from timeception.weights.arrays import check_arrays
-from timeception.weights.files import replacing
 
 ModelSpec = ClassifierSpec | PoolingSpec
 
@@ -56,11 +55,11 @@ def write_folder(
         "spec": spec.to_dict(),
         "pipeline": pipeline,
     }
-    text = json.dumps(config, indent=2, sort_keys=True, allow_nan=False) + "\n"
     contiguous = {name: np.ascontiguousarray(arrays[name], np.float32) for name in arrays}
-    with replacing(folder / WEIGHTS_FILE) as weights, replacing(folder / CONFIG_FILE) as settings:
+    with replacing(folder / WEIGHTS_FILE) as weights:
         save_file(contiguous, weights, metadata={"format": "np"})
-        settings.write_text(text, encoding="utf-8")
+        # inside, so that a pipeline that is not JSON leaves both files as they were
+        write_json(folder / CONFIG_FILE, config, sort_keys=True, ensure_ascii=True)
     (folder / HASHES_FILE).unlink(missing_ok=True)  # the last: they tell of a half-replaced pair
 
 
@@ -130,9 +129,9 @@ def write_hashes(folder: str | Path) -> dict[str, str]:
     """
     names = (CONFIG_FILE, WEIGHTS_FILE, BACKBONE_FILE)
     present = [Path(folder) / name for name in names if (Path(folder) / name).is_file()]
-    hashes = {path.name: _sha256(path) for path in present}
+    hashes = {path.name: sha256_of_file(path) for path in present}
     text = "".join(f"{digest}  {name}\n" for name, digest in hashes.items())
-    (Path(folder) / HASHES_FILE).write_text(text, encoding="utf-8")
+    write_text(Path(folder) / HASHES_FILE, text)
     return hashes
 
 
@@ -153,15 +152,10 @@ def check_hashes(folder: str | Path) -> dict[str, str]:
     wrong = []
     for name, digest in hashes.items():
         path = Path(folder) / name
-        found = _sha256(path) if path.is_file() else "no such file"
+        found = sha256_of_file(path) if path.is_file() else "no such file"
         if found != digest:
             wrong.append(f"  {name}: {found} found, {digest} told")
     if wrong:
         advice = "Fetch the model again, or remove SHA256SUMS if you changed it yourself."
         raise ValueError("\n".join([f"{file} does not match its files:", *wrong, advice]))
     return hashes
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from timeception.files import sha256_of_file
 from timeception.spec import ClassifierSpec, TimeceptionSpec
 from timeception.weights.arrays import check_arrays
 from timeception.weights.containers import Named, read_named
@@ -79,7 +79,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     arrays = {name: np.ascontiguousarray(a, dtype=np.float32) for name, a in arrays.items()}
     provenance: dict[str, Any] = {
         "file": path.name,
-        "sha256": _sha256(path),
+        "sha256": sha256_of_file(path),
         "container": container,
         "names": origin,
         "left_out": left_out,
@@ -130,7 +130,7 @@ def _read_keras3(path: Path) -> Checkpoint:
         logger.warning("%s: left out, not of Timeception: %s", path, ", ".join(file.left_out))
     provenance: dict[str, Any] = {
         "file": path.name,
-        "sha256": _sha256(path),
+        "sha256": sha256_of_file(path),
         "container": "keras",
         "names": "keras3",
         "left_out": file.left_out,
@@ -146,18 +146,13 @@ def _read_saved(folder: Path) -> Checkpoint:
         raise ValueError(f"{folder} holds a {type(spec).__name__}, not a Timeception network.")
     provenance: dict[str, Any] = {
         "file": folder.name,
-        "sha256": _sha256(folder / WEIGHTS_FILE),
+        "sha256": sha256_of_file(folder / WEIGHTS_FILE),
         "container": "folder",
         "names": "canonical",
         "left_out": [],
         "pipeline": pipeline,
     }
     return Checkpoint(spec, arrays, provenance)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _few(names: Named) -> str:

@@ -16,6 +16,7 @@ from timeception.datasets.synthetic.actions import draw_figure
 from timeception.datasets.synthetic.figure import Canvas, draw_background, draw_look
 from timeception.datasets.synthetic.plans import ACTIVITIES, Activity, Plan, make_plan
 from timeception.datasets.timed import write_timed
+from timeception.files import replacing, write_text
 
 NAME = "synthetic complex activities"
 
@@ -126,8 +127,8 @@ def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int) -> None
     """
     import av
 
-    part = path.with_suffix(".part")
-    with av.open(str(part), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+    bitexact = {"fflags": "+bitexact"}
+    with replacing(path) as part, av.open(str(part), "w", "mp4", options=bitexact) as container:
         stream: Any = None
         for frame in frames:
             if stream is None:
@@ -138,7 +139,6 @@ def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int) -> None
                 stream.pix_fmt = "yuv420p"
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
-    part.replace(path)
 
 
 def _claim(out: Path, readme: str) -> None:
@@ -149,7 +149,7 @@ def _claim(out: Path, readme: str) -> None:
     is_ours = held == readme or not any(out.iterdir())
     advice = "Take another folder, or remove it first."
     checks.require(is_ours, "out", "be empty or hold these very data", str(out), advice)
-    note.write_text(readme, encoding="utf-8")
+    write_text(note, readme)
 
 
 def _timed(video_id: str, plan: Plan, fps: int, split: str) -> TimedVideo:

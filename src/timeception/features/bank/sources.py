@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from timeception.datasets.files import find_videos, video_id_of
 from timeception.features.bank.arrays import ARRAY_SUFFIXES, looks_like_arrays
 from timeception.features.bank.storage import BankError
 from timeception.features.bank.store import FeatureBank, MismatchError, require_same
+from timeception.files import sha256_of_file
 
 logger = logging.getLogger(__name__)
 
@@ -114,8 +114,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=8)  # a file of many videos' arrays is read once
 def _sha256(path: Path, size_bytes: int, modified_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of_file(path)
 
 
 def open_bank(

@@ -11,12 +11,8 @@ header's length, a JSON header, then the tensors' bytes.
 from __future__ import annotations
 
 import json
-import os
-import socket
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from math import prod
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from timeception import checks
+from timeception.files import move_into_place, temporary_path
 
 FORMAT_VERSION = 1
 SUFFIX = ".safetensors"
@@ -40,8 +37,6 @@ DTYPES: dict[str, tuple[str, np.dtype[Any], float]] = {
 _DTYPE_OF_CODE = {code: name for name, (code, _, _) in DTYPES.items()}
 _START_FRAME = np.dtype("<i8")
 _MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors library
-_TEMPORARY_SUFFIX = ".tmp"
-_STALE_AFTER_SECONDS = 3600.0
 
 
 class BankError(ValueError):
@@ -211,9 +206,8 @@ class PendingFile:
             "be put for every step",
             f"{self._is_missing.sum()} steps missing",
         )
-        _sync_and_close(self._file)
-        self._temporary.replace(self._path)
-        _sync_folder(self._path.parent)
+        self._file.close()
+        move_into_place(self._temporary, self._path)
 
     def discard(self) -> None:
         """Leave nothing behind; does nothing after ``commit``."""
@@ -225,73 +219,6 @@ class PendingFile:
 
     def __exit__(self, *error: object) -> None:
         self.discard()
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file by ``data``: a reader sees the old one or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_path(path)
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write sorted, indented JSON atomically: equal values give equal bytes."""
-    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
-    write_atomically(path, f"{text}\n".encode())
-
-
-def temporary_path(path: Path) -> Path:
-    """A hidden name beside ``path`` that tells which process on which machine writes it."""
-    name = sha256(path.name.encode()).hexdigest()[:16]
-    return path.with_name(f".{name}.{_host()}-{os.getpid()}{_TEMPORARY_SUFFIX}")
-
-
-def remove_stale(folder: Path) -> int:
-    """Remove the temporary files of processes that died, anywhere below ``folder``.
-
-    A file is stale if its process is gone from this machine, or if nothing was written to it for
-    an hour.
-
-    Returns:
-        How many were removed.
-    """
-    stale = [path for path in folder.rglob(f".*{_TEMPORARY_SUFFIX}") if _is_stale(path)]
-    for path in stale:
-        path.unlink(missing_ok=True)
-    return len(stale)
-
-
-def _is_stale(path: Path) -> bool:
-    owner = path.name.removesuffix(_TEMPORARY_SUFFIX).rpartition(".")[2]
-    host, _, process = owner.rpartition("-")
-    if os.name == "posix" and host == _host() and process.isdecimal():
-        return not _is_alive(int(process))
-    try:
-        return time.time() - path.stat().st_mtime > _STALE_AFTER_SECONDS
-    except FileNotFoundError:  # its writer has just finished
-        return False
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _host() -> str:
-    return socket.gethostname().replace(".", "_").replace("/", "_")[:64]
 
 
 def _header(shape: tuple[int, ...], dtype: str, metadata: Mapping[str, Any]) -> bytes:
@@ -341,20 +268,3 @@ def _narrowed(features: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 def _widened(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
     return (bits.astype(np.uint32) << 16).view(np.float32)
-
-
-def _sync_and_close(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-    file.close()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, where the system can."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,6 +25,7 @@ import timeception
 from timeception import checks
 from timeception.features.bank import storage
 from timeception.features.bank.storage import BankError, BankFile, PendingFile
+from timeception.files import remove_stale, sha256_of, write_json
 from timeception.video.sampling import draw
 
 DEFAULT_DTYPE = "float16"
@@ -109,7 +109,7 @@ class FeatureBank(Mapping[str, BankEntry]):
             self.settings = self._read_settings()
         else:
             self.settings = self._settle(settings, dtype, is_replaced)
-            storage.remove_stale(self.root)
+            remove_stale(self.root)
         #: SHA-256 of the settings: features with the same one are comparable.
         self.fingerprint = fingerprint(self.settings)
 
@@ -129,7 +129,7 @@ class FeatureBank(Mapping[str, BankEntry]):
             version = storage.FORMAT_VERSION
             content = {"format_version": version, "settings": wanted}
             content["fingerprint"] = fingerprint(wanted)
-            storage.write_json(self._settings_path, content)
+            write_json(self._settings_path, content, sort_keys=True, ensure_ascii=True)
         return wanted
 
     @property
@@ -312,7 +312,7 @@ class FeatureBank(Mapping[str, BankEntry]):
     def _write_failures(self, failures: Mapping[str, Any]) -> None:
         path = self.root / _FAILURES_FILE
         if failures:
-            storage.write_json(path, failures)
+            write_json(path, failures, sort_keys=True, ensure_ascii=True)
         else:
             path.unlink(missing_ok=True)
 
@@ -350,7 +350,7 @@ class FeatureBank(Mapping[str, BankEntry]):
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
     """SHA-256 of settings, whatever the order of their names."""
-    return sha256(json.dumps(settings, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    return sha256_of([json.dumps(settings, sort_keys=True, allow_nan=False).encode()])
 
 
 def require_same(

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import logging
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
+
+from timeception.files import replacing, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -77,20 +77,15 @@ def _compiler() -> str:
 def _fingerprint(compiler: str, folder: Path) -> str:
     """A name for sources, flags, compiler and processor: its macros tell the last two."""
     macros = _run([compiler, *FLAGS[:3], "-dM", "-E", "-x", "c++", os.devnull])
-    digest = hashlib.sha256(" ".join(FLAGS).encode() + macros.encode())
-    for name in (*HEADERS, *SOURCES):
-        digest.update((folder / name).read_bytes())
-    return digest.hexdigest()[:16]
+    files = ((folder / name).read_bytes() for name in (*HEADERS, *SOURCES))
+    return sha256_of([" ".join(FLAGS).encode(), macros.encode(), *files])[:16]
 
 
 def _compile(compiler: str, folder: Path, path: Path) -> None:
     """Compile beside ``path``, then move into place, so that no one loads half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     logger.info("compiling the native kernels into %s", path)
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        built = Path(scratch) / path.name
+    with replacing(path) as built:
         _run([compiler, *FLAGS, *(str(folder / name) for name in SOURCES), "-o", str(built)])
-        built.replace(path)
 
 
 def _run(command: list[str]) -> str:
