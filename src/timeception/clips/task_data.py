@@ -15,8 +15,8 @@ from timeception.clips.augmentation import NO_AUGMENTATION, Augmentation
 from timeception.clips.dataset import read_dataset
 from timeception.clips.sampler import FeatureDraws
 from timeception.clips.video_store import FrameDraws, FrameStore
-from timeception.datasets.files import find_videos
 from timeception.datasets.records import VideoDataset, VideoRecord
+from timeception.datasets.video_files import find_videos
 from timeception.features.bank import FeatureBank
 from timeception.recipes.recipe import Recipe
 from timeception.video import Transform

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from timeception import checks
+from timeception.datasets.kind import Dataset, DatasetKind, count
 from timeception.datasets.records import TimedDataset, TimedVideo, VideoDataset, VideoRecord
 from timeception.datasets.rows import raise_bad, read_lines
 from timeception.datasets.timed import intervals_of_frames
@@ -154,3 +155,36 @@ def _check_names(names: list[str]) -> None:
         except ValueError as error:
             bad.append(str(error))
     raise_bad(LABELS_FOLDER, bad)
+
+
+def _count(dataset: Dataset) -> dict[str, int]:
+    persons, activities = zip(*map(name_parts, dataset.video_ids), strict=True)
+    return count(dataset) | {"activities": len(set(activities)), "persons": len(set(persons))}
+
+
+ACTIONS_KIND = DatasetKind(
+    "breakfast_actions",
+    read_breakfast,
+    protocol="breakfast_actions",
+    title="Breakfast",
+    files=f"{MAPPING_FILE} and {LABELS_FOLDER}/",
+    is_in=lambda folder: (folder / MAPPING_FILE).exists() and (folder / LABELS_FOLDER).exists(),
+    name_of=name_on_disk,
+    known={
+        "classes": 48,
+        "activities": 10,
+        "persons": 52,
+        "videos": 1712,
+        "train videos": 1357,
+        "test videos": 355,
+    },
+    count=_count,
+    family="breakfast",
+)
+ACTIVITIES_KIND = DatasetKind(
+    "breakfast_activities",
+    read_breakfast_activities,
+    protocol="breakfast_activities",
+    name_of=name_on_disk,
+    family="breakfast",
+)

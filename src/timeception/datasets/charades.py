@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from timeception import checks
+from timeception.datasets.kind import DatasetKind, last_part
 from timeception.datasets.records import Interval, TimedDataset, TimedVideo
 from timeception.datasets.rows import Row, read_lines, read_rows
 from timeception.datasets.timed import parse_interval, seconds
@@ -88,3 +89,21 @@ def _action(text: str, classes: dict[str, str]) -> Interval:
     checks.require(len(parts) == 3, "actions", "be 'c000 START END;...'", text)
     checks.require(parts[0] in classes, "actions", f"name one of {len(classes)} classes", parts[0])
     return parse_interval(classes[parts[0]], parts[1], parts[2], ordered=False)
+
+
+KIND = DatasetKind(
+    "charades",
+    read_charades,
+    protocol="charades_official",
+    title="Charades",
+    files=", ".join(FILES.values()),
+    is_in=lambda folder: any((folder / name).exists() for name in FILES.values()),
+    name_of=last_part,
+    known={
+        "classes": 157,
+        "train videos": 7985,
+        "train videos without labels": 174,
+        "test videos": 1863,
+        "test videos without labels": 49,
+    },
+)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from timeception.datasets.files import find_videos
+from timeception.datasets.kind import Dataset
 from timeception.datasets.records import TimedDataset
-from timeception.datasets.registry import Dataset, Pairing, pair, recognise
+from timeception.datasets.registry import Pairing, pair, recognise
+from timeception.datasets.video_files import find_videos
 
 DURATION_TOLERANCE_SECONDS = 1.0
 
@@ -97,7 +98,7 @@ def check_folder(
         files = find_videos(videos or folder)
     except ValueError as error:
         told = Finding("cannot be read", tuple(str(error).splitlines()))
-        return CheckReport(kind.key, kind.title, str(annotations), {}, 0, (told,))
+        return CheckReport(kind.family, kind.title, str(annotations), {}, 0, (told,))
     found = kind.count(dataset)
     names = dict.fromkeys((*found, *kind.known))
     counts = {name: (found.get(name, 0), kind.known.get(name)) for name in names}
@@ -108,7 +109,9 @@ def check_folder(
         lengths = kind.seconds_of(dataset)
         findings += _about_files(dataset, paths, lengths, seconds_of, tolerance_seconds, track)
     findings = sorted((f for f in findings if f.items), key=lambda f: not f.is_problem)
-    return CheckReport(kind.key, kind.title, str(annotations), counts, len(files), tuple(findings))
+    return CheckReport(
+        kind.family, kind.title, str(annotations), counts, len(files), tuple(findings)
+    )
 
 
 def _about_pairing(pairing: Pairing) -> list[Finding]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from timeception import checks
-from timeception.datasets.files import find_videos
+from timeception.datasets.kind import DatasetKind
 from timeception.datasets.records import VideoDataset, VideoRecord
+from timeception.datasets.video_files import find_videos
 
 #: Names of top folders that are read as splits, where all top folders bear one of them.
 SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test", "testing")
@@ -73,3 +74,13 @@ def _class_names(folder: Path, has_splits: bool) -> list[str]:
 
 def _subfolders(folder: Path) -> list[Path]:
     return [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+
+
+KIND = DatasetKind(
+    "folder",
+    from_folder,
+    title="a folder per class",
+    files="LABEL/video",
+    is_in=lambda folder: bool(_subfolders(folder)),
+    is_general=True,
+)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from timeception import checks
 from timeception.datasets.folder import split_name
+from timeception.datasets.kind import Dataset, DatasetKind, csv_files, last_part
 from timeception.datasets.records import VideoDataset, VideoRecord
 from timeception.datasets.rows import Row, read_rows
 from timeception.datasets.timed import seconds
@@ -65,3 +66,21 @@ def _read_file(file: Path, listed: dict[str, str]) -> list[VideoRecord]:
         return VideoRecord(name, (row["label"],), split_name(row["split"]))
 
     return read_rows(file, COLUMNS, parse)
+
+
+def _clip_seconds(dataset: Dataset) -> dict[str, float]:
+    times = {name: name.rsplit("_", 2)[1:] for name in dataset.video_ids}
+    return {name: float(end) - float(start) for name, (start, end) in times.items()}
+
+
+KIND = DatasetKind(
+    "kinetics",
+    lambda folder: read_kinetics(csv_files(folder, COLUMNS)),
+    protocol="kinetics",
+    title="Kinetics-400",
+    files=f"CSV of {','.join(COLUMNS)}",
+    is_in=lambda folder: bool(csv_files(folder, COLUMNS)),
+    name_of=last_part,
+    known={"classes": 400},
+    seconds_of=_clip_seconds,
+)

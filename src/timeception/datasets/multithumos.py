@@ -14,6 +14,7 @@ from typing import Any
 
 from timeception import checks
 from timeception.datasets.folder import split_name
+from timeception.datasets.kind import DatasetKind, last_part
 from timeception.datasets.records import Interval, TimedDataset, TimedVideo
 from timeception.datasets.rows import raise_bad, read_lines, read_text
 from timeception.datasets.timed import parse_interval, seconds
@@ -154,3 +155,20 @@ def _split_of(video_id: str) -> str:
     raise ValueError(
         checks.problem("video", "be named video_validation_* or video_test_*", video_id)
     )
+
+
+def _is_in(folder: Path) -> bool:
+    is_official = (folder / LABELS_FOLDER).exists() and (folder / CLASSES_FILE).exists()
+    return is_official or (folder / JSON_FILE).exists()
+
+
+KIND = DatasetKind(
+    "multithumos",
+    read_multithumos,
+    protocol="multithumos",
+    title="MultiTHUMOS",
+    files=f"{LABELS_FOLDER}/ and {CLASSES_FILE}, or {JSON_FILE}",
+    is_in=_is_in,
+    name_of=last_part,
+    known={"classes": 65, "videos": 413, "train videos": 200, "test videos": 213},
+)

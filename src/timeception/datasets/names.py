@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from timeception import checks
 from timeception.datasets.folder import split_name
+from timeception.datasets.kind import DatasetKind
 from timeception.datasets.records import VideoDataset, VideoRecord
 
 
@@ -51,3 +52,11 @@ def from_names(video_ids: Iterable[str], pattern: str, name: str = "names") -> V
     )
     classes = tuple(sorted({record.labels[0] for record in records}))
     return VideoDataset(name, classes, records, is_multilabel=False)
+
+
+KIND = DatasetKind(
+    "names",
+    lambda source, video_ids, pattern: from_names(video_ids, pattern, source.name),
+    is_general=True,
+    reads_ids=True,
+)

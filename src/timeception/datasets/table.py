@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from timeception import checks
-from timeception.datasets.files import video_id_of
 from timeception.datasets.folder import split_name
+from timeception.datasets.kind import DatasetKind, csv_files, only_csv
 from timeception.datasets.records import VideoDataset, VideoRecord
 from timeception.datasets.rows import Row, read_csv, read_rows
+from timeception.datasets.video_files import video_id_of
 
+COLUMNS = ("path", "labels")
 Separator = Literal[";", " "]
 
 
@@ -49,7 +51,7 @@ def from_csv(
         labels = split_labels(row["labels"], separator)
         return VideoRecord(name, labels, split_name(row["split"]), path=row["path"])
 
-    records = read_rows(file, ("path", "labels"), parse, optional=("split",))
+    records = read_rows(file, COLUMNS, parse, optional=("split",))
     checks.require(bool(records), f"{file}", "hold at least one video", "only a header")
     if is_multilabel is None:
         is_multilabel = any(len(record.labels) > 1 for record in records)
@@ -75,6 +77,16 @@ def split_labels(text: str, separator: Separator) -> tuple[str, ...]:
 
 
 def _find_separator(file: Path) -> Separator:
-    header, lines = read_csv(file, ("path", "labels"))
+    header, lines = read_csv(file, COLUMNS)
     column = header.index("labels")
     return ";" if any(";" in field for _, row in lines for field in row[column:][:1]) else " "
+
+
+KIND = DatasetKind(
+    "csv",
+    lambda source: from_csv(only_csv(source, COLUMNS)),
+    title="CSV of videos and labels",
+    files=f"CSV of {','.join(COLUMNS)}",
+    is_in=lambda folder: bool(csv_files(folder, COLUMNS)),
+    is_general=True,
+)

@@ -8,10 +8,11 @@ from math import isfinite
 from pathlib import Path
 
 from timeception import checks
-from timeception.datasets.files import video_id_of
 from timeception.datasets.folder import split_name
+from timeception.datasets.kind import DatasetKind, csv_files, only_csv
 from timeception.datasets.records import Interval, TimedDataset, TimedVideo
 from timeception.datasets.rows import Row, read_rows
+from timeception.datasets.video_files import video_id_of
 
 COLUMNS = ("video", "label", "start", "end")
 
@@ -138,3 +139,13 @@ def _decimal(value: float) -> str:
 
 def _by_time(interval: Interval) -> tuple[float, float, str]:
     return interval.start_seconds, interval.end_seconds, interval.label
+
+
+KIND = DatasetKind(
+    "timed",
+    lambda source: read_timed(only_csv(source, COLUMNS)),
+    title="CSV of timed actions",
+    files=f"CSV of {','.join(COLUMNS)}",
+    is_in=lambda folder: bool(csv_files(folder, COLUMNS)),
+    is_general=True,
+)

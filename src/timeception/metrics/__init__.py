@@ -4,7 +4,14 @@ Scores may be logits, probabilities or any numbers that rank: higher means more 
 """
 
 from timeception.metrics.classification import accuracy, confusion_matrix, top_k_accuracy
-from timeception.metrics.protocols import PROTOCOLS, Protocol, ProtocolResult, measure
+from timeception.metrics.protocols import (
+    PROTOCOLS,
+    Protocol,
+    ProtocolResult,
+    find_protocol,
+    measure,
+    register_protocol,
+)
 from timeception.metrics.ranking import (
     MeanAveragePrecision,
     average_precision,
@@ -20,6 +27,8 @@ __all__ = [
     "average_precision",
     "confusion_matrix",
     "mean_average_precision",
+    "find_protocol",
     "measure",
+    "register_protocol",
     "top_k_accuracy",
 ]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from timeception import checks
+from timeception import checks, plugins
 from timeception.metrics.classification import confusion_matrix, top_k_accuracy
 from timeception.metrics.inputs import scores_and_classes, scores_and_targets, unique_names
 from timeception.metrics.ranking import Ties, mean_average_precision
+
+ENTRY_POINT_GROUP = "timeception.protocols"
 
 Unlabelled = Literal["keep", "minus_infinity", "skip"]
 
@@ -155,48 +158,62 @@ def single_label(
     )
 
 
-def _multilabel(name: str, description: str, ties: Ties, unlabelled: Unlabelled) -> Protocol:
-    def measure(
-        scores: ArrayLike, targets: ArrayLike, class_names: Sequence[str] | None = None
-    ) -> ProtocolResult:
-        return multilabel(name, scores, targets, class_names, ties=ties, unlabelled=unlabelled)
-
-    return Protocol(name, description, measure, is_multilabel=True)
+#: Every protocol by name. Use ``find_protocol``, which also finds those of other packages.
+PROTOCOLS: dict[str, Protocol] = {}
 
 
-def _single_label(name: str, description: str, ks: Sequence[int]) -> Protocol:
-    def measure(
-        scores: ArrayLike, targets: ArrayLike, class_names: Sequence[str] | None = None
-    ) -> ProtocolResult:
-        return single_label(name, scores, targets, class_names, ks=ks)
+def register_protocol(protocol: Protocol) -> None:
+    """Make a protocol available to recipes and to ``measure``.
 
-    return Protocol(name, description, measure, is_multilabel=False)
+    Other packages call this from the entry-point group ``timeception.protocols``.
+
+    Raises:
+        ValueError: If another protocol has its name.
+    """
+    checks.require(protocol.name not in PROTOCOLS, "name", "be new", protocol.name)
+    PROTOCOLS[protocol.name] = protocol
 
 
-#: By name. Sources: ``Charades_v1_classify.m`` of the Charades evaluation code; the papers.
-PROTOCOLS: dict[str, Protocol] = {
-    protocol.name: protocol
-    for protocol in (
-        _multilabel("map", "mAP over all items; equal scores share a rank", "together", "keep"),
-        _multilabel(
-            "charades_official",
-            "Charades mAP; unlabelled videos score minus infinity, equal scores rank as they stand",
-            "in_order",
-            "minus_infinity",
-        ),
-        _multilabel(
-            "charades_skip_unlabelled",
-            "Charades mAP over the videos with an action; equal scores rank as they stand",
-            "in_order",
-            "skip",
-        ),
-        _single_label("breakfast_activities", "Breakfast, 10-way accuracy", (1,)),
-        _multilabel("breakfast_actions", "Breakfast, 48-way mAP", "together", "keep"),
-        _multilabel("multithumos", "MultiTHUMOS, 65-way video-level mAP", "together", "keep"),
-        _single_label("kinetics", "Kinetics-400, top-1 and top-5 accuracy", (1, 5)),
-        _single_label("accuracy", "top-1 accuracy", (1,)),
-    )
-}
+def find_protocol(name: str) -> Protocol:
+    """Return the protocol of a name.
+
+    Raises:
+        ValueError: If no protocol has it; the error lists the names.
+    """
+    if name not in PROTOCOLS:
+        plugins.load(ENTRY_POINT_GROUP)
+    return PROTOCOLS[checks.one_of("protocol", name, tuple(PROTOCOLS))]
+
+
+def _register_multilabel(name: str, description: str, ties: Ties, unlabelled: Unlabelled) -> None:
+    measure = partial(multilabel, name, ties=ties, unlabelled=unlabelled)
+    register_protocol(Protocol(name, description, measure, is_multilabel=True))
+
+
+def _register_single_label(name: str, description: str, ks: Sequence[int]) -> None:
+    measure = partial(single_label, name, ks=ks)
+    register_protocol(Protocol(name, description, measure, is_multilabel=False))
+
+
+# Sources: ``Charades_v1_classify.m`` of the Charades evaluation code; the papers.
+_register_multilabel("map", "mAP over all items; equal scores share a rank", "together", "keep")
+_register_multilabel(
+    "charades_official",
+    "Charades mAP; unlabelled videos score minus infinity, equal scores rank in input order",
+    "in_order",
+    "minus_infinity",
+)
+_register_multilabel(
+    "charades_skip_unlabelled",
+    "Charades mAP over the videos with an action; equal scores rank in input order",
+    "in_order",
+    "skip",
+)
+_register_single_label("breakfast_activities", "Breakfast, 10-way accuracy", (1,))
+_register_multilabel("breakfast_actions", "Breakfast, 48-way mAP", "together", "keep")
+_register_multilabel("multithumos", "MultiTHUMOS, 65-way video-level mAP", "together", "keep")
+_register_single_label("kinetics", "Kinetics-400, top-1 and top-5 accuracy", (1, 5))
+_register_single_label("accuracy", "top-1 accuracy", (1,))
 
 
 def measure(
@@ -221,5 +238,4 @@ def measure(
         >>> result.values["mean_average_precision"]  # the unlabelled first item ranks last
         1.0
     """
-    known = PROTOCOLS[checks.one_of("protocol", protocol, tuple(PROTOCOLS))]
-    return known.measure(scores, targets, class_names)
+    return find_protocol(protocol).measure(scores, targets, class_names)

@@ -7,25 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from timeception import checks
-from timeception.metrics import PROTOCOLS
+from timeception.datasets.registry import find_kind
+from timeception.metrics import find_protocol
 from timeception.spec import KERAS_BN_EPS
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Globs = tuple[str, ...]
-OwnKind = Literal["folder", "csv", "timed", "names"]
-OfficialKind = Literal[
-    "charades", "breakfast_activities", "breakfast_actions", "multithumos", "kinetics"
-]
-
-#: The protocol that a recipe on official files is tested by, unless it names another.
-PROTOCOL_OF_KIND: dict[str, str] = {
-    "charades": "charades_official",
-    "breakfast_activities": "breakfast_activities",
-    "breakfast_actions": "breakfast_actions",
-    "multithumos": "multithumos",
-    "kinetics": "kinetics",
-}
 
 
 class Section(BaseModel):
@@ -72,7 +59,7 @@ class DataSection(Section):
     ``trains_on_unlabelled=false`` leaves videos without any label out of the training split.
     """
 
-    kind: OwnKind | OfficialKind
+    kind: str
     source: Path
     bank: Path | None = None
     videos: Path | None = None
@@ -84,6 +71,11 @@ class DataSection(Section):
     trains_on_unlabelled: bool = True
     split: SplitSection = SplitSection()
     windows: WindowSection | None = None
+
+    @field_validator("kind")
+    @classmethod
+    def _is_registered(cls, kind: str) -> str:
+        return find_kind(kind).name
 
     @model_validator(mode="after")
     def _goes_with_its_kind(self) -> DataSection:
@@ -214,7 +206,7 @@ class TestingSection(Section):
     @field_validator("protocol")
     @classmethod
     def _is_known(cls, protocol: str | None) -> str | None:
-        return protocol and str(checks.one_of("protocol", protocol, tuple(PROTOCOLS)))
+        return protocol and find_protocol(protocol).name
 
 
 class PublishedSection(Section):

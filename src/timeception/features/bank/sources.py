@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from timeception import checks
-from timeception.datasets.files import find_videos, video_id_of
+from timeception.datasets.video_files import find_videos, video_id_of
 from timeception.features.bank.arrays import ARRAY_SUFFIXES, looks_like_arrays
 from timeception.features.bank.storage import BankError
 from timeception.features.bank.store import FeatureBank, MismatchError, require_same
@@ -43,8 +43,8 @@ def video_sources(paths: Sequence[str | Path]) -> tuple[Source, ...]:
     """Find video files.
 
     Args:
-        paths: folders, searched for the suffixes of ``timeception.datasets.files``, hidden files
-            left out; ``.txt`` files that list a path a line, relative to their own folder;
+        paths: folders, searched for video files, except hidden ones;
+            ``.txt`` files that list a path a line, relative to their own folder;
             everything else is a video file whatever its name.
 
     Returns:
