@@ -146,7 +146,7 @@ def write_zip(path: Path) -> None:
 
 BAD_FILES = {
     "text": (lambda a, p: p.write_text("weights"), "begins with b'weights', which no known"),
-    "empty": (lambda a, p: p.write_bytes(b""), "begins with b''"),
+    "empty": (lambda a, p: p.write_bytes(b""), "file must not be empty"),
     "other zip": (
         lambda a, p: write_zip(p),
         r"zip archive of \['a.txt'\]",
@@ -200,7 +200,9 @@ def test_a_2019_file_with_a_gap(tmp_path: Path) -> None:
 
 def test_code_in_a_torch_file_does_not_run(tmp_path: Path) -> None:
     torch.save({"layers.0.pointwise.weight": Path("x")}, tmp_path / "x.pt")
-    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+    with pytest.raises(
+        ValueError, match=r"x\.pt \(torch\) cannot be read: Weights only load failed"
+    ):
         read_checkpoint(tmp_path / "x.pt")
 
 

@@ -68,12 +68,7 @@ class Keras3File:
 
 
 def is_keras3(path: Path) -> bool:
-    """Whether a file is a ``.keras`` or a ``.weights.h5`` of Keras 3, by its content."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            return {WEIGHTS_MEMBER, CONFIG_MEMBER} <= set(archive.namelist())
-    if not h5py.is_hdf5(path):
-        return False
+    """Whether an HDF5 file is a ``.weights.h5`` of Keras 3, by its content."""
     with h5py.File(path, "r") as file:
         return any(True for _ in _owners(file))
 

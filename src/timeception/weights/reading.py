@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,23 @@ import numpy as np
 from timeception.files import sha256_of_file
 from timeception.spec import ClassifierSpec, TimeceptionSpec
 from timeception.weights.arrays import check_arrays
-from timeception.weights.containers import Named, read_named
+from timeception.weights.containers import (
+    LazyArrays,
+    as_array,
+    container_of,
+    damage_reported,
+    open_content,
+)
 from timeception.weights.folder import WEIGHTS_FILE, read_folder
 from timeception.weights.keras3 import is_keras3, read_keras3
 from timeception.weights.names2019 import from_2019, is_2019
-from timeception.weights.stored_specs import stored_spec
+from timeception.weights.stored_specs import SPEC_KEY, load_spec
 
 logger = logging.getLogger(__name__)
+
+Named = dict[str, np.ndarray]
+
+_WRAPPERS = ("state_dict", "model_state", "model_state_dict")  # Lightning and others
 
 
 @dataclass(frozen=True)
@@ -62,15 +73,16 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     if path.is_dir():
         return _read_saved(path)
-    if is_keras3(path):
+    container = container_of(path)
+    if container == "keras" or (container == "hdf5" and is_keras3(path)):
         return _read_keras3(path)
-    container, named = read_named(path)
+    named, spec_text = _read_named(path, container)
     left_out: list[str] = []
     if is_2019(named):
         spec, arrays, origin, left_out = from_2019(named)
     elif any(name.endswith("layers.0.pointwise.weight") for name in named):
         arrays = {k: v for k, v in named.items() if not k.endswith("num_batches_tracked")}
-        spec, origin = stored_spec(path, container) or infer_spec(arrays), "canonical"
+        spec, origin = load_spec(spec_text) if spec_text else infer_spec(arrays), "canonical"
     else:
         raise ValueError(_unknown(path, container, named))
     check_arrays(str(path), spec, arrays)
@@ -122,6 +134,38 @@ def infer_spec(arrays: Named) -> ClassifierSpec | TimeceptionSpec:
             "with a map_size is read from its saved-model folder, which knows height and width."
         )
     return ClassifierSpec(layers, n_classes=shape("output.weight")[0], hidden=hidden)
+
+
+def _read_named(path: Path, container: str) -> tuple[Named, str | None]:
+    """Arrays by the names in the file, and the text of the spec that may be stored beside them.
+
+    Names in HDF5 are the layer and the array, ``conv_b1_g1_tc1/kernel:0``.
+    """
+    with damage_reported(path, container), open_content(path, container) as content:
+        metadata: Mapping[str, Any] = {}
+        if isinstance(content, LazyArrays):
+            metadata, content = content.metadata, dict(content)
+    if isinstance(content, Mapping):
+        metadata = {SPEC_KEY: content.get(SPEC_KEY)} | dict(metadata)
+    if container == "hdf5":
+        content = {
+            "/".join(name.split("/")[-2:]): array
+            for name, array in content.items()
+            if not name.startswith("optimizer_weights")
+        }
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path} holds a {type(content).__name__}, not arrays by name.")
+    named = {str(name): as_array(value) for name, value in content.items() if name != SPEC_KEY}
+    if not named:
+        raise ValueError(f"{path} ({container}) holds no arrays.")
+    for prefix in ("module.", "model."):
+        if all(name.startswith(prefix) for name in named):
+            named = {name.removeprefix(prefix): value for name, value in named.items()}
+    spec = metadata.get(SPEC_KEY)
+    return named, None if spec is None else str(spec)
 
 
 def _read_keras3(path: Path) -> Checkpoint:

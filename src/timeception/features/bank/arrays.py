@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from timeception import checks
-from timeception.weights.containers import container_of
-from timeception.weights.safe_pickle import load_arrays
-
-_Opened = tuple[Sequence[str], Callable[[str], NDArray[Any]]]
+from timeception.weights.containers import (
+    LazyArrays,
+    as_array,
+    container_of,
+    damage_reported,
+    open_content,
+)
 
 #: Suffixes under which a folder's files are taken for arrays even if their content is damaged.
 ARRAY_SUFFIXES = frozenset(
@@ -58,14 +57,17 @@ def load(path: Path, key: str | None = None, labels_key: str | None = None) -> L
         ValueError: if the content is of no known kind or damaged, or if it is not clear which
             array is meant.
     """
-    kind = _kind(path)
+    kind = container_of(path)
     with ExitStack() as stack:
-        with _damage_told(path, kind):
-            names, read = stack.enter_context(_OPENERS[kind](path))
+        with damage_reported(path, kind):
+            content = stack.enter_context(open_content(path, kind))
+        by_name = _by_name(content)
+        names = tuple(by_name)
         wanted = labels_key and str(checks.one_of(f"{path}: labels key", labels_key, names))
         name = _named(path, names, key, wanted)
-        with _damage_told(path, kind):
-            return Loaded(kind, name, read(name), read(wanted) if wanted else None)
+        with damage_reported(path, kind):
+            labels = as_array(by_name[wanted]) if wanted else None
+            return Loaded(kind, name, as_array(by_name[name]), labels)
 
 
 def names_in(path: Path) -> tuple[str, ...]:
@@ -74,9 +76,9 @@ def names_in(path: Path) -> tuple[str, ...]:
     Raises:
         ValueError: if the content is of no known kind or damaged.
     """
-    kind = _kind(path)
-    with _damage_told(path, kind), _OPENERS[kind](path) as (names, _):
-        return tuple(names)
+    kind = container_of(path)
+    with damage_reported(path, kind), open_content(path, kind) as content:
+        return tuple(_by_name(content))
 
 
 def looks_like_arrays(path: Path) -> bool:
@@ -84,7 +86,7 @@ def looks_like_arrays(path: Path) -> bool:
     if path.suffix.lower() in ARRAY_SUFFIXES:
         return True
     try:
-        return _kind(path) != "pickle"  # no sign of a pickle is sure
+        return container_of(path) not in ("pickle", "keras")  # no sign of a pickle is certain
     except ValueError:
         return False
 
@@ -178,13 +180,13 @@ def _side(axes: str, shape: tuple[int, ...]) -> int:
     return height if height == width else 0
 
 
-def _kind(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.read(6)
-    checks.require(bool(head), "file", "not be empty", str(path))
-    if head.startswith(b"PK") and not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is a zip archive (.npz or PyTorch) that is cut off.")
-    return "npy" if head == b"\x93NUMPY" else container_of(path)
+def _by_name(content: Any) -> Mapping[str, Any]:
+    """The arrays of an opened file by name; an array without a name gets one."""
+    if not isinstance(content, Mapping):
+        return {_UNNAMED: content}
+    if isinstance(content, LazyArrays):
+        return content
+    return {str(name): value for name, value in content.items() if hasattr(value, "shape")}
 
 
 def _named(path: Path, names: Sequence[str], key: str | None, labels_key: str | None) -> str:
@@ -195,92 +197,3 @@ def _named(path: Path, names: Sequence[str], key: str | None, labels_key: str | 
         found = ", ".join(map(repr, names)) or "no array"
         raise ValueError(f"{path} holds {found}. Name the features with --key.")
     return others[0]
-
-
-@contextmanager
-def _damage_told(path: Path, kind: str) -> Iterator[None]:
-    from safetensors import SafetensorError
-
-    damage = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
-    try:
-        yield
-    except (*damage, SafetensorError, UnpicklingError) as error:
-        raise ValueError(f"{path} ({kind}) cannot be read: {error}") from error
-
-
-@contextmanager
-def _npy(path: Path) -> Iterator[_Opened]:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    yield [_UNNAMED], lambda name: np.asarray(array)
-
-
-@contextmanager
-def _npz(path: Path) -> Iterator[_Opened]:
-    with np.load(path, allow_pickle=False) as file:
-        yield file.files, file.__getitem__
-
-
-@contextmanager
-def _hdf5(path: Path) -> Iterator[_Opened]:
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        names: list[str] = []
-        file.visititems(
-            lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
-        )
-        yield names, lambda name: np.asarray(file[name])
-
-
-@contextmanager
-def _safetensors(path: Path) -> Iterator[_Opened]:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as file:
-
-        def read(name: str) -> NDArray[Any]:
-            if file.get_slice(name).get_dtype() != "BF16":
-                return np.asarray(file.get_tensor(name))
-            with safe_open(path, framework="pt") as tensors:  # numpy has no bfloat16
-                return np.asarray(tensors.get_tensor(name).float().numpy())
-
-        yield list(file.keys()), read
-
-
-@contextmanager
-def _torch(path: Path) -> Iterator[_Opened]:
-    import torch  # a framework is loaded only when its file is read
-
-    with path.open("rb") as file:  # of a path, torch would look at the suffix
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    yield _of_content(content)
-
-
-@contextmanager
-def _pickle(path: Path) -> Iterator[_Opened]:
-    yield _of_content(load_arrays(path))
-
-
-def _of_content(content: Any) -> _Opened:
-    """The arrays of an unpickled object: an array, or arrays by name."""
-    if not isinstance(content, Mapping):
-        return [_UNNAMED], lambda name: _as_array(content)
-    arrays = {str(name): value for name, value in content.items() if hasattr(value, "shape")}
-    return list(arrays), lambda name: _as_array(arrays[name])
-
-
-def _as_array(value: Any) -> NDArray[Any]:
-    if hasattr(value, "detach"):
-        tensor = value.detach()
-        return np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())
-    return np.asarray(value)
-
-
-_OPENERS: dict[str, Callable[[Path], AbstractContextManager[_Opened]]] = {
-    "npy": _npy,
-    "npz": _npz,
-    "hdf5": _hdf5,
-    "safetensors": _safetensors,
-    "torch": _torch,
-    "pickle": _pickle,
-}
