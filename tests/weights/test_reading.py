@@ -200,9 +200,7 @@ def test_a_2019_file_with_a_gap(tmp_path: Path) -> None:
 
 def test_code_in_a_torch_file_does_not_run(tmp_path: Path) -> None:
     torch.save({"layers.0.pointwise.weight": Path("x")}, tmp_path / "x.pt")
-    with pytest.raises(
-        ValueError, match=r"x\.pt \(torch\) cannot be read: Weights only load failed"
-    ):
+    with pytest.raises(ValueError, match=r"\(torch\) cannot be read: Weights only load failed"):
         read_checkpoint(tmp_path / "x.pt")
 
 

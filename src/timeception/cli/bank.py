@@ -85,7 +85,7 @@ def import_(
     """
     from timeception.cli.tables import track
     from timeception.features.bank.importing import FrameLabels, import_features
-    from timeception.features.bank.sources import Source
+    from timeception.features.bank.sources import SourceFile
 
     if (frame_labels is None) != (annotations is None):
         raise ValueError("--frame-labels and --annotations must be given together.")
@@ -96,7 +96,7 @@ def import_(
         names = read_class_names(class_names) if class_names else None
         labels = FrameLabels(frame_labels, annotations, names, background)
 
-    def show(items: Sequence[Source]) -> Iterable[Source]:
+    def show(items: Sequence[SourceFile]) -> Iterable[SourceFile]:
         return track(items, "importing")
 
     report = import_features(
@@ -164,10 +164,10 @@ def check(
     """Read a bank whole: files, settings, shapes, numbers; exit status 1 if anything is wrong."""
     from timeception.cli.tables import track
     from timeception.features.bank import FeatureBank
-    from timeception.features.bank.inspection import find_problems
+    from timeception.features.bank.inspection import inspect
 
     opened = FeatureBank(bank)
-    problems = find_problems(opened, videos or (), lambda ids: track(ids, "checking"))
+    problems = inspect(opened, videos or (), lambda ids: track(ids, "checking"))
     if as_json:
         report = {"n_videos": len(opened), "problems": problems, "failures": opened.failures}
         print(json.dumps(report, indent=2, sort_keys=True))

@@ -9,6 +9,8 @@ import numpy as np
 
 from timeception import checks
 
+Named = dict[str, np.ndarray]
+
 
 class HasShapes(Protocol):
     """A spec: it knows the canonical names and shapes of its arrays."""

@@ -20,11 +20,10 @@ import h5py
 import numpy as np
 
 from timeception.spec import ClassifierSpec, TimeceptionSpec
-from timeception.weights.arrays import check_shapes
+from timeception.weights.arrays import Named, check_shapes
 from timeception.weights.layouts import from_keras, keras_layouts, to_keras
 from timeception.weights.stored_specs import SPEC_KEY, dump_spec, load_spec
 
-Named = dict[str, np.ndarray]
 KerasSpec = ClassifierSpec | TimeceptionSpec
 
 KERAS_VERSION = "3.15.1"  # whose files these are

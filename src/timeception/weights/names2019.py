@@ -18,8 +18,7 @@ from timeception.spec import (
     ClassifierSpec,
     TimeceptionSpec,
 )
-
-Named = dict[str, np.ndarray]
+from timeception.weights.arrays import Named
 
 _BLOCK = re.compile(r"(conv|convdw|bn)_b(\d+)_g(\d+)_tc(\d+)[./]")
 _NORM = ("weight", "bias", "running_mean", "running_var")

@@ -13,7 +13,7 @@ import numpy as np
 
 from timeception.files import sha256_of_file
 from timeception.spec import ClassifierSpec, TimeceptionSpec
-from timeception.weights.arrays import check_arrays
+from timeception.weights.arrays import Named, check_arrays
 from timeception.weights.containers import (
     LazyArrays,
     as_array,
@@ -27,8 +27,6 @@ from timeception.weights.names2019 import from_2019, is_2019
 from timeception.weights.stored_specs import SPEC_KEY, load_spec
 
 logger = logging.getLogger(__name__)
-
-Named = dict[str, np.ndarray]
 
 _WRAPPERS = ("state_dict", "model_state", "model_state_dict")  # Lightning and others
 

@@ -18,7 +18,7 @@ from timeception.datasets.records import TimedVideo
 from timeception.datasets.timed import intervals_of_frames, write_timed
 from timeception.features.bank import arrays
 from timeception.features.bank.sources import (
-    Source,
+    SourceFile,
     array_sources,
     describe_file,
     open_bank,
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 EVERY_KEY = "*"
 
 #: Shows progress: wraps the sources that are gone through.
-Track = Callable[[Sequence[Source]], Iterable[Source]]
+Track = Callable[[Sequence[SourceFile]], Iterable[SourceFile]]
 #: Answers which axis order is meant: gets the question and the candidates.
 Ask = Callable[[str, tuple[str, ...]], str]
 
@@ -218,7 +218,7 @@ class _Importer:
         first = next((video_id for video_id in bank if video_id not in todo), None)
         self.example = first and (first, bank.file(first).shape[1])
 
-    def bring(self, source: Source) -> list[TimedVideo]:
+    def bring(self, source: SourceFile) -> list[TimedVideo]:
         """Import a file if it is still to do; return its timed labels, if there are any."""
         labels_key = self.labels.key if self.labels else None
         loaded = arrays.load(source.path, source.key or self.key, labels_key)
@@ -233,7 +233,7 @@ class _Importer:
             self._write(source, loaded, features)
         return timed
 
-    def _write(self, source: Source, loaded: arrays.Loaded, features: NDArray[Any]) -> None:
+    def _write(self, source: SourceFile, loaded: arrays.Loaded, features: NDArray[Any]) -> None:
         video_id, n_channels = self.example or (source.video_id, features.shape[1])
         checks.require(
             features.shape[1] == n_channels,
@@ -253,7 +253,7 @@ class _Importer:
         self.example = (video_id, n_channels)
 
 
-def _expanded(sources: tuple[Source, ...], key: str | None) -> tuple[Source, ...]:
+def _expanded(sources: tuple[SourceFile, ...], key: str | None) -> tuple[SourceFile, ...]:
     """One source an array, where every array is a video."""
     if key != EVERY_KEY:
         return sources
@@ -264,12 +264,12 @@ def _expanded(sources: tuple[Source, ...], key: str | None) -> tuple[Source, ...
         except (ValueError, OSError):  # told when it is imported
             found.append(source)
         else:
-            found += [Source(name, source.path, name) for name in names]
+            found += [SourceFile(name, source.path, name) for name in names]
     return unique_sources(found)
 
 
 def _find_axes(
-    sources: Sequence[Source], key: str | None, labels_key: str | None, ask: Ask | None
+    sources: Sequence[SourceFile], key: str | None, labels_key: str | None, ask: Ask | None
 ) -> str:
     """The axis order of the first readable file, asked for where its shape leaves a doubt."""
     problems = []

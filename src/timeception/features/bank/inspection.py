@@ -9,7 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from timeception.features.bank.sources import Source, array_sources, describe_file, video_sources
+from timeception.features.bank.sources import (
+    SourceFile,
+    array_sources,
+    describe_file,
+    video_sources,
+)
 from timeception.features.bank.storage import BankError, BankFile
 from timeception.features.bank.store import FeatureBank
 
@@ -47,7 +52,7 @@ def statistics(bank: FeatureBank) -> dict[str, Any]:
     }
 
 
-def find_problems(
+def inspect(
     bank: FeatureBank, sources: Sequence[str | Path] = (), track: Track = iter
 ) -> dict[str, str]:
     """Read a bank whole and name what is wrong with it.
@@ -71,12 +76,12 @@ def find_problems(
     for video_id in track(bank.video_ids):
         try:
             file = bank.file(video_id)
-            found = _problem(file, n_channels, "frames_2019" in bank.settings)
+            found = _finding(file, n_channels, "frames_2019" in bank.settings)
         except (ValueError, OSError) as error:
             found = str(error)
         else:
             if not found and sources:
-                found = _source_problem(file.metadata["provenance"], by_id.get(video_id))
+                found = _source_finding(file.metadata["provenance"], by_id.get(video_id))
         if found:
             problems[video_id] = found
     for video_id in sorted(by_id.keys() - set(bank) - bank.failures.keys()):
@@ -84,7 +89,7 @@ def find_problems(
     return problems
 
 
-def _problem(file: BankFile, n_channels: int, is_of_2019: bool) -> str:
+def _finding(file: BankFile, n_channels: int, is_of_2019: bool) -> str:
     if file.shape[1] != n_channels:
         return f"has {file.shape[1]} channels where others have {n_channels}."
     starts = file.start_frames()
@@ -99,7 +104,7 @@ def _problem(file: BankFile, n_channels: int, is_of_2019: bool) -> str:
     return ""
 
 
-def _source_problem(provenance: Mapping[str, Any], source: Source | None) -> str:
+def _source_finding(provenance: Mapping[str, Any], source: SourceFile | None) -> str:
     made_from = provenance.get("source", {})
     if source is None:
         return f"was made from {made_from.get('name')!r}, which is not among the files given."

@@ -23,7 +23,7 @@ _N_MISMATCHES_SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceFile:
     """A file that gives one video's features; ``key`` names one array of several in it."""
 
     video_id: str
@@ -32,14 +32,14 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Worklist:
     """What is still to do, and what the bank holds already."""
 
-    todo: tuple[Source, ...]
-    done: tuple[Source, ...]
+    todo: tuple[SourceFile, ...]
+    done: tuple[SourceFile, ...]
 
 
-def video_sources(paths: Sequence[str | Path]) -> tuple[Source, ...]:
+def video_sources(paths: Sequence[str | Path]) -> tuple[SourceFile, ...]:
     """Find video files.
 
     Args:
@@ -54,44 +54,44 @@ def video_sources(paths: Sequence[str | Path]) -> tuple[Source, ...]:
     Raises:
         ValueError: if a path does not exist, two files have one id, or none is found.
     """
-    found: list[Source] = []
+    found: list[SourceFile] = []
     for path in _existing(paths):
         if path.is_dir():
-            found += [Source(video_id, file) for video_id, file in find_videos(path).items()]
+            found += [SourceFile(video_id, file) for video_id, file in find_videos(path).items()]
         elif path.suffix.lower() == ".txt":
             found += _listed(path)
         else:
-            found.append(Source(video_id_of(path.name), path))
+            found.append(SourceFile(video_id_of(path.name), path))
     return _checked(found, "video files", paths)
 
 
-def array_sources(paths: Sequence[str | Path]) -> tuple[Source, ...]:
+def array_sources(paths: Sequence[str | Path]) -> tuple[SourceFile, ...]:
     """Find files of arrays, as ``video_sources`` finds videos.
 
     Of a folder, files count whose suffix or content is that of arrays.
     """
-    found: list[Source] = []
+    found: list[SourceFile] = []
     for path in _existing(paths):
         if path.is_dir():
             found += [
-                Source(_array_id(below), path / below)
+                SourceFile(_array_id(below), path / below)
                 for below in sorted(file.relative_to(path) for file in path.rglob("*"))
                 if not any(part.startswith(".") for part in below.parts)
                 and (path / below).is_file()
                 and looks_like_arrays(path / below)
             ]
         else:
-            found.append(Source(_array_id(Path(path.name)), path))
+            found.append(SourceFile(_array_id(Path(path.name)), path))
     return _checked(found, "files of arrays", paths)
 
 
-def unique_sources(sources: Iterable[Source]) -> tuple[Source, ...]:
+def unique_sources(sources: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
     """Sort sources by id.
 
     Raises:
         ValueError: if two have one id; the error names both.
     """
-    by_id: dict[str, Source] = {}
+    by_id: dict[str, SourceFile] = {}
     for source in sources:
         twin = by_id.setdefault(source.video_id, source)
         if (twin.path, twin.key) != (source.path, source.key):
@@ -121,7 +121,7 @@ def open_bank(
     root: str | Path,
     settings: Mapping[str, Any],
     dtype: str,
-    sources: Sequence[Source],
+    sources: Sequence[SourceFile],
     *,
     is_overwritten: bool = False,
 ) -> FeatureBank:
@@ -148,12 +148,12 @@ def open_bank(
 
 def plan(
     bank: FeatureBank,
-    sources: Sequence[Source],
+    sources: Sequence[SourceFile],
     *,
     expected: Mapping[str, Any] | None = None,
     is_overwritten: bool = False,
     n_workers: int = 1,
-) -> Plan:
+) -> Worklist:
     """Tell what the bank lacks from what it holds already, made from the same file in the same way.
 
     Args:
@@ -182,7 +182,7 @@ def plan(
         ]
         raise MismatchError("\n".join(lines))
     finished = {s.video_id for s, state in zip(present, states, strict=True) if state == _MATCHES}
-    return Plan(
+    return Worklist(
         tuple(source for source in sources if source.video_id not in finished),
         tuple(source for source in sources if source.video_id in finished),
     )
@@ -191,7 +191,7 @@ def plan(
 _MATCHES, _DAMAGED = "matches", "damaged"
 
 
-def _state(bank: FeatureBank, expected: Mapping[str, Any], source: Source) -> str:
+def _state(bank: FeatureBank, expected: Mapping[str, Any], source: SourceFile) -> str:
     """``_MATCHES``, ``_DAMAGED``, or how the bank's features of a video differ."""
     try:
         provenance = bank.file(source.video_id).metadata["provenance"]
@@ -215,7 +215,7 @@ def _state(bank: FeatureBank, expected: Mapping[str, Any], source: Source) -> st
     return _MATCHES
 
 
-def _listed(file: Path) -> list[Source]:
+def _listed(file: Path) -> list[SourceFile]:
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     except UnicodeDecodeError as error:
@@ -225,11 +225,13 @@ def _listed(file: Path) -> list[Source]:
         path = PurePosixPath(line)
         is_below = not path.is_absolute() and ".." not in path.parts
         video_id = video_id_of(path if is_below else path.name)
-        sources.append(Source(video_id, file.parent / line))
+        sources.append(SourceFile(video_id, file.parent / line))
     return sources
 
 
-def _checked(found: list[Source], what: str, paths: Sequence[str | Path]) -> tuple[Source, ...]:
+def _checked(
+    found: list[SourceFile], what: str, paths: Sequence[str | Path]
+) -> tuple[SourceFile, ...]:
     names = ", ".join(map(str, paths))
     checks.require(bool(found), "sources", f"hold {what}", names)
     return unique_sources(found)
@@ -246,5 +248,5 @@ def _array_id(below: Path) -> str:
     return (below.with_suffix("") if known else below).as_posix()
 
 
-def _label(source: Source) -> str:
+def _label(source: SourceFile) -> str:
     return f"{source.path}" if source.key is None else f"{source.path}:{source.key}"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timeception.features.bank import FeatureBank
-from timeception.features.bank.sources import Source, describe_file
+from timeception.features.bank.sources import SourceFile, describe_file
 from timeception.features.bank.storage import PendingFile
 from timeception.features.extraction.settings import segmenter_of
 from timeception.features.extractor import n_cores
@@ -81,7 +81,7 @@ class Log(Protocol):
     def finished(self, video_id: str) -> None:
         """The features of a video are in the bank."""
 
-    def failed(self, source: Source, error: object, n_bytes_left: float) -> None:
+    def failed(self, source: SourceFile, error: object, n_bytes_left: float) -> None:
         """A video is broken."""
 
 
@@ -104,7 +104,7 @@ class RunLog:
             self.bank.clear_failure(video_id)
             self.report.done.append(video_id)
 
-    def failed(self, source: Source, error: object, n_bytes_left: float) -> None:
+    def failed(self, source: SourceFile, error: object, n_bytes_left: float) -> None:
         """A video is broken."""
         logger.info("%s: %s", source.video_id, error)
         with self._lock:
@@ -116,7 +116,7 @@ class RunLog:
 class BankJob:
     """One video on its way into the bank."""
 
-    def __init__(self, source: Source, log: Log, n_decoders: int = 1) -> None:
+    def __init__(self, source: SourceFile, log: Log, n_decoders: int = 1) -> None:
         self._source, self._log = source, log
         self._segmenter = segmenter_of(log.bank.settings)
         self._n_threads = max(1, n_cores() // n_decoders)
