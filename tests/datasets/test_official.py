@@ -145,11 +145,11 @@ ROW = made.charades_row
         (
             charades_of(test=[ROW("AAAA1", "c000 1 2")]),
             r"Charades_v1_test.csv, line 3: id must occur once; got 'AAAA1'. "
-            "It stands in Charades_v1_train.csv already",
+            "It is also listed in Charades_v1_train.csv",
         ),
         (
             charades_of(train=[ROW("A", ""), ROW("A", "")]),
-            "line 5: id must occur once; got 'A'. It stands in Charades_v1_train.csv already",
+            "line 5: id must occur once; got 'A'. It is also listed in Charades_v1_train.csv",
         ),
         (charades_of(train=[ROW("", "")]), "line 3: id must name a video"),
         (charades_of(train=[ROW("A", "c900 1 2")]), "name one of 4 classes; got 'c900'"),
@@ -237,7 +237,7 @@ def test_multithumos_needs_its_class_list(tmp_path):
     with pytest.raises(ValueError, match=r"class_list.txt, line 1: class must be '1 NAME'"):
         read_multithumos(tmp_path)
     (tmp_path / "class_list.txt").unlink()
-    with pytest.raises(ValueError, match="be there, for the order of classes"):
+    with pytest.raises(ValueError, match="exist; it has the order of classes"):
         read_multithumos(tmp_path)
 
 
@@ -281,7 +281,7 @@ def test_no_json(tmp_path):
         (["tea,abc,x,1,train"], "line 2: time_start must be seconds"),
         (
             ["tea,uvw,5,15,train"],
-            "validate.csv, line 2: clip must occur once.*in train.csv already",
+            "validate.csv, line 2: clip must occur once.*also listed in train.csv",
         ),
     ],
 )

@@ -249,13 +249,13 @@ def test_broken_files_are_recorded_and_never_stop_the_rest(tmp_path, capsys):
     assert "run" not in capsys.readouterr().out
     words = {
         "empty": "file must not be empty",
-        "evil": "asks for 'builtins.print'",
+        "evil": "requires 'builtins.print'",
         "text": "which no known file does",
         "cut_npy": "cannot be read",
         "cut_npz": "is a zip archive .* that is cut off",
         "cut_hdf5": "cannot be read: .*truncated",
         "cut_safetensors": "cannot be read",
-        "cut_pickle": "no readable pickle",
+        "cut_pickle": "not a readable pickle",
         "cut_torch": "is a zip archive .* that is cut off",
         "huge": "'huge' must fit float16 .*--dtype float32 or bfloat16",
         "nan": "'nan' must be finite numbers",

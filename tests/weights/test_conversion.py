@@ -76,7 +76,7 @@ def test_layers_alone(tmp_path: Path, name: str) -> None:
     again = read_checkpoint(tmp_path / name)
     assert again.spec == LAYERS
     assert_same(again.arrays, arrays)
-    with pytest.raises(ValueError, match="hold a classifier to become a folder"):
+    with pytest.raises(ValueError, match="hold a classifier if the destination is a folder"):
         convert(source, tmp_path / "folder", "keras")
 
 

@@ -1,4 +1,4 @@
-"""Annotation files of every kind, read into typed records. Needs no framework."""
+"""Readers of annotation files into typed records. No framework is needed."""
 
 from timeception.datasets.folder import from_folder
 from timeception.datasets.kind import DatasetKind

@@ -1,6 +1,6 @@
-"""What every data set becomes: typed records of videos and of the actions timed within them.
+"""Typed records of videos and of the timed actions in them, common to all data sets.
 
-Units: times in seconds from the start of the video, steps are steps of the feature bank.
+Times are in seconds from the start of the video; steps are those of the feature bank.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from timeception import checks
 
 @dataclass(frozen=True)
 class VideoRecord:
-    """One thing to learn from or to score: a video, or a window of it.
+    """One example: a video, or a window of it.
 
     Args:
-        video_id: path below the data set's folder, without suffix, with ``/``; it is also the
-            name in the feature bank.
-        labels: names of the classes; several in multi-label data, none where nothing occurs.
-        split: such as ``train``; empty where no split is known.
-        start_seconds: start of a window or trimmed clip; ``None`` is the start of the video.
-        end_seconds: its end; ``None`` is the end of the video.
-        path: of the video file as the annotations give it, where they do.
+        video_id: Path below the data set's folder, without suffix, with ``/``; it is also the name
+            in the feature bank.
+        labels: Names of the classes; multi-label data may have several or none.
+        split: For example ``train``; empty if no split is known.
+        start_seconds: Start of a window or trimmed clip; ``None`` is the start of the video.
+        end_seconds: End of a window or trimmed clip; ``None`` is the end of the video.
+        path: Path of the video file in the annotations, if they have one.
         steps: (start, stop) of a window in steps of the feature bank.
     """
 
@@ -41,7 +41,7 @@ class VideoRecord:
 
     @property
     def key(self) -> str:
-        """Unique name within a data set: the video's id and, for a window, its place.
+        """Unique name within a data set: the video's id and, for a window, its position.
 
         Example:
             >>> VideoRecord("S1/tea", ("pour",), steps=(0, 256)).key
@@ -57,17 +57,17 @@ class VideoRecord:
 
 @dataclass(frozen=True)
 class VideoDataset:
-    """Records and the classes that their labels name.
+    """Labelled videos or windows.
 
     Args:
-        name: of the data set.
-        classes: class names; a class's position is its index in ``targets`` and in scores.
-        records: the videos or windows.
-        is_multilabel: whether a record may have other than one label.
+        name: Name of the data set.
+        classes: Class names; a class's position is its index in ``targets`` and in scores.
+        records: The videos or windows.
+        is_multilabel: Whether a record may have any number of labels; otherwise it has one.
 
     Raises:
-        ValueError: if a class or a record occurs twice, a label is unknown, a single-label record
-            has other than one label, or one video lies in two splits.
+        ValueError: If a class or record is repeated, a label is unknown, a single-label record
+            does not have exactly one label, or one video is in two splits.
 
     Example:
         >>> records = (VideoRecord("a", ("pour", "cut")), VideoRecord("b", ("cut",)))
@@ -106,27 +106,27 @@ class VideoDataset:
 
     @property
     def video_ids(self) -> tuple[str, ...]:
-        """Ids of the videos, each once, in the order of the records."""
+        """Ids of the videos, without repetition, in the order of the records."""
         return tuple(dict.fromkeys(record.video_id for record in self.records))
 
     def subset(self, split: str) -> VideoDataset:
-        """The records of one split; the classes stay.
+        """A copy with only the records of one split, and all classes.
 
         Raises:
-            ValueError: if no record is in it; the error names the splits there are.
+            ValueError: If the split is empty; the error lists the splits.
         """
         checks.one_of(f"{self.name}: split", split, self.splits)
         return replace(self, records=tuple(r for r in self.records if r.split == split))
 
     def with_splits(self, splits: Mapping[str, str]) -> VideoDataset:
-        """A copy whose videos lie in the splits given by video id; others keep theirs."""
+        """A copy with new splits, given by video id. Other videos keep their split."""
         return replace(self, records=_assigned(self.name, self.records, splits))
 
     def without_classes(self, names: Iterable[str]) -> VideoDataset:
-        """A copy without some classes; records stay, with the labels that are left.
+        """A copy without some classes. Records keep their other labels.
 
         Raises:
-            ValueError: if a class is unknown, or if a single-label record has it.
+            ValueError: If a class is unknown, or is the label of a single-label record.
         """
         dropped = {checks.one_of(f"{self.name}: class", name, self.classes) for name in names}
         classes = tuple(name for name in self.classes if name not in dropped)
@@ -137,11 +137,11 @@ class VideoDataset:
         return replace(self, classes=classes, records=records)
 
     def labelled(self) -> VideoDataset:
-        """A copy without the records that have no label."""
+        """A copy with only the records that have a label."""
         return replace(self, records=tuple(record for record in self.records if record.labels))
 
     def renamed(self, video_ids: Mapping[str, str]) -> VideoDataset:
-        """A copy whose videos have the ids given by their old id; others keep theirs."""
+        """A copy with new video ids, given by the old ids. Other videos keep their id."""
         records = (replace(r, video_id=video_ids.get(r.video_id, r.video_id)) for r in self.records)
         return replace(self, records=tuple(records))
 
@@ -149,7 +149,7 @@ class VideoDataset:
         """Multi-hot targets.
 
         Shape:
-            (number of records, number of classes), float32, 1 where the class occurs.
+            (number of records, number of classes), float32, 1 if the record has the class.
         """
         index = {name: column for column, name in enumerate(self.classes)}
         targets = np.zeros((len(self.records), len(self.classes)), dtype=np.float32)
@@ -169,7 +169,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class TimedVideo:
-    """A video and the actions timed within it, in any order; they may overlap."""
+    """A video and its timed actions, in any order; they may overlap."""
 
     video_id: str
     intervals: tuple[Interval, ...]
@@ -179,16 +179,16 @@ class TimedVideo:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels that occur, each once, in the order of their first interval."""
+        """Labels of the intervals, without repetition, in order of their first occurrence."""
         return tuple(dict.fromkeys(interval.label for interval in self.intervals))
 
 
 @dataclass(frozen=True)
 class TimedDataset:
-    """Videos with timed actions; the source of video-level labels and of windows.
+    """Videos with timed actions, from which video-level labels and windows are made.
 
     Raises:
-        ValueError: if a class or a video occurs twice, or a label is unknown.
+        ValueError: If a class or video is repeated, or a label is unknown.
     """
 
     name: str
@@ -209,7 +209,7 @@ class TimedDataset:
 
     @property
     def video_ids(self) -> tuple[str, ...]:
-        """Ids of the videos, in their order."""
+        """Ids of the videos in order."""
         return tuple(video.video_id for video in self.videos)
 
     @property
@@ -218,23 +218,23 @@ class TimedDataset:
         return tuple(sorted({video.split for video in self.videos}))
 
     def subset(self, split: str) -> TimedDataset:
-        """The videos of one split; the classes stay.
+        """A copy with only the videos of one split, and all classes.
 
         Raises:
-            ValueError: if no video is in it; the error names the splits there are.
+            ValueError: If the split is empty; the error lists the splits.
         """
         checks.one_of(f"{self.name}: split", split, self.splits)
         return replace(self, videos=tuple(v for v in self.videos if v.split == split))
 
     def with_splits(self, splits: Mapping[str, str]) -> TimedDataset:
-        """A copy whose videos lie in the splits given by video id; others keep theirs."""
+        """A copy with new splits, given by video id. Other videos keep their split."""
         return replace(self, videos=_assigned(self.name, self.videos, splits))
 
     def without_classes(self, names: Iterable[str]) -> TimedDataset:
-        """A copy without some classes and their intervals; videos stay.
+        """A copy without some classes and their intervals, and with all videos.
 
         Raises:
-            ValueError: if a class is unknown.
+            ValueError: If a class is unknown.
         """
         dropped = {checks.one_of(f"{self.name}: class", name, self.classes) for name in names}
         videos = tuple(
@@ -245,12 +245,12 @@ class TimedDataset:
         return replace(self, classes=classes, videos=videos)
 
     def renamed(self, video_ids: Mapping[str, str]) -> TimedDataset:
-        """A copy whose videos have the ids given by their old id; others keep theirs."""
+        """A copy with new video ids, given by the old ids. Other videos keep their id."""
         videos = (replace(v, video_id=video_ids.get(v.video_id, v.video_id)) for v in self.videos)
         return replace(self, videos=tuple(videos))
 
     def to_videos(self) -> VideoDataset:
-        """Multi-label data, one record a video: what occurs anywhere in it."""
+        """Multi-label data with one record per video, labelled with all its actions."""
         records = tuple(
             VideoRecord(video.video_id, video.labels, video.split, path=video.path)
             for video in self.videos
@@ -262,13 +262,13 @@ _R = TypeVar("_R", VideoRecord, TimedVideo)
 
 
 def unique(what: str, names: Iterable[str]) -> None:
-    """Check that no name occurs twice.
+    """Check that no name is repeated.
 
     Raises:
-        ValueError: naming the first few that do.
+        ValueError: If one is; the error lists the first five.
     """
     repeated = [name for name, count in Counter(names).items() if count > 1]
-    checks.require(not repeated, what, "be unique", repeated[:5], "These occur more than once.")
+    checks.require(not repeated, what, "be unique", repeated[:5], "These are repeated.")
 
 
 def _assigned(name: str, records: tuple[_R, ...], splits: Mapping[str, str]) -> tuple[_R, ...]:

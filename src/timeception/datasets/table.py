@@ -1,4 +1,4 @@
-"""A CSV of videos and their labels: ``path,labels`` and, if wanted, ``split``."""
+"""A CSV of videos and their labels: ``path,labels`` and, optionally, ``split``."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def from_csv(
     without the video suffix. Other columns are ignored.
 
     Args:
-        file: the CSV.
-        separator: between labels. ``None``: ``;`` where the labels of any row hold one, else a
-            space. Class names with spaces need ``;``, said here or written once in the file
+        file: The CSV.
+        separator: Separator of labels; ``None`` uses ``;`` if any row contains one, otherwise a
+            space. Class names with spaces require ``;``, given here or used once in the file
             (``pour water;`` is one label).
-        is_multilabel: ``None``: whether any row has several labels.
+        is_multilabel: Whether a video may have several labels; ``None`` infers it from the rows.
 
     Returns:
         Classes sorted by name, records in the order of the file.
 
     Raises:
-        ValueError: for each bad row (no label, the same label or path twice, an absolute path),
-            told by line number.
+        ValueError: If a row has no label, a repeated label or path, or an absolute path; the error
+            lists each row by line number.
     """
     file = Path(file)
     separator = separator or _find_separator(file)
@@ -63,14 +63,14 @@ def split_labels(text: str, separator: Separator) -> tuple[str, ...]:
     """Split the labels of one field.
 
     Raises:
-        ValueError: if there is none, or one occurs twice.
+        ValueError: If there is none, or one is repeated.
 
     Example:
         >>> split_labels("pour water; cut", ";"), split_labels("c001 c092", " ")
         (('pour water', 'cut'), ('c001', 'c092'))
     """
     labels = tuple(label.strip() for label in text.split(separator) if label.strip())
-    advice = "Write its classes, or delete the row."
+    advice = "Add its classes, or delete the row."
     checks.require(bool(labels), "labels", "name at least one class", text, advice)
     checks.require(len(set(labels)) == len(labels), "labels", "name each class once", text)
     return labels

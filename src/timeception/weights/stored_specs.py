@@ -14,12 +14,12 @@ SPEC_KEY = "timeception_spec"
 
 
 def dump_spec(spec: ClassifierSpec | TimeceptionSpec) -> str:
-    """The spec as JSON."""
+    """Return the spec as JSON."""
     return json.dumps(spec.to_dict(), sort_keys=True)
 
 
 def load_spec(text: str) -> ClassifierSpec | TimeceptionSpec:
-    """The spec that ``dump_spec`` wrote.
+    """Return the spec from the JSON of ``dump_spec``.
 
     Example:
         >>> load_spec(dump_spec(TimeceptionSpec(64, bn_eps=1e-5))).bn_eps

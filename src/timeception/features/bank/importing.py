@@ -193,7 +193,6 @@ def import_features(
         if source.video_id not in report.failed:
             (report.done if source.video_id in is_todo else report.skipped).append(source.video_id)
     if labels:
-        labels.out.parent.mkdir(parents=True, exist_ok=True)
         write_timed(labels.out, timed)
         report.annotations = str(labels.out)
     report.seconds = time.monotonic() - began
