@@ -105,7 +105,7 @@ def test_a_map_is_not_guessed(tmp_path: Path, saved: Path) -> None:
     convert(saved, made, "keras")
     with h5py.File(made, "a") as file:
         del file.attrs["timeception_spec"]
-    with pytest.raises(ValueError, match=r"hidden\.weight must take 40 numbers, got 240"):
+    with pytest.raises(ValueError, match=r"hidden\.weight must have 40 inputs; got 240"):
         read_checkpoint(made)
 
 

@@ -136,7 +136,7 @@ def test_another_head_is_left_out_and_told(tmp_path: Path, caplog) -> None:
     checkpoint = read_checkpoint(tmp_path / "x")
     assert isinstance(checkpoint.spec, TimeceptionSpec)
     assert checkpoint.provenance["left_out"] == ["fc.weight"]
-    assert "left out, not of the 2019 network: fc.weight" in caplog.text
+    assert "not part of the 2019 network, skipped: fc.weight" in caplog.text
 
 
 def write_zip(path: Path) -> None:
@@ -175,7 +175,7 @@ BAD_FILES = {
     ),
     "kept map": (
         lambda a, p: save_file(a | {"hidden.weight": np.ones((8, 240))}, p),
-        "a classifier with a map_size is read from its saved-model folder",
+        "If the classifier has a map_size, read its saved-model folder",
     ),
 }
 
