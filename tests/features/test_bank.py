@@ -314,7 +314,7 @@ def test_other_settings_print_both_sides(tmp_path):
         '  backbone.endpoint: "Mixed_5c" in the bank, absent asked for',
         '  backbone.name: "i3d" in the bank, "r3d_50" asked for',
         "  crop: absent in the bank, [224, 224] asked for",
-        "Choose another --out, or replace what does not match with --overwrite.",
+        "Choose another --out, or pass --overwrite to replace features that do not match.",
     ]
     with pytest.raises(MismatchError, match='dtype: "float16" in the bank, "float32" asked for'):
         FeatureBank(tmp_path, mode="a", settings=settings, dtype="float32")

@@ -125,9 +125,7 @@ def write_keras3(
     }
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
-            archive.writestr(
-                zipfile.ZipInfo(name), data
-            )  # no time, so that equal weights give equal bytes
+            archive.writestr(zipfile.ZipInfo(name), data)  # no time: equal weights, equal bytes
 
 
 def _owners(file: h5py.File) -> Iterator[tuple[str, str, list[np.ndarray]]]:
@@ -272,6 +270,6 @@ def _infer_spec(named: Named) -> KerasSpec:
     if readout != layers.out_channels:
         raise ValueError(
             f"hidden.weight must have {layers.out_channels} inputs; got {readout}. If the "
-            "classifier has a map_size, read its .keras file or folder, which store height and width."
+            "classifier has a map_size, read its .keras file or folder, which store its size."
         )
     return ClassifierSpec(layers, n_classes=len(named["output.bias"]), hidden=hidden)

@@ -1,4 +1,4 @@
-"""What goes into a bank: files by video id, what is known of each, and what is still to do."""
+"""Source files of a bank by video id, and which of them are still to be processed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _N_MISMATCHES_SHOWN = 5
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file that gives one video's features; ``key`` names one array of several in it."""
+    """The file of one video or its features. ``key`` selects one of several arrays in it."""
 
     video_id: str
     path: Path
@@ -33,7 +33,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Worklist:
-    """What is still to do, and what the bank holds already."""
+    """Source files that are still to be processed, and those already in the bank."""
 
     todo: tuple[SourceFile, ...]
     done: tuple[SourceFile, ...]
@@ -43,16 +43,15 @@ def video_sources(paths: Sequence[str | Path]) -> tuple[SourceFile, ...]:
     """Find video files.
 
     Args:
-        paths: folders, searched for video files, except hidden ones;
-            ``.txt`` files that list a path a line, relative to their own folder;
-            everything else is a video file whatever its name.
+        paths: Folders, searched recursively for video files that are not hidden; ``.txt`` files
+            with one path per line, relative to the list; and video files with any suffix.
 
     Returns:
-        Sorted by id: the path relative to the folder or list, without its suffix; of a file that
-        was named itself, its name.
+        Files sorted by id. The id is the path relative to the folder or list, without the suffix;
+        for a video file given directly, it is the name without the suffix.
 
     Raises:
-        ValueError: if a path does not exist, two files have one id, or none is found.
+        ValueError: If a path does not exist, two files have the same id, or no file is found.
     """
     found: list[SourceFile] = []
     for path in _existing(paths):
@@ -66,10 +65,7 @@ def video_sources(paths: Sequence[str | Path]) -> tuple[SourceFile, ...]:
 
 
 def array_sources(paths: Sequence[str | Path]) -> tuple[SourceFile, ...]:
-    """Find files of arrays, as ``video_sources`` finds videos.
-
-    Of a folder, files count whose suffix or content is that of arrays.
-    """
+    """Find array files like ``video_sources``, in folders by their suffix or content."""
     found: list[SourceFile] = []
     for path in _existing(paths):
         if path.is_dir():
@@ -86,10 +82,10 @@ def array_sources(paths: Sequence[str | Path]) -> tuple[SourceFile, ...]:
 
 
 def unique_sources(sources: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
-    """Sort sources by id.
+    """Sort sources by id and remove repeated ones.
 
     Raises:
-        ValueError: if two have one id; the error names both.
+        ValueError: If two different sources have the same id; the error names both.
     """
     by_id: dict[str, SourceFile] = {}
     for source in sources:
@@ -97,12 +93,12 @@ def unique_sources(sources: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
         if (twin.path, twin.key) != (source.path, source.key):
             both = [_label(twin), _label(source)]
             advice = "Rename or remove one of them."
-            checks.require(False, f"id {source.video_id!r}", "be of one file", both, advice)
+            checks.require(False, f"id {source.video_id!r}", "belong to one file", both, advice)
     return tuple(by_id[video_id] for video_id in sorted(by_id))
 
 
 def describe_file(path: Path) -> dict[str, Any]:
-    """Name, size in bytes and SHA-256 of a file, by whose content it is known again."""
+    """Return the name, size in bytes and SHA-256 of a file, which identify its content."""
     return {"name": path.name, **_content(path)}
 
 
@@ -112,7 +108,7 @@ def _content(path: Path) -> dict[str, Any]:
     return {"size_bytes": status.st_size, "sha256": digest}
 
 
-@lru_cache(maxsize=8)  # a file of many videos' arrays is read once
+@lru_cache(maxsize=8)  # a file with the arrays of many videos is hashed once
 def _sha256(path: Path, size_bytes: int, modified_ns: int) -> str:
     return sha256_of_file(path)
 
@@ -125,11 +121,11 @@ def open_bank(
     *,
     is_overwritten: bool = False,
 ) -> FeatureBank:
-    """Open a bank for the features of ``sources``, made with ``settings``.
+    """Open a bank to write the features of ``sources``, made with ``settings``.
 
     Raises:
-        MismatchError: if it was made with other settings and is not to be overwritten, or if that
-            would leave videos in it that are not among the sources.
+        MismatchError: If it has other settings and ``is_overwritten`` is false, or if it holds
+            videos that are not among the sources and would keep the old settings.
     """
     try:
         return FeatureBank(root, mode="a", settings=settings, dtype=dtype)
@@ -139,9 +135,8 @@ def open_bank(
         left = sorted(set(FeatureBank(root)) - {source.video_id for source in sources})
         if left:
             raise MismatchError(
-                f"{error}\n--overwrite would leave {len(left)} video(s) in the bank that were made "
-                f"with the other settings: {', '.join(left[:5])}. Remove the bank, or choose "
-                "another --out."
+                f"{error}\n--overwrite would leave {len(left)} video(s) in the bank with the old "
+                f"settings: {', '.join(left[:5])}. Remove the bank, or choose another --out."
             ) from error
     return FeatureBank(root, mode="a", settings=settings, dtype=dtype, is_replaced=True)
 
@@ -154,18 +149,20 @@ def plan(
     is_overwritten: bool = False,
     n_workers: int = 1,
 ) -> Worklist:
-    """Tell what the bank lacks from what it holds already, made from the same file in the same way.
+    """Determine which sources are still to be processed.
+
+    A source is done if the bank holds features made from the same content in the same way.
 
     Args:
-        bank: opened for writing.
-        sources: files by video id.
-        expected: what the provenance must say beside the file.
-        is_overwritten: do again what does not match, instead of refusing.
-        n_workers: files read at once.
+        bank: The bank, opened for writing.
+        sources: Files by video id.
+        expected: Required entries of the provenance.
+        is_overwritten: Process again what does not match.
+        n_workers: Number of files read at once.
 
     Raises:
-        MismatchError: if the bank holds features of a video from another file, or made in another
-            way; the error prints both sides of each.
+        MismatchError: If features in the bank do not match and ``is_overwritten`` is false; the
+            error lists the differences.
     """
     present = [source for source in sources if source.video_id in bank]
     with ThreadPoolExecutor(n_workers) as pool:
@@ -178,7 +175,7 @@ def plan(
             f"bank {bank.root} does not match {len(mismatches)} of the files:",
             *mismatches[:_N_MISMATCHES_SHOWN],
             *more,
-            "Choose another --out, or replace what does not match with --overwrite.",
+            "Choose another --out, or pass --overwrite to replace features that do not match.",
         ]
         raise MismatchError("\n".join(lines))
     finished = {s.video_id for s, state in zip(present, states, strict=True) if state == _MATCHES}
@@ -192,18 +189,18 @@ _MATCHES, _DAMAGED = "matches", "damaged"
 
 
 def _state(bank: FeatureBank, expected: Mapping[str, Any], source: SourceFile) -> str:
-    """``_MATCHES``, ``_DAMAGED``, or how the bank's features of a video differ."""
+    """``_MATCHES``, ``_DAMAGED``, or a text that lists the differences."""
     try:
         provenance = bank.file(source.video_id).metadata["provenance"]
     except BankError as error:
-        logger.warning("%s It is made again.", error)
+        logger.warning("%s It is replaced.", error)
         return _DAMAGED
     known = provenance.get("source", {})
     try:
         content: dict[str, Any] = {"size_bytes": source.path.stat().st_size}
         if content["size_bytes"] == known.get("size_bytes"):
             content = _content(source.path)
-    except OSError:  # told when its features are made
+    except OSError:  # reported when it is processed
         return _DAMAGED
     has = {name: provenance.get(name) for name in expected}
     has["source"] = {name: known.get(name) for name in content}
@@ -219,7 +216,7 @@ def _listed(file: Path) -> list[SourceFile]:
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file} must list video paths as text, one a line.") from error
+        raise ValueError(f"{file} must be a text file with one video path per line.") from error
     sources = []
     for line in filter(None, lines):
         path = PurePosixPath(line)

@@ -31,7 +31,7 @@ from timeception.video.sampling import draw
 DEFAULT_DTYPE = "float16"
 _SETTINGS_FILE = "bank.json"
 _FAILURES_FILE = "failures.json"
-_ANOTHER_BANK = "Choose another --out, or replace what does not match with --overwrite."
+_ANOTHER_BANK = "Choose another --out, or pass --overwrite to replace features that do not match."
 
 
 class MissingVideoError(KeyError, ValueError):
