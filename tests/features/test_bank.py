@@ -257,8 +257,8 @@ def with_header(path, **changes):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (truncate, "damaged: .* bytes where .* should be. Remove it and run the same command"),
-        (lambda path: truncate(path, 100), "not a safetensors file, or cut off in its header"),
+        (truncate, "damaged: it has .* bytes instead of .*. Remove it and run the same command"),
+        (lambda path: truncate(path, 100), "not a safetensors file, or truncated in its header"),
         (lambda path: truncate(path, 5), "not a safetensors file"),
         (lambda path: path.write_bytes(b""), "not a safetensors file"),
         (lambda path: path.write_text("not features" * 99), "not a safetensors file"),
@@ -298,7 +298,7 @@ def test_folders_that_are_no_banks_are_told(tmp_path, content, message, mode):
 
 @pytest.mark.parametrize("folder", [".", "absent"])
 def test_folders_without_a_description_are_told(tmp_path, folder):
-    with pytest.raises(BankError, match=r"not a feature bank: it has no bank.json\. Make one with"):
+    with pytest.raises(BankError, match=r"not a feature bank: it has no bank.json\. Create one with"):
         FeatureBank(tmp_path / folder)
 
 
