@@ -298,7 +298,9 @@ def test_folders_that_are_no_banks_are_told(tmp_path, content, message, mode):
 
 @pytest.mark.parametrize("folder", [".", "absent"])
 def test_folders_without_a_description_are_told(tmp_path, folder):
-    with pytest.raises(BankError, match=r"not a feature bank: it has no bank.json\. Create one with"):
+    with pytest.raises(
+        BankError, match=r"not a feature bank: it has no bank.json\. Create one with"
+    ):
         FeatureBank(tmp_path / folder)
 
 

@@ -1,6 +1,6 @@
-"""Measures of predictions against targets, in numpy, computed once over a whole test set.
+"""Metrics in numpy, computed once over a whole test set.
 
-Scores may be logits, probabilities or any numbers that rank: higher means more likely.
+Scores may be logits, probabilities or any other numbers; only their order matters.
 """
 
 from timeception.metrics.classification import accuracy, confusion_matrix, top_k_accuracy
