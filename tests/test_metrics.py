@@ -59,7 +59,7 @@ def test_mean_is_over_the_classes_with_positives(case):
     scores, targets = case
     names = [f"class {i}" for i in range(targets.shape[1])]
     if not targets.any():
-        with pytest.raises(ValueError, match="targets must hold a positive of some class"):
+        with pytest.raises(ValueError, match="targets must contain at least one positive"):
             metrics.mean_average_precision(scores, targets, names)
         return
     result = metrics.mean_average_precision(scores, targets, names)
@@ -123,7 +123,10 @@ def test_equal_scores_are_never_right_by_luck():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: metrics.average_precision([1.0], [0]), "targets must hold a positive; got 'none'"),
+        (
+            lambda: metrics.average_precision([1.0], [0]),
+            "targets must contain a positive; got 'none'",
+        ),
         (lambda: metrics.average_precision([np.nan, 1], [0, 1]), "1 NaN of 2"),
         (lambda: metrics.average_precision([1, 2], [0, 2]), r"be 0 or 1; got \[0, 2\]"),
         (lambda: metrics.average_precision([[1.0]], [[1]]), r"scores must have shape \(N,\)"),
@@ -132,7 +135,7 @@ def test_equal_scores_are_never_right_by_luck():
         (lambda: metrics.mean_average_precision(np.zeros((0, 2)), np.zeros((0, 2))), "not empty"),
         (
             lambda: metrics.mean_average_precision([[1, 2]], [[1, 0]], ["a", "a"]),
-            "class_names must be 2 different names",
+            "class_names must be 2 unique names",
         ),
         (lambda: metrics.accuracy([[1, 2]], [2]), "class indices below 2"),
         (lambda: metrics.accuracy([[1, 2]], [0.0]), "class indices below 2"),
@@ -181,7 +184,7 @@ def test_minus_infinity_and_skipping_agree_where_scores_are_finite(case):
     scores = np.where(np.isinf(scores), -9.0, scores)
     if not targets.any():
         for name in ("charades_official", "charades_skip_unlabelled"):
-            with pytest.raises(ValueError, match="hold a positive of some class"):
+            with pytest.raises(ValueError, match="contain at least one positive"):
                 metrics.measure(name, scores, targets)
         return
     official = metrics.measure("charades_official", scores, targets)

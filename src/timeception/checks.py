@@ -1,4 +1,4 @@
-"""The only place that words argument errors.
+"""Argument checks, and the only place that words their errors.
 
 Every message names the argument, the requirement, the value received and what to do.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def problem(argument: str, requirement: str, value: object, advice: str = "") -> str:
-    """Word an error: ``argument must requirement; got value. advice``."""
+    """Return an error message: ``argument must requirement; got value. advice``."""
     text = f"{argument} must {requirement}; got {value!r}."
     return f"{text} {advice}" if advice else text
 
@@ -20,7 +20,7 @@ def problem(argument: str, requirement: str, value: object, advice: str = "") ->
 def require(
     condition: bool, argument: str, requirement: str, value: object, advice: str = ""
 ) -> None:
-    """Raise a worded ``ValueError`` unless ``condition`` holds."""
+    """Raise a ``ValueError`` with the message of ``problem`` unless ``condition`` holds."""
     if not condition:
         raise ValueError(problem(argument, requirement, value, advice))
 
@@ -29,7 +29,7 @@ def positive_int(argument: str, value: Any, advice: str = "") -> int:
     """Return ``value`` as an int of at least 1.
 
     Raises:
-        ValueError: if it is not a whole number of at least 1 (a bool is not one).
+        ValueError: If it is not a whole number of at least 1. A bool is not a whole number.
     """
     is_whole = not isinstance(value, bool) and hasattr(value, "__index__")
     require(is_whole and value >= 1, argument, "be a whole number of at least 1", value, advice)
@@ -40,7 +40,7 @@ def fraction(argument: str, value: Any, advice: str = "") -> float:
     """Return ``value`` as a float in [0, 1).
 
     Raises:
-        ValueError: if it lies outside.
+        ValueError: If it is not a number, or is outside.
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     require(is_number and 0 <= value < 1, argument, "lie in [0, 1)", value, advice)
@@ -48,7 +48,7 @@ def fraction(argument: str, value: Any, advice: str = "") -> float:
 
 
 def one_of(argument: str, value: Any, allowed: Sequence[Any], advice: str = "") -> Any:
-    """Return ``value`` if it is among ``allowed``; the error names the nearest one."""
+    """Return ``value`` if it is in ``allowed``; otherwise the error suggests the closest one."""
     if value not in allowed:
         names = ", ".join(repr(choice) for choice in allowed)
         hint = did_you_mean(str(value), [str(choice) for choice in allowed])
@@ -59,16 +59,16 @@ def one_of(argument: str, value: Any, allowed: Sequence[Any], advice: str = "") 
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``Did you mean 'x'?`` for the known word nearest to ``word``, or an empty string."""
+    """Return ``Did you mean 'x'?`` with the known word closest to ``word``, or an empty string."""
     nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"Did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def same_names(what: str, expected: Iterable[str], received: Iterable[str]) -> None:
-    """Check that two sets of names are equal; the error prints both sides of the difference.
+    """Check that two sets of names are equal.
 
     Raises:
-        ValueError: if a name is missing or unexpected.
+        ValueError: If they are not; the error lists the missing and the unexpected names.
     """
     wanted, given = set(expected), set(received)
     if wanted == given:

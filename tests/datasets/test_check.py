@@ -6,7 +6,7 @@ import pytest
 
 from tests.datasets import official_files as made
 from timeception.datasets.check import check_folder
-from timeception.datasets.registry import KINDS, recognise
+from timeception.datasets.registry import recognise
 from timeception.datasets.synthetic import make_synthetic_activities
 
 
@@ -52,10 +52,10 @@ KIND_WRITERS = {
 }
 
 
-@pytest.mark.parametrize("key", [kind.key for kind in KINDS])
+@pytest.mark.parametrize("key", sorted(KIND_WRITERS))
 def test_kinds_are_recognised(tmp_path, key):
     KIND_WRITERS[key](tmp_path)
-    assert recognise(tmp_path)[0].key == key
+    assert recognise(tmp_path)[0].family == key
     report = check_folder(tmp_path)
     assert report.kind == key
     assert json.loads(json.dumps(report.to_dict()))["is_ok"] == (key in ("csv", "timed", "folder"))
@@ -63,7 +63,7 @@ def test_kinds_are_recognised(tmp_path, key):
 
 def test_json_of_multithumos_is_recognised(tmp_path):
     made.write_json(tmp_path, made.multithumos_entries())
-    assert recognise(tmp_path)[0].key == "multithumos"
+    assert recognise(tmp_path)[0].family == "multithumos"
 
 
 def test_annotations_one_folder_below(tmp_path):

@@ -7,8 +7,8 @@ from timeception.datasets.breakfast import read_breakfast, read_breakfast_activi
 from timeception.datasets.charades import read_charades
 from timeception.datasets.kinetics import read_kinetics
 from timeception.datasets.multithumos import read_actions_json, read_multithumos
-from timeception.datasets.official import OFFICIAL, read_official
 from timeception.datasets.records import Interval
+from timeception.datasets.registry import read_videos
 
 
 def kinetics_files(folder):
@@ -109,11 +109,11 @@ ON_DISK = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(OFFICIAL))
+@pytest.mark.parametrize("name", sorted(WRITERS))
 def test_records_take_the_ids_that_are_there(tmp_path, name):
     folder = WRITERS[name](tmp_path)
-    plain = read_official(name, folder)
-    data = read_official(name, folder, [ON_DISK[name], "elsewhere/unknown"])
+    plain = read_videos(name, folder)
+    data = read_videos(name, folder, [ON_DISK[name], "elsewhere/unknown"])
     assert len(data) == len(plain)
     assert sum(a != b for a, b in zip(plain.video_ids, data.video_ids, strict=True)) == 1
     assert ON_DISK[name] in data.video_ids
@@ -124,9 +124,9 @@ def test_records_take_the_ids_that_are_there(tmp_path, name):
 def test_one_id_a_video(tmp_path):
     folder = made.write_charades(tmp_path)
     with pytest.raises(ValueError, match=r"have one id a video.*AAAA1: a/AAAA1, b/AAAA1"):
-        read_official("charades", folder, ["a/AAAA1", "b/AAAA1"])
-    with pytest.raises(ValueError, match=r"name must be one of .*'charades'.*mean 'charades'"):
-        read_official("charade", folder)
+        read_videos("charades", folder, ["a/AAAA1", "b/AAAA1"])
+    with pytest.raises(ValueError, match=r"kind .* must be one of .*'charades'.*mean 'charades'"):
+        read_videos("charade", folder)
 
 
 def charades_of(**files):
@@ -145,11 +145,11 @@ ROW = made.charades_row
         (
             charades_of(test=[ROW("AAAA1", "c000 1 2")]),
             r"Charades_v1_test.csv, line 3: id must occur once; got 'AAAA1'. "
-            "It stands in Charades_v1_train.csv already",
+            "It is also listed in Charades_v1_train.csv",
         ),
         (
             charades_of(train=[ROW("A", ""), ROW("A", "")]),
-            "line 5: id must occur once; got 'A'. It stands in Charades_v1_train.csv already",
+            "line 5: id must occur once; got 'A'. It is also listed in Charades_v1_train.csv",
         ),
         (charades_of(train=[ROW("", "")]), "line 3: id must name a video"),
         (charades_of(train=[ROW("A", "c900 1 2")]), "name one of 4 classes; got 'c900'"),
@@ -237,7 +237,7 @@ def test_multithumos_needs_its_class_list(tmp_path):
     with pytest.raises(ValueError, match=r"class_list.txt, line 1: class must be '1 NAME'"):
         read_multithumos(tmp_path)
     (tmp_path / "class_list.txt").unlink()
-    with pytest.raises(ValueError, match="be there, for the order of classes"):
+    with pytest.raises(ValueError, match="exist; it has the order of classes"):
         read_multithumos(tmp_path)
 
 
@@ -281,7 +281,7 @@ def test_no_json(tmp_path):
         (["tea,abc,x,1,train"], "line 2: time_start must be seconds"),
         (
             ["tea,uvw,5,15,train"],
-            "validate.csv, line 2: clip must occur once.*in train.csv already",
+            "validate.csv, line 2: clip must occur once.*also listed in train.csv",
         ),
     ],
 )

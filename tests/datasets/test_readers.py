@@ -77,7 +77,7 @@ def test_missing_folder(tmp_path):
 
 @pytest.mark.parametrize("path", ["", "/abs/a.mp4", "../a.mp4", "a/../../b.mp4"])
 def test_ids_lie_below_the_folder(path):
-    with pytest.raises(ValueError, match="lie below the data set's folder"):
+    with pytest.raises(ValueError, match="be below the data set's folder"):
         video_id_of(path)
 
 
@@ -119,8 +119,8 @@ def test_separator_of_labels(tmp_path, rows, separator, labels):
         ("path,labels\na,x\nb, ; \n", "line 3: labels must name at least one class"),
         ("path,labels\na,x x\n", "line 2: labels must name each class once; got 'x x'"),
         ("path,labels\na.mp4,x\na.avi,y\n", "line 3: path must occur once; got 'a.avi'"),
-        ("path,labels\n/a.mp4,x\n", "line 2: path must lie below"),
-        ("path,labels\na,x,y\n", "line 2: row must have 2 fields, as the header has; got 'a,x,y'"),
+        ("path,labels\n/a.mp4,x\n", "line 2: path must be below"),
+        ("path,labels\na,x,y\n", "line 2: row must have 2 fields like the header; got 'a,x,y'"),
         ("path,labels\na\nb,\n", r"2 bad lines.\n  line 2: row must .*\n  line 3: labels must"),
         ('path,labels\na,"x\n', "not CSV"),
     ],
@@ -186,7 +186,7 @@ def test_timed_actions(tmp_path):
         ("a,pour,3,2,", r"line 3: end must be after the start \(3\), in seconds; got '2'"),
         ("a,pour,2,2,", r"line 3: end must be after the start \(2\)"),
         ("a,,1,2,", "line 3: label must be a class name; got ''"),
-        (",pour,1,2,", "line 3: path must lie below"),
+        (",pour,1,2,", "line 3: path must be below"),
         ("a,pour,1,2,test", "line 3: split of a must be '' in every row; got 'test'"),
     ],
 )

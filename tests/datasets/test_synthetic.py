@@ -164,7 +164,7 @@ def test_activities_of_ones_own(tmp_path):
     for video in read_timed(tmp_path / "annotations.csv").videos:
         first = own[video.video_id.split("/")[0]].first
         assert next(i.label for i in video.intervals if i.label in ("ball", "read")) == first
-    with pytest.raises(ValueError, match="hold these very data"):
+    with pytest.raises(ValueError, match="from a run with these settings"):
         make_synthetic_activities(tmp_path, 2, activities=dict(list(own.items())[:1]), **SMALL)
 
 
@@ -197,9 +197,9 @@ def test_bad_arguments(tmp_path, arguments, message):
 
 def test_other_data_are_not_overwritten(made, tmp_path):
     (tmp_path / "precious.txt").write_text("mine")
-    with pytest.raises(ValueError, match="out must be empty or hold these very data"):
+    with pytest.raises(ValueError, match="out must be empty or from a run with these settings"):
         make_synthetic_activities(tmp_path, 2)
-    with pytest.raises(ValueError, match="out must be empty or hold these very data"):
+    with pytest.raises(ValueError, match="out must be empty or from a run with these settings"):
         make_synthetic_activities(made[0], 2, seed=6, **SMALL)
     with pytest.raises(ValueError, match="activity must be one of"):
         make_plan("juggling", FPS, np.random.default_rng(0))

@@ -256,8 +256,8 @@ def with_header(path, **changes):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (truncate, "damaged: .* bytes where .* should be. Remove it and run the same command"),
-        (lambda path: truncate(path, 100), "not a safetensors file, or cut off in its header"),
+        (truncate, "damaged: it has .* bytes instead of .*. Remove it and run the same command"),
+        (lambda path: truncate(path, 100), "not a safetensors file, or truncated in its header"),
         (lambda path: truncate(path, 5), "not a safetensors file"),
         (lambda path: path.write_bytes(b""), "not a safetensors file"),
         (lambda path: path.write_text("not features" * 99), "not a safetensors file"),
@@ -297,7 +297,9 @@ def test_folders_that_are_no_banks_are_told(tmp_path, content, message, mode):
 
 @pytest.mark.parametrize("folder", [".", "absent"])
 def test_folders_without_a_description_are_told(tmp_path, folder):
-    with pytest.raises(BankError, match=r"not a feature bank: it has no bank.json\. Make one with"):
+    with pytest.raises(
+        BankError, match=r"not a feature bank: it has no bank.json\. Create one with"
+    ):
         FeatureBank(tmp_path / folder)
 
 
@@ -313,7 +315,7 @@ def test_other_settings_print_both_sides(tmp_path):
         '  backbone.endpoint: "Mixed_5c" in the bank, absent asked for',
         '  backbone.name: "i3d" in the bank, "r3d_50" asked for',
         "  crop: absent in the bank, [224, 224] asked for",
-        "Choose another --out, or replace what does not match with --overwrite.",
+        "Choose another --out, or pass --overwrite to replace features that do not match.",
     ]
     with pytest.raises(MismatchError, match='dtype: "float16" in the bank, "float32" asked for'):
         FeatureBank(tmp_path, mode="a", settings=settings, dtype="float32")
@@ -342,8 +344,8 @@ def test_temporary_files_of_dead_processes_are_removed(tmp_path):
     bank = FeatureBank(tmp_path, mode="a")
     bank.write("tea/v", maps(), range(6), 25)
     code = (
-        "import sys, pathlib; from timeception.features.bank import storage;"
-        "storage.temporary_path(pathlib.Path(sys.argv[1])).write_text('half')"
+        "import sys, pathlib; from timeception import files;"
+        "files.temporary_path(pathlib.Path(sys.argv[1])).write_text('half')"
     )
     target = str(bank.path("tea/w"))
     subprocess.run([sys.executable, "-c", code, target], check=True)

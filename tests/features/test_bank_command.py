@@ -75,14 +75,14 @@ def test_import_reports_in_words(run, bank, folder):
 def test_import_asks_nothing_without_a_terminal(run, folder, tmp_path):
     done = run("import", folder, "--out", tmp_path / "bank", "--key", "features")
     assert isinstance(done.exception, ValueError)
-    assert "Tell which it is: --axes TC or --axes CT." in str(done.exception)
+    assert "Pass --axes TC or --axes CT." in str(done.exception)
 
 
 def test_import_asks_at_a_terminal(run, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(bank_commands, "_is_interactive", lambda: True)
     words = ["import", folder, "--out", tmp_path / "bank", "--key", "features"]
     done = run(*words, answer="ct\n")
-    assert "TC reads 10 steps of 4 channels; CT reads 4 steps of 10 channels." in done.stderr
+    assert "TC means 10 steps of 4 channels; CT means 4 steps of 10 channels." in done.stderr
     assert "Which order is right, TC or CT?" in done.stderr
     assert "read as CT" in done.stdout
     assert done.exit_code == 1  # the other files have other lengths, so other "channels"
@@ -95,7 +95,7 @@ def test_import_asks_at_a_terminal(run, folder, tmp_path, monkeypatch):
         (["--frame-labels", "x"], "--frame-labels requires --annotations."),
         (["--annotations", "x"], "--annotations requires --frame-labels."),
         (["--background", "0"], "--background requires --frame-labels."),
-        (["--axes", "XY"], "axes must name T, C"),
+        (["--axes", "XY"], "axes must contain T, C"),
         (["--dtype", "int8"], "dtype must be one of 'float16', 'float32', 'bfloat16'"),
         (["--fps", "0"], "fps must be positive"),
     ],
@@ -190,10 +190,10 @@ def not_imported(bank, folder):
         (truncated, "damaged: "),
         (renamed, "holds the features of 'a'"),
         (not_finite, "has numbers that are not finite at step 3."),
-        (other_channels, "has 5 channels where others have 4."),
+        (other_channels, "has 5 channels; others have 4."),
         (unordered, "has start frames that do not ascend."),
         (other_settings, "was made with other settings than the bank's."),
-        (other_content, "was made from other content than"),
+        (other_content, "was made from another version of"),
         (source_gone, "was made from 'b.npz', which is not among the files given."),
         (not_imported, "b.npz is not in the bank."),
     ],

@@ -307,7 +307,9 @@ def test_wrong_sources_are_reported(tmp_path, images, make, message):
 
 def test_two_files_of_one_id_are_named(folder, tmp_path, images):
     shutil.copy(folder / "milk.avi", tmp_path / "short.avi")
-    with pytest.raises(ValueError, match=r"id 'short' must be of one file.*short.mp4.*short.avi"):
+    with pytest.raises(
+        ValueError, match=r"id 'short' must belong to one file.*short.mp4.*short.avi"
+    ):
         extract([folder, tmp_path / "short.avi"], tmp_path / "bank", images)
 
 

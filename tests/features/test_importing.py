@@ -100,9 +100,9 @@ def test_shapes_tell_the_axes_only_where_they_leave_no_doubt(shape, n_labels, ex
 @pytest.mark.parametrize(
     ("shape", "n_labels", "message"),
     [
-        ((1024,), None, r"shape \(1024,\) fit no common axis order. Tell it with --axes"),
-        ((2, 128, 1024), None, "fit no common axis order"),
-        ((128, 1024), 127, "with 127 labels fit no common axis order"),
+        ((1024,), None, r"shape \(1024,\) match no common axis order. Pass it with --axes"),
+        ((2, 128, 1024), None, "match no common axis order"),
+        ((128, 1024), 127, "with 127 labels match no common axis order"),
     ],
 )
 def test_shapes_that_are_no_features_are_told(shape, n_labels, message):
@@ -112,15 +112,15 @@ def test_shapes_that_are_no_features_are_told(shape, n_labels, message):
 
 @pytest.mark.parametrize("axes", ["", "T", "TT", "TCH", "TCHWX", "TCC", "CHW"])
 def test_axes_that_are_none_are_told(axes):
-    with pytest.raises(ValueError, match="axes must name T, C, both or none of H and W"):
+    with pytest.raises(ValueError, match="axes must contain T, C, and both or neither of H and W"):
         parse_axes(axes)
 
 
 @pytest.mark.parametrize(
     ("array", "axes", "message"),
     [
-        (np.zeros((3, 4)), "TCHW", r"axes must name the 2 axes of the features of shape \(3, 4\)"),
-        (np.zeros((2, 3, 4)), "NTC", "axis N must have length 1: one file is one video; got 2"),
+        (np.zeros((3, 4)), "TCHW", r"axes must name the 2 axes of features of shape \(3, 4\)"),
+        (np.zeros((2, 3, 4)), "NTC", "axis N must have length 1, one video per file; got 2"),
         (np.zeros((0, 4)), "TC", "features must not be empty"),
         (np.zeros((3, 4), complex), "TC", "features must be real numbers; got 'complex128'"),
         (np.array([["a", "b"]]), "TC", "features must be real numbers"),
@@ -169,7 +169,7 @@ def test_time_base_and_ids(tmp_path):
 def test_two_files_of_one_id_are_named(tmp_path):
     np.save(tmp_path / "a.npy", features())
     np.savez(tmp_path / "a.npz", features())
-    with pytest.raises(ValueError, match=r"id 'a' must be of one file.*a.npy.*a.npz"):
+    with pytest.raises(ValueError, match=r"id 'a' must belong to one file.*a.npy.*a.npz"):
         import_features([tmp_path], tmp_path / "bank", axes="TCHW")
 
 
@@ -186,7 +186,7 @@ def test_every_array_of_a_file_as_a_video(tmp_path):
 def test_keys_are_told_or_listed(tmp_path):
     np.savez(tmp_path / "a.npz", rgb=features(), flow=features(seed=1))
     report = import_features([tmp_path / "a.npz"], tmp_path / "bank", axes="TCHW")
-    assert "holds 'rgb', 'flow'. Name the features with --key" in report.failed["a"]
+    assert "holds 'rgb', 'flow'. Choose the features with --key" in report.failed["a"]
     report = import_features([tmp_path / "a.npz"], tmp_path / "bank", axes="TCHW", key="flw")
     assert "key must be one of 'rgb', 'flow'; got 'flw'. Did you mean 'flow'?" in report.failed["a"]
     report = import_features([tmp_path / "a.npz"], tmp_path / "bank", axes="TCHW", key="flow")
@@ -198,8 +198,8 @@ def test_doubt_about_axes_is_asked_once_or_told(tmp_path):
     for name in "ab":
         np.save(tmp_path / f"{name}.npy", features()[:, :, 0, 0])
     message = (
-        r"a.npy have the shape \(9, 4\). TC reads 9 steps of 4 channels; "
-        r"CT reads 4 steps of 9 channels. Tell which it is: --axes TC or --axes CT."
+        r"a.npy have shape \(9, 4\). TC means 9 steps of 4 channels; "
+        r"CT means 4 steps of 9 channels. Pass --axes TC or --axes CT."
     )
     with pytest.raises(ValueError, match=message):
         import_features([tmp_path], tmp_path / "bank")
@@ -249,18 +249,18 @@ def test_broken_files_are_recorded_and_never_stop_the_rest(tmp_path, capsys):
     assert "run" not in capsys.readouterr().out
     words = {
         "empty": "file must not be empty",
-        "evil": "asks for 'builtins.print'",
+        "evil": "requires 'builtins.print'",
         "text": "which no known file does",
         "cut_npy": "cannot be read",
         "cut_npz": "is a zip archive .* that is cut off",
         "cut_hdf5": "cannot be read: .*truncated",
         "cut_safetensors": "cannot be read",
-        "cut_pickle": "no readable pickle",
+        "cut_pickle": "not a readable pickle",
         "cut_torch": "is a zip archive .* that is cut off",
         "huge": "'huge' must fit float16 .*--dtype float32 or bfloat16",
         "nan": "'nan' must be finite numbers",
         "objects": "cannot be read",
-        "other": "have 4 channels, as those of 'a_good' in the bank; got 5. Read with axes TCHW",
+        "other": "have 4 channels like 'a_good' in the bank; got 5. They were read with axes TCHW",
         "flat": "axes must name the 2 axes",
     }
     assert sorted(report.failed) == sorted(words)
@@ -293,7 +293,7 @@ def test_a_second_import_skips_what_matches_and_refuses_the_rest(tmp_path):
     assert "does not match 2 of the files" in text
     assert "source.sha256" in text
     assert "source.size_bytes: 560 in the bank, 320 asked for" in text
-    assert text.endswith("or replace what does not match with --overwrite.")
+    assert text.endswith("or pass --overwrite to replace features that do not match.")
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == before
     report = import_features([folder], out, axes="TCHW", is_overwritten=True)
     assert (report.done, report.skipped) == (["b", "c"], ["a"])
@@ -374,7 +374,7 @@ def test_labels_of_many_kinds(tmp_path, labels, names, background, expected):
         (np.array([0, -1, 1]), "have one of the 2 class names; got -1"),
         (np.array([0.5, 1, 1]), "be whole numbers or names"),
         (np.array([0, 1j, 1]), "be whole numbers or names; got 'complex128'"),
-        (np.eye(3), r"be 3, one a step; got \(3, 3\)"),
+        (np.eye(3), r"be 3, one per step; got \(3, 3\)"),
     ],
 )
 def test_bad_labels_are_told(tmp_path, labels, message):

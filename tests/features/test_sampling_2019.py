@@ -8,7 +8,7 @@ from tests.features.test_extraction import plain
 from tests.features.videos import make_video
 from timeception.backbones import create_backbone
 from timeception.features import FeatureBank
-from timeception.features.bank.inspection import find_problems
+from timeception.features.bank.inspection import inspect
 from timeception.features.extraction.extract import extract, extract_features
 from timeception.features.extraction.settings import extraction_settings, segmenter_of
 from timeception.video.sampling import legacy_2019_frames, legacy_2019_segment_starts
@@ -42,7 +42,7 @@ def test_a_uniform_sample_is_the_clip_of_2019(folder, tmp_path, name, n_asked, n
         np.testing.assert_allclose(drawn, dense[starts], atol=1e-5)
         again = extract_features(folder / f"{video_id}.mp4", backbone, frames_2019=n_asked)
         np.testing.assert_allclose(again.features, drawn, atol=1e-5)
-    assert find_problems(bank) == {}
+    assert inspect(bank) == {}
     assert extract([folder], tmp_path, backbone, frames_2019=n_asked, dtype="float32").done == []
     with pytest.raises(ValueError, match="frames_2019"):
         extract([folder], tmp_path, backbone, dtype="float32")

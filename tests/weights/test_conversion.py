@@ -76,7 +76,7 @@ def test_layers_alone(tmp_path: Path, name: str) -> None:
     again = read_checkpoint(tmp_path / name)
     assert again.spec == LAYERS
     assert_same(again.arrays, arrays)
-    with pytest.raises(ValueError, match="hold a classifier to become a folder"):
+    with pytest.raises(ValueError, match="hold a classifier if the destination is a folder"):
         convert(source, tmp_path / "folder", "keras")
 
 
@@ -105,7 +105,7 @@ def test_a_map_is_not_guessed(tmp_path: Path, saved: Path) -> None:
     convert(saved, made, "keras")
     with h5py.File(made, "a") as file:
         del file.attrs["timeception_spec"]
-    with pytest.raises(ValueError, match=r"hidden\.weight must take 40 numbers, got 240"):
+    with pytest.raises(ValueError, match=r"hidden\.weight must have 40 inputs; got 240"):
         read_checkpoint(made)
 
 

@@ -103,7 +103,7 @@ def test_a_hub_id_out_of_reach(monkeypatch) -> None:
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     with pytest.raises(OSError, match="offline") as caught:
         read_folder("user/model")
-    assert "is no folder here" in caught.value.__notes__[0]
+    assert "is not a local folder" in caught.value.__notes__[0]
 
 
 def test_wrong_arrays_are_not_written(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_another_head_is_left_out_and_told(tmp_path: Path, caplog) -> None:
     checkpoint = read_checkpoint(tmp_path / "x")
     assert isinstance(checkpoint.spec, TimeceptionSpec)
     assert checkpoint.provenance["left_out"] == ["fc.weight"]
-    assert "left out, not of the 2019 network: fc.weight" in caplog.text
+    assert "not part of the 2019 network, skipped: fc.weight" in caplog.text
 
 
 def write_zip(path: Path) -> None:
@@ -146,7 +146,7 @@ def write_zip(path: Path) -> None:
 
 BAD_FILES = {
     "text": (lambda a, p: p.write_text("weights"), "begins with b'weights', which no known"),
-    "empty": (lambda a, p: p.write_bytes(b""), "begins with b''"),
+    "empty": (lambda a, p: p.write_bytes(b""), "file must not be empty"),
     "other zip": (
         lambda a, p: write_zip(p),
         r"zip archive of \['a.txt'\]",
@@ -175,7 +175,7 @@ BAD_FILES = {
     ),
     "kept map": (
         lambda a, p: save_file(a | {"hidden.weight": np.ones((8, 240))}, p),
-        "a classifier with a map_size is read from its saved-model folder",
+        "If the classifier has a map_size, read its saved-model folder",
     ),
 }
 
@@ -200,7 +200,7 @@ def test_a_2019_file_with_a_gap(tmp_path: Path) -> None:
 
 def test_code_in_a_torch_file_does_not_run(tmp_path: Path) -> None:
     torch.save({"layers.0.pointwise.weight": Path("x")}, tmp_path / "x.pt")
-    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+    with pytest.raises(ValueError, match=r"\(torch\) cannot be read: Weights only load failed"):
         read_checkpoint(tmp_path / "x.pt")
 
 

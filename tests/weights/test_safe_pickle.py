@@ -60,12 +60,12 @@ class Runs:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (Runs(os.system, "true"), "asks for 'posix.system'"),
-        (Runs(eval, "1"), r"asks for '.*builtin.*\.eval'"),
-        (Runs(getattr, "", "join"), r"asks for '.*builtin.*\.getattr'"),
-        (Runs(np.load, "x.npy"), "asks for 'numpy.load'"),
-        (np.random.default_rng(0), "asks for 'numpy.random"),
-        (Path("x"), "asks for 'pathlib"),
+        (Runs(os.system, "true"), "requires 'posix.system'"),
+        (Runs(eval, "1"), r"requires '.*builtin.*\.eval'"),
+        (Runs(getattr, "", "join"), r"requires '.*builtin.*\.getattr'"),
+        (Runs(np.load, "x.npy"), "requires 'numpy.load'"),
+        (np.random.default_rng(0), "requires 'numpy.random"),
+        (Path("x"), "requires 'pathlib"),
     ],
 )
 @pytest.mark.parametrize("protocol", [0, 2, 5])
@@ -83,7 +83,7 @@ def test_nothing_ran(tmp_path: Path) -> None:
 
 def test_object_scalars_are_refused() -> None:
     data = pickle.dumps(Runs(np.float64(0).__reduce__()[0], np.dtype(object), b"\0" * 8))
-    with pytest.raises(ValueError, match="dtype object is not read"):
+    with pytest.raises(ValueError, match="dtype object are not read"):
         loads_arrays(data)
 
 
@@ -93,11 +93,11 @@ def test_object_scalars_are_refused() -> None:
 def test_broken_files(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "broken.pkl"
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=r"broken.pkl is no readable pickle"):
+    with pytest.raises(ValueError, match=r"broken.pkl is not a readable pickle"):
         load_arrays(path)
 
 
 def test_truncated() -> None:
     data = pickle.dumps(np.arange(1000.0))
-    with pytest.raises(ValueError, match="is no readable pickle"):
+    with pytest.raises(ValueError, match="is not a readable pickle"):
         loads_arrays(data[:500])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from timeception import checks
+from timeception.files import sha256_of
 from timeception.video.transforms import Transform
 
 #: The endpoint of the class scores; feature maps have other names.
@@ -251,14 +251,18 @@ class Backbone(nn.Module):
         """
         if self._weights_hash is not None:
             return self._weights_hash
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.network.state_dict().items()):
-            if not name.endswith("num_batches_tracked"):
-                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-                digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        digest = sha256_of(
+            part
+            for name, tensor in sorted(self.network.state_dict().items())
+            if not name.endswith("num_batches_tracked")
+            for part in (
+                f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode(),
+                tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy(),
+            )
+        )
         if self.is_frozen:
-            self._weights_hash = digest.hexdigest()
-        return digest.hexdigest()
+            self._weights_hash = digest
+        return digest
 
     def describe(self) -> dict[str, Any]:
         """Everything that determines the features, in JSON form.

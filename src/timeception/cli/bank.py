@@ -105,7 +105,7 @@ def import_(
     from timeception.cli import usage
     from timeception.cli.tables import track
     from timeception.features.bank.importing import FrameLabels, import_features
-    from timeception.features.bank.sources import Source
+    from timeception.features.bank.sources import SourceFile
 
     usage.require("--annotations", annotations, frame_labels=frame_labels)
     usage.require(
@@ -120,7 +120,7 @@ def import_(
         names = read_class_names(class_names) if class_names else None
         labels = FrameLabels(frame_labels, annotations, names, background)
 
-    def show(items: Sequence[Source]) -> Iterable[Source]:
+    def show(items: Sequence[SourceFile]) -> Iterable[SourceFile]:
         return track(items, "importing")
 
     report = import_features(
@@ -192,10 +192,10 @@ def check(
     """Read a whole bank and check files, settings, shapes and values; exit status 1 on problems."""
     from timeception.cli.tables import track
     from timeception.features.bank import FeatureBank
-    from timeception.features.bank.inspection import find_problems
+    from timeception.features.bank.inspection import inspect
 
     opened = FeatureBank(bank)
-    problems = find_problems(opened, videos or (), lambda ids: track(ids, "checking"))
+    problems = inspect(opened, videos or (), lambda ids: track(ids, "checking"))
     if as_json:
         report = {"n_videos": len(opened), "problems": problems, "failures": opened.failures}
         print(json.dumps(report, indent=2, sort_keys=True))

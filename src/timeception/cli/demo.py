@@ -153,7 +153,7 @@ def _spread(values: list[float]) -> str:
 def _predict_one(run: Path, source: Source) -> None:
     from timeception.cli.tables import print_predictions
     from timeception.clips.task_data import read_task_data
-    from timeception.datasets.files import find_videos
+    from timeception.datasets.video_files import find_videos
     from timeception.inference.predictor import Predictor
     from timeception.training.runs import find_run
 

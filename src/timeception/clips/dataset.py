@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import get_args
 
 from timeception import checks
 from timeception.clips.sampler import ClipSource
-from timeception.datasets.folder import from_folder
-from timeception.datasets.names import from_names
-from timeception.datasets.official import read_official
 from timeception.datasets.records import TimedDataset, VideoDataset
+from timeception.datasets.registry import read_videos
 from timeception.datasets.splits import split_by_fraction, split_by_globs
-from timeception.datasets.table import from_csv
 from timeception.datasets.timed import read_timed
 from timeception.datasets.windows import make_windows
 from timeception.features.bank import FeatureBank
-from timeception.recipes.sections import DataSection, OfficialKind, SplitSection, WindowSection
+from timeception.recipes.sections import DataSection, SplitSection, WindowSection
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +33,9 @@ def read_dataset(data: DataSection, source: ClipSource) -> tuple[VideoDataset, t
         timed = replace(timed, videos=tuple(v for v in timed.videos if v.video_id not in left_out))
         dataset = _windowed(timed, data.windows, source) if data.windows else timed.to_videos()
     else:
-        dataset = _read_labelled(data, source).without_classes(data.exclude_classes)
+        videos = sorted({*source.video_ids, *source.failures})
+        dataset = read_videos(data.kind, data.source, videos, data.pattern or "")
+        dataset = dataset.without_classes(data.exclude_classes)
         if data.task is not None:
             dataset = replace(dataset, is_multilabel=data.task == "multi-label")
         dataset = dataset.with_splits(_glob_splits(dataset.video_ids, data.split))
@@ -51,17 +49,6 @@ def read_dataset(data: DataSection, source: ClipSource) -> tuple[VideoDataset, t
     dataset = _without_unlabelled(dataset, data)
     _check_splits(dataset, data)
     return dataset, left_out
-
-
-def _read_labelled(data: DataSection, source: ClipSource) -> VideoDataset:
-    if data.kind == "folder":
-        return from_folder(data.source)
-    if data.kind == "csv":
-        return from_csv(data.source)
-    videos = sorted({*source.video_ids, *source.failures})
-    if data.kind in get_args(OfficialKind):
-        return read_official(data.kind, data.source, videos)
-    return from_names(videos, data.pattern or "", data.source.name)
 
 
 def _windowed(timed: TimedDataset, windows: WindowSection, source: ClipSource) -> VideoDataset:

@@ -21,7 +21,7 @@ from timeception.clips.sampler import (
     PrepareFrames,
 )
 from timeception.clips.video_store import VideoStore
-from timeception.datasets.files import find_videos
+from timeception.datasets.video_files import find_videos
 from timeception.features.bank import FeatureBank
 from timeception.recipes.recipe import Recipe
 from timeception.video import Transform

@@ -1,7 +1,7 @@
 """Breakfast: 10 activities of 48 unit actions, from a label for every frame.
 
 Source: Kuehne, Arslan, Serre, "The Language of Actions", CVPR 2014; the files ``mapping.txt`` and
-``groundTruth/*.txt`` as the action-segmentation benchmarks hand them on.
+``groundTruth/*.txt`` as distributed with the action-segmentation benchmarks.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from timeception import checks
+from timeception.datasets.kind import Dataset, DatasetKind, count
 from timeception.datasets.records import TimedDataset, TimedVideo, VideoDataset, VideoRecord
 from timeception.datasets.rows import raise_bad, read_lines
 from timeception.datasets.timed import intervals_of_frames
@@ -28,20 +29,20 @@ _ON_DISK = re.compile(r"(?:.*/)?(P\d\d)/([a-z]+\d*)/(\1_[a-z]+?)(_ch[01])?")
 
 
 def read_breakfast(folder: str | Path) -> TimedDataset:
-    """Read the unit actions: 48-way multi-label, background (``SIL``) among them.
+    """Read the unit actions: 48-way multi-label, including the background (``SIL``).
 
-    The split is the long-form one: persons P03 to P46 train, P47 to P54 test.
+    Persons P03 to P46 are the training split, P47 to P54 the test split.
 
     Args:
-        folder: holds ``mapping.txt`` (``index name`` lines) and ``groundTruth/NAME.txt``, one
-            label a line, one line a frame at 15 per second.
+        folder: Contains ``mapping.txt`` (``index name`` lines) and ``groundTruth/NAME.txt``, with
+            the label of one frame per line, at 15 frames per second.
 
     Returns:
         Classes in the order of the mapping; ids such as ``P03_cam01_P03_cereals``.
 
     Raises:
-        ValueError: for each bad line (an unknown label), told by file and line, and for names of
-            no known person or activity.
+        ValueError: If a line has an unknown label, or a file name an unknown person or activity;
+            the error lists each file and line.
     """
     folder = Path(folder)
     classes = read_mapping(folder / MAPPING_FILE)
@@ -53,13 +54,13 @@ def read_breakfast(folder: str | Path) -> TimedDataset:
 
 
 def read_breakfast_activities(folder: str | Path) -> VideoDataset:
-    """Read the activities: 10-way single-label, from the names of the label files alone.
+    """Read the activities: 10-way single-label. Only the names of the label files are used.
 
     Args:
-        folder: as for ``read_breakfast``.
+        folder: As for ``read_breakfast``.
 
     Raises:
-        ValueError: for names of no known person or activity.
+        ValueError: If a file name has an unknown person or activity.
     """
     names = sorted(file.stem for file in (Path(folder) / LABELS_FOLDER).glob("*.txt"))
     checks.require(bool(names), f"{Path(folder) / LABELS_FOLDER}", "hold label files", "none")
@@ -69,10 +70,10 @@ def read_breakfast_activities(folder: str | Path) -> VideoDataset:
 
 
 def read_mapping(file: str | Path) -> list[str]:
-    """Read ``0 SIL`` lines: class names by index.
+    """Read the class names, one ``0 SIL`` line per class, in the order of the index.
 
     Raises:
-        ValueError: for each line whose index is out of order, or without a name.
+        ValueError: If an index is out of order or a name is missing; the error lists each line.
     """
     names: list[str] = []
 
@@ -88,10 +89,10 @@ def read_mapping(file: str | Path) -> list[str]:
 
 
 def name_parts(name: str) -> tuple[int, str]:
-    """Person and activity of a video's name.
+    """Return the person and the activity in a video's name.
 
     Raises:
-        ValueError: if the name has another form, or the person or activity is unknown.
+        ValueError: If the name has another form, or the person or activity is unknown.
 
     Example:
         >>> name_parts("P03_cam01_P03_cereals")
@@ -108,7 +109,7 @@ def name_parts(name: str) -> tuple[int, str]:
 
 
 def split_of(name: str) -> str:
-    """Split of a video by its person: ``train`` up to P46, ``test`` from P47.
+    """Return the split of a video: ``train`` for persons up to P46, ``test`` from P47.
 
     Example:
         >>> split_of("P46_webcam01_P46_tea"), split_of("P47_webcam01_P47_tea")
@@ -118,9 +119,9 @@ def split_of(name: str) -> str:
 
 
 def name_on_disk(video_id: str) -> str | None:
-    """Name of a video from its path in the official folders; other paths give their last part.
+    """Return a video's name for its path in the official folders, or the last part of other paths.
 
-    The stereo camera has two files a video, ``_ch0`` and ``_ch1``; the labels are for ``_ch1``, so
+    The stereo camera has two files per video, ``_ch0`` and ``_ch1``. The labels are for ``_ch1``;
     ``_ch0`` gives ``None``.
 
     Example:
@@ -154,3 +155,36 @@ def _check_names(names: list[str]) -> None:
         except ValueError as error:
             bad.append(str(error))
     raise_bad(LABELS_FOLDER, bad)
+
+
+def _count(dataset: Dataset) -> dict[str, int]:
+    persons, activities = zip(*map(name_parts, dataset.video_ids), strict=True)
+    return count(dataset) | {"activities": len(set(activities)), "persons": len(set(persons))}
+
+
+ACTIONS_KIND = DatasetKind(
+    "breakfast_actions",
+    read_breakfast,
+    protocol="breakfast_actions",
+    title="Breakfast",
+    files=f"{MAPPING_FILE} and {LABELS_FOLDER}/",
+    is_in=lambda folder: (folder / MAPPING_FILE).exists() and (folder / LABELS_FOLDER).exists(),
+    name_of=name_on_disk,
+    known={
+        "classes": 48,
+        "activities": 10,
+        "persons": 52,
+        "videos": 1712,
+        "train videos": 1357,
+        "test videos": 355,
+    },
+    count=_count,
+    family="breakfast",
+)
+ACTIVITIES_KIND = DatasetKind(
+    "breakfast_activities",
+    read_breakfast_activities,
+    protocol="breakfast_activities",
+    name_of=name_on_disk,
+    family="breakfast",
+)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from timeception import checks
+from timeception.datasets.kind import DatasetKind, last_part
 from timeception.datasets.records import Interval, TimedDataset, TimedVideo
 from timeception.datasets.rows import Row, read_lines, read_rows
 from timeception.datasets.timed import parse_interval, seconds
@@ -19,20 +20,20 @@ CLASSES_FILE = "Charades_v1_classes.txt"
 def read_charades(folder: str | Path) -> TimedDataset:
     """Read ``Charades_v1_{train,test}.csv`` and ``Charades_v1_classes.txt``.
 
-    Of the CSV files the columns ``id``, ``actions`` (``c092 11.90 21.20;c147 0.00 12.60``, or
-    nothing) and ``length`` (seconds) are read.
+    The columns used are ``id``, ``actions`` (``c092 11.90 21.20;c147 0.00 12.60``, or empty) and
+    ``length`` (seconds).
 
     Args:
-        folder: holds the three files.
+        folder: Contains the three files.
 
     Returns:
-        Every video, those without an action too (``to_videos().labelled()`` leaves them out).
-        Class names are the lines of the classes file: ``c092 Opening a window``. Actions stand as
-        in the file, a few of them end before they start.
+        Every video, including videos without an action (``to_videos().labelled()`` drops them).
+        Class names are the lines of the classes file: ``c092 Opening a window``. Actions are kept
+        unchanged; a few of them end before they start.
 
     Raises:
-        ValueError: for each bad row (an unknown class, a malformed action, a video that is listed
-            twice, within a file or across the two), told by line number.
+        ValueError: If a row has an unknown class, a malformed action, or a video that is listed
+            elsewhere in either file; the error lists each row by line number.
     """
     folder = Path(folder)
     classes = read_classes(folder / CLASSES_FILE)
@@ -48,12 +49,12 @@ def read_charades(folder: str | Path) -> TimedDataset:
 def _read_split(
     file: Path, split: str, classes: dict[str, str], listed: dict[str, str]
 ) -> list[TimedVideo]:
-    """Read one CSV; ``listed`` has the file of every video so far, and is added to."""
+    """Read one CSV. ``listed`` maps every video read so far to its file; new ones are added."""
 
     def parse(row: Row) -> TimedVideo:
         video_id = row["id"]
         checks.require(bool(video_id), "id", "name a video", video_id)
-        advice = f"It stands in {listed.get(video_id)} already."
+        advice = f"It is also listed in {listed.get(video_id)}."
         checks.require(video_id not in listed, "id", "occur once", video_id, advice)
         listed[video_id] = file.name
         intervals = tuple(_action(text, classes) for text in row["actions"].split(";") if text)
@@ -64,10 +65,10 @@ def _read_split(
 
 
 def read_classes(file: str | Path) -> dict[str, str]:
-    """Read ``c000 Holding some clothes`` lines: the whole line by its id.
+    """Read ``c000 Holding some clothes`` lines. Returns the whole line by its id.
 
     Raises:
-        ValueError: for each line that does not begin with ``c`` and three digits, in order.
+        ValueError: If ids are malformed or out of order; the error lists each line.
     """
     classes: dict[str, str] = {}
 
@@ -88,3 +89,21 @@ def _action(text: str, classes: dict[str, str]) -> Interval:
     checks.require(len(parts) == 3, "actions", "be 'c000 START END;...'", text)
     checks.require(parts[0] in classes, "actions", f"name one of {len(classes)} classes", parts[0])
     return parse_interval(classes[parts[0]], parts[1], parts[2], ordered=False)
+
+
+KIND = DatasetKind(
+    "charades",
+    read_charades,
+    protocol="charades_official",
+    title="Charades",
+    files=", ".join(FILES.values()),
+    is_in=lambda folder: any((folder / name).exists() for name in FILES.values()),
+    name_of=last_part,
+    known={
+        "classes": 157,
+        "train videos": 7985,
+        "train videos without labels": 174,
+        "test videos": 1863,
+        "test videos without labels": 49,
+    },
+)

@@ -1,4 +1,4 @@
-"""Whether a data set on disk is whole: its annotations, its video files, and both together."""
+"""Checks of a data set on disk: its annotations, its video files, and how they match."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from timeception.datasets.files import find_videos
+from timeception.datasets.kind import Dataset
 from timeception.datasets.records import TimedDataset
-from timeception.datasets.registry import Dataset, Pairing, pair, recognise
+from timeception.datasets.registry import Pairing, pair, recognise
+from timeception.datasets.video_files import find_videos
 
 DURATION_TOLERANCE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found, with all the places where it holds.
+    """A kind of irregularity, with all its occurrences.
 
     Args:
-        what: such as ``missing videos``.
-        items: the places: ids, files or sentences.
-        is_problem: whether it makes the check fail; otherwise it is worth knowing.
+        what: A description, such as ``missing videos``.
+        items: The occurrences: ids, files or sentences.
+        is_problem: Whether it makes the check fail; otherwise it is for information.
     """
 
     what: str
@@ -31,15 +32,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a check found.
+    """The result of a check.
 
     Args:
-        kind: key of the kind of data set.
-        title: its name for people.
-        folder: the folder with the annotations.
-        counts: by name, what was found and what a complete copy has (``None``: not known).
-        n_video_files: video files found.
-        findings: problems first.
+        kind: Family of the kind of data set.
+        title: Display name of the data set.
+        folder: The folder with the annotations.
+        counts: By name, the count found and that of a complete copy (``None`` if unknown).
+        n_video_files: Number of video files.
+        findings: The findings, problems first.
     """
 
     kind: str
@@ -55,7 +56,7 @@ class CheckReport:
         return not any(finding.is_problem for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, as JSON holds them."""
+        """The fields as plain JSON."""
         return {
             "kind": self.kind,
             "folder": self.folder,
@@ -80,24 +81,25 @@ def check_folder(
     """Check a data set.
 
     Args:
-        folder: with the annotations, or one folder above official ones; which kind they are is
-            told from the files.
-        videos: folder with the video files, anywhere below it; ``None`` is ``folder``.
-        seconds_of: gives the duration of a video file, or raises ``ValueError`` if it is broken;
+        folder: Folder with the annotations, whose kind is recognised from the files; official
+            annotations may be one folder below.
+        videos: Folder with the video files, searched recursively; ``None`` is ``folder``.
+        seconds_of: Returns the duration of a video file, or raises ``ValueError`` if it is broken;
             ``None`` does not open the files.
-        tolerance_seconds: by which a file and its annotation may differ.
-        track: wraps the opening of the files, such as a progress bar.
+        tolerance_seconds: Largest accepted difference between the durations of a file and of its
+            annotation.
+        track: Wraps the iteration over the files, for example in a progress bar.
 
     Raises:
-        ValueError: if the folder holds no data set of a known kind.
+        ValueError: If the folder holds no data set of a known kind.
     """
     kind, annotations = recognise(folder)
     try:
         dataset = kind.read(annotations)
         files = find_videos(videos or folder)
     except ValueError as error:
-        told = Finding("cannot be read", tuple(str(error).splitlines()))
-        return CheckReport(kind.key, kind.title, str(annotations), {}, 0, (told,))
+        unreadable = Finding("cannot be read", tuple(str(error).splitlines()))
+        return CheckReport(kind.family, kind.title, str(annotations), {}, 0, (unreadable,))
     found = kind.count(dataset)
     names = dict.fromkeys((*found, *kind.known))
     counts = {name: (found.get(name, 0), kind.known.get(name)) for name in names}
@@ -108,7 +110,9 @@ def check_folder(
         lengths = kind.seconds_of(dataset)
         findings += _about_files(dataset, paths, lengths, seconds_of, tolerance_seconds, track)
     findings = sorted((f for f in findings if f.items), key=lambda f: not f.is_problem)
-    return CheckReport(kind.key, kind.title, str(annotations), counts, len(files), tuple(findings))
+    return CheckReport(
+        kind.family, kind.title, str(annotations), counts, len(files), tuple(findings)
+    )
 
 
 def _about_pairing(pairing: Pairing) -> list[Finding]:
@@ -126,7 +130,7 @@ def _differing(counts: dict[str, tuple[int, int | None]]) -> Finding:
 
 
 def _about_labels(dataset: Dataset) -> list[Finding]:
-    """Classes without positives, overall and by split; odd times."""
+    """Classes without positives, overall and by split, and actions with invalid times."""
     videos = dataset.videos if isinstance(dataset, TimedDataset) else dataset.records
     held = {
         split: {n for v in videos if v.split == split for n in v.labels} for split in dataset.splits
@@ -152,12 +156,12 @@ def _about_labels(dataset: Dataset) -> list[Finding]:
 def _about_files(
     dataset: Dataset,
     paths: dict[str, Path],
-    told_seconds: dict[str, float],
+    annotated: dict[str, float],
     seconds_of: Callable[[Path], float],
     tolerance_seconds: float,
     track: Callable[[Sequence[Any]], Iterable[Any]],
 ) -> list[Finding]:
-    """Broken files, durations that disagree, actions after the end."""
+    """Broken files, durations that differ from the annotation, actions after the end."""
     starts: dict[str, float] = {}
     if isinstance(dataset, TimedDataset):
         starts = {
@@ -171,9 +175,9 @@ def _about_files(
         except ValueError as error:
             broken.append(str(error))
             continue
-        told = told_seconds.get(name, seconds)
-        if abs(told - seconds) > tolerance_seconds:
-            differing.append(f"{name}: file {seconds:.2f} s, annotation {told:.2f} s")
+        expected = annotated.get(name, seconds)
+        if abs(expected - seconds) > tolerance_seconds:
+            differing.append(f"{name}: file {seconds:.2f} s, annotation {expected:.2f} s")
         if starts.get(name, 0.0) > seconds + tolerance_seconds:
             late.append(f"{name}: action at {starts[name]:.2f} s, file ends at {seconds:.2f} s")
     return [

@@ -1,20 +1,21 @@
-"""A folder a class: ``FOLDER/LABEL/video.mp4`` or ``FOLDER/SPLIT/LABEL/video.mp4``."""
+"""One folder per class: ``FOLDER/LABEL/video.mp4`` or ``FOLDER/SPLIT/LABEL/video.mp4``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from timeception import checks
-from timeception.datasets.files import find_videos
+from timeception.datasets.kind import DatasetKind
 from timeception.datasets.records import VideoDataset, VideoRecord
+from timeception.datasets.video_files import find_videos
 
-#: Names of top folders that are read as splits, where all top folders bear one of them.
+#: Top folders are splits if all of them have one of these names.
 SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test", "testing")
 _SAME_SPLIT = {"training": "train", "val": "validation", "valid": "validation", "testing": "test"}
 
 
 def split_name(name: str) -> str:
-    """Return the usual name of a split: ``val`` and ``valid`` are ``validation``.
+    """Return the standard name of a split: ``val`` and ``valid`` become ``validation``.
 
     Example:
         >>> split_name("val"), split_name("Training"), split_name("fold_1")
@@ -26,16 +27,16 @@ def split_name(name: str) -> str:
 def from_folder(folder: str | Path) -> VideoDataset:
     """Read single-label data from folders named by class.
 
-    Where every top folder is named as a split (``train``, ``val``, ``test``, ...), the class is
-    the folder below it. Deeper folders belong to their class. Hidden files, and files that are no
-    videos, are ignored.
+    If every top folder is named like a split (``train``, ``val``, ``test``, ...), classes are the
+    folders below. Subfolders of a class belong to it. Hidden files and files that are not videos
+    are ignored.
 
     Returns:
-        Classes sorted by name; a video's id is its path below ``folder`` without suffix.
+        Classes sorted by name; a video's id is its path below ``folder`` without the suffix.
 
     Raises:
-        ValueError: if there are fewer than two classes, a class without videos, or videos outside
-            of the class folders.
+        ValueError: If there are fewer than two classes, a class has no videos, or a video is not
+            in a class folder.
     """
     folder = Path(folder)
     videos = find_videos(folder)
@@ -45,7 +46,7 @@ def from_folder(folder: str | Path) -> VideoDataset:
     stray = [name for name in videos if name.count("/") <= depth]
     layout = "SPLIT/LABEL/video" if has_splits else "LABEL/video"
     checks.require(
-        not stray, f"{folder}: videos", f"lie in folders named by class ({layout})", stray[:5]
+        not stray, f"{folder}: videos", f"be in folders named by class ({layout})", stray[:5]
     )
     records = tuple(
         VideoRecord(
@@ -57,7 +58,7 @@ def from_folder(folder: str | Path) -> VideoDataset:
         for name, path in videos.items()
     )
     classes = _class_names(folder, has_splits)
-    advice = "Put the videos of each class into a folder of its name."
+    advice = "Put the videos of each class into a folder named after the class."
     checks.require(len(classes) >= 2, f"{folder}: classes", "be at least two", classes, advice)
     empty = sorted(set(classes) - {record.labels[0] for record in records})
     checks.require(
@@ -73,3 +74,13 @@ def _class_names(folder: Path, has_splits: bool) -> list[str]:
 
 def _subfolders(folder: Path) -> list[Path]:
     return [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+
+
+KIND = DatasetKind(
+    "folder",
+    from_folder,
+    title="a folder per class",
+    files="LABEL/video",
+    is_in=lambda folder: bool(_subfolders(folder)),
+    is_general=True,
+)

@@ -1,6 +1,6 @@
 """Kinetics-400: trimmed clips of one action each, from its official CSV files.
 
-The list of test clips that comes without a ``label`` column is of no use here and not read.
+The official list of test clips has no ``label`` column and is ignored.
 
 Source: Kay et al., "The Kinetics Human Action Video Dataset", 2017.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from timeception import checks
 from timeception.datasets.folder import split_name
+from timeception.datasets.kind import Dataset, DatasetKind, csv_files, last_part
 from timeception.datasets.records import VideoDataset, VideoRecord
 from timeception.datasets.rows import Row, read_rows
 from timeception.datasets.timed import seconds
@@ -20,18 +21,18 @@ COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 
 
 def read_kinetics(files: Iterable[str | Path]) -> VideoDataset:
-    """Read ``label,youtube_id,time_start,time_end,split`` files, one or several.
+    """Read one or several ``label,youtube_id,time_start,time_end,split`` files.
 
     Args:
-        files: such as ``train.csv`` and ``validate.csv``.
+        files: For example ``train.csv`` and ``validate.csv``.
 
     Returns:
-        Classes sorted by name; ids ``YOUTUBEID_000010_000020``, the name of the clip's file, as
-        the same video may give several clips.
+        Classes sorted by name. Ids are the names of the clips' files, ``YOUTUBEID_000010_000020``,
+        because one video may have several clips.
 
     Raises:
-        ValueError: for each bad row (no label or id, times that are no whole seconds, a clip that
-            is listed twice, within a file or across files), told by line number.
+        ValueError: If a row has no label or id, times that are not whole seconds, or a clip that is
+            listed elsewhere in the files; the error lists each row by line number.
     """
     listed: dict[str, str] = {}
     records = [record for file in files for record in _read_file(Path(file), listed)]
@@ -41,7 +42,7 @@ def read_kinetics(files: Iterable[str | Path]) -> VideoDataset:
 
 
 def clip_name(youtube_id: str, start_seconds: int, end_seconds: int) -> str:
-    """Name of a clip's file, without suffix.
+    """Return the name of a clip's file, without the suffix.
 
     Example:
         >>> clip_name("---QUuC4vJs", 84, 94)
@@ -59,9 +60,27 @@ def _read_file(file: Path, listed: dict[str, str]) -> list[VideoRecord]:
         times = f"{row['time_start']}-{row['time_end']}"
         checks.require(are_whole, "times", "be whole seconds, start before end", times)
         name = clip_name(row["youtube_id"], int(start), int(end))
-        advice = f"It stands in {listed.get(name)} already."
+        advice = f"It is also listed in {listed.get(name)}."
         checks.require(name not in listed, "clip", "occur once", name, advice)
         listed[name] = file.name
         return VideoRecord(name, (row["label"],), split_name(row["split"]))
 
     return read_rows(file, COLUMNS, parse)
+
+
+def _clip_seconds(dataset: Dataset) -> dict[str, float]:
+    times = {name: name.rsplit("_", 2)[1:] for name in dataset.video_ids}
+    return {name: float(end) - float(start) for name, (start, end) in times.items()}
+
+
+KIND = DatasetKind(
+    "kinetics",
+    lambda folder: read_kinetics(csv_files(folder, COLUMNS)),
+    protocol="kinetics",
+    title="Kinetics-400",
+    files=f"CSV of {','.join(COLUMNS)}",
+    is_in=lambda folder: bool(csv_files(folder, COLUMNS)),
+    name_of=last_part,
+    known={"classes": 400},
+    seconds_of=_clip_seconds,
+)

@@ -1,7 +1,7 @@
-"""MultiTHUMOS: 65 classes of sports and their parts; and a JSON form that Charades has too.
+"""MultiTHUMOS: 65 classes of sports actions; also the JSON format that it shares with Charades.
 
-Source: Yeung et al., "Every Moment Counts", IJCV 2018. Two forms are read: the official one (a text
-file a class) and ``multithumos.json``, common since Piergiovanni and Ryoo's code.
+Source: Yeung et al., "Every Moment Counts", IJCV 2018. Two formats are read: the official one (a
+text file per class) and ``multithumos.json``, in use since Piergiovanni and Ryoo's code.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from timeception import checks
 from timeception.datasets.folder import split_name
+from timeception.datasets.kind import DatasetKind, last_part
 from timeception.datasets.records import Interval, TimedDataset, TimedVideo
 from timeception.datasets.rows import raise_bad, read_lines, read_text
 from timeception.datasets.timed import parse_interval, seconds
@@ -21,39 +22,38 @@ from timeception.datasets.timed import parse_interval, seconds
 JSON_FILE = "multithumos.json"
 CLASSES_FILE = "class_list.txt"
 LABELS_FOLDER = "annotations"
-FIRST_CLASS = 1  # MultiTHUMOS counts its classes from 1 in both forms
+FIRST_CLASS = 1  # MultiTHUMOS numbers its classes from 1 in both formats
 _SPLITS = {"video_validation_": "train", "video_test_": "test"}  # THUMOS trains on its validation
 
 
 def read_multithumos(folder: str | Path) -> TimedDataset:
-    """Read MultiTHUMOS from the official text files or, where there are none, from JSON.
+    """Read MultiTHUMOS from the official text files if they exist, otherwise from JSON.
 
     Args:
-        folder: holds ``annotations/CLASS.txt`` and ``class_list.txt`` (``1 BaseballPitch`` lines);
-            or ``multithumos.json`` and, where the class names are wanted, ``class_list.txt``.
+        folder: Contains ``annotations/CLASS.txt`` and ``class_list.txt`` (``1 BaseballPitch``
+            lines), or ``multithumos.json`` and, for class names, ``class_list.txt``.
 
     Returns:
-        Videos named ``video_validation_*`` are in ``train``, ``video_test_*`` in ``test``.
-        Durations are known from the JSON alone. Without ``class_list.txt`` classes are named by
-        number.
+        Videos named ``video_validation_*`` are in ``train``, ``video_test_*`` in ``test``. Only the
+        JSON has durations. Without ``class_list.txt`` the numbers of the classes are their names.
 
     Raises:
-        ValueError: for each bad line or entry, told by its place.
+        ValueError: If the files are malformed; the error lists each bad line or entry.
     """
     folder = Path(folder)
     names = read_class_list(folder / CLASSES_FILE) if (folder / CLASSES_FILE).is_file() else None
     if (folder / LABELS_FOLDER).is_dir():
         needed = f"{folder / CLASSES_FILE}"
-        checks.require(names is not None, "file", "be there, for the order of classes", needed)
+        checks.require(names is not None, "file", "exist; it has the order of classes", needed)
         return _read_text_files(folder / LABELS_FOLDER, names or [])
     return read_actions_json(folder / JSON_FILE, names, first_class=FIRST_CLASS)
 
 
 def read_class_list(file: str | Path) -> list[str]:
-    """Read ``1 BaseballPitch`` lines: class names in their order.
+    """Read the class names, one ``1 BaseballPitch`` line per class.
 
     Raises:
-        ValueError: for each line whose number is out of order, or without a name.
+        ValueError: If a number is out of order or a name is missing; the error lists each line.
     """
     names: list[str] = []
 
@@ -75,13 +75,13 @@ def read_actions_json(
     """Read ``{id: {"subset": ..., "duration": seconds, "actions": [[class, start, end], ...]}}``.
 
     Args:
-        file: the JSON file.
-        class_names: in the order of their numbers; ``None`` names classes by number, up to the
-            highest that occurs.
-        first_class: number of the first class: 1 in ``multithumos.json``, 0 in ``charades.json``.
+        file: The JSON file.
+        class_names: Class names in the order of their numbers; ``None`` uses the numbers, up to
+            the highest one in the file.
+        first_class: Number of the first class: 1 in ``multithumos.json``, 0 in ``charades.json``.
 
     Raises:
-        ValueError: if it is not JSON of that form; every bad video is told by its id.
+        ValueError: If the file is malformed; the error lists the id of each bad video.
     """
     try:
         content = json.loads(read_text(file))
@@ -154,3 +154,20 @@ def _split_of(video_id: str) -> str:
     raise ValueError(
         checks.problem("video", "be named video_validation_* or video_test_*", video_id)
     )
+
+
+def _is_in(folder: Path) -> bool:
+    is_official = (folder / LABELS_FOLDER).exists() and (folder / CLASSES_FILE).exists()
+    return is_official or (folder / JSON_FILE).exists()
+
+
+KIND = DatasetKind(
+    "multithumos",
+    read_multithumos,
+    protocol="multithumos",
+    title="MultiTHUMOS",
+    files=f"{LABELS_FOLDER}/ and {CLASSES_FILE}, or {JSON_FILE}",
+    is_in=_is_in,
+    name_of=last_part,
+    known={"classes": 65, "videos": 413, "train videos": 200, "test videos": 213},
+)

@@ -1,4 +1,4 @@
-"""Labels from file names: a regular expression with the group ``label``."""
+"""Labels in file names, found by a regular expression with the group ``label``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from timeception import checks
 from timeception.datasets.folder import split_name
+from timeception.datasets.kind import DatasetKind
 from timeception.datasets.records import VideoDataset, VideoRecord
 
 
@@ -14,17 +15,17 @@ def from_names(video_ids: Iterable[str], pattern: str, name: str = "names") -> V
     r"""Read single-label data from the ids of videos.
 
     Args:
-        video_ids: such as ``bank.video_ids`` or the keys of ``files.find_videos``.
-        pattern: regular expression, searched in each id. Its group ``label`` is the class; a group
-            ``split``, where it has one, is the split.
-        name: of the data set.
+        video_ids: For example ``bank.video_ids`` or the keys of ``find_videos``.
+        pattern: A regular expression, searched for in each id. Its group ``label`` is the class;
+            its optional group ``split`` is the split.
+        name: Name of the data set.
 
     Returns:
         Classes sorted by name, records in the order of the ids.
 
     Raises:
-        ValueError: if the pattern is no regular expression, lacks the group, or fits not every id;
-            the first five that it does not fit are named.
+        ValueError: If the pattern is not a regular expression, lacks the group, or does not match
+            every id; the error lists the first five ids without a match.
 
     Example:
         >>> data = from_names(["S1_Tea_C1", "S2_Coffee_C1"], r"S\d_(?P<label>[^_]+)")
@@ -51,3 +52,11 @@ def from_names(video_ids: Iterable[str], pattern: str, name: str = "names") -> V
     )
     classes = tuple(sorted({record.labels[0] for record in records}))
     return VideoDataset(name, classes, records, is_multilabel=False)
+
+
+KIND = DatasetKind(
+    "names",
+    lambda source, video_ids, pattern: from_names(video_ids, pattern, source.name),
+    is_general=True,
+    reads_ids=True,
+)

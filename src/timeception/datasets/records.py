@@ -1,6 +1,6 @@
-"""What every data set becomes: typed records of videos and of the actions timed within them.
+"""Typed records of videos and of the timed actions in them, common to all data sets.
 
-Units: times in seconds from the start of the video, steps are steps of the feature bank.
+Times are in seconds from the start of the video; steps are those of the feature bank.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +18,16 @@ from timeception import checks
 
 @dataclass(frozen=True)
 class VideoRecord:
-    """One thing to learn from or to score: a video, or a window of it.
+    """One example: a video, or a window of it.
 
     Args:
-        video_id: path below the data set's folder, without suffix, with ``/``; it is also the
-            name in the feature bank.
-        labels: names of the classes; several in multi-label data, none where nothing occurs.
-        split: such as ``train``; empty where no split is known.
-        start_seconds: start of a window or trimmed clip; ``None`` is the start of the video.
-        end_seconds: its end; ``None`` is the end of the video.
-        path: of the video file as the annotations give it, where they do.
+        video_id: Path below the data set's folder, without suffix, with ``/``; it is also the name
+            in the feature bank.
+        labels: Names of the classes; multi-label data may have several or none.
+        split: For example ``train``; empty if no split is known.
+        start_seconds: Start of a window or trimmed clip; ``None`` is the start of the video.
+        end_seconds: End of a window or trimmed clip; ``None`` is the end of the video.
+        path: Path of the video file in the annotations, if they have one.
         steps: (start, stop) of a window in steps of the feature bank.
     """
 
@@ -41,7 +41,7 @@ class VideoRecord:
 
     @property
     def key(self) -> str:
-        """Unique name within a data set: the video's id and, for a window, its place.
+        """Unique name within a data set: the video's id and, for a window, its position.
 
         Example:
             >>> VideoRecord("S1/tea", ("pour",), steps=(0, 256)).key
@@ -56,109 +56,6 @@ class VideoRecord:
 
 
 @dataclass(frozen=True)
-class VideoDataset:
-    """Records and the classes that their labels name.
-
-    Args:
-        name: of the data set.
-        classes: class names; a class's position is its index in ``targets`` and in scores.
-        records: the videos or windows.
-        is_multilabel: whether a record may have other than one label.
-
-    Raises:
-        ValueError: if a class or a record occurs twice, a label is unknown, a single-label record
-            has other than one label, or one video lies in two splits.
-
-    Example:
-        >>> records = (VideoRecord("a", ("pour", "cut")), VideoRecord("b", ("cut",)))
-        >>> VideoDataset("kitchen", ("cut", "pour"), records, True).targets().tolist()
-        [[1.0, 1.0], [1.0, 0.0]]
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    records: tuple[VideoRecord, ...]
-    is_multilabel: bool
-
-    def __post_init__(self) -> None:
-        unique(f"{self.name}: classes", self.classes)
-        unique(f"{self.name}: records", (record.key for record in self.records))
-        known, splits = set(self.classes), dict[str, str]()
-        for record in self.records:
-            where = f"{self.name}: labels of {record.key}"
-            for label in record.labels:
-                if label not in known:
-                    checks.one_of(where, label, self.classes)
-            if not self.is_multilabel:
-                one = len(record.labels) == 1
-                checks.require(one, where, "be exactly one (single-label data)", record.labels)
-            other = splits.setdefault(record.video_id, record.split)
-            whole = f"{self.name}: split of {record.video_id}"
-            checks.require(other == record.split, whole, f"be one: {other!r}", record.split)
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Names of the splits, sorted."""
-        return tuple(sorted({record.split for record in self.records}))
-
-    @property
-    def video_ids(self) -> tuple[str, ...]:
-        """Ids of the videos, each once, in the order of the records."""
-        return tuple(dict.fromkeys(record.video_id for record in self.records))
-
-    def subset(self, split: str) -> VideoDataset:
-        """The records of one split; the classes stay.
-
-        Raises:
-            ValueError: if no record is in it; the error names the splits there are.
-        """
-        checks.one_of(f"{self.name}: split", split, self.splits)
-        return replace(self, records=tuple(r for r in self.records if r.split == split))
-
-    def with_splits(self, splits: Mapping[str, str]) -> VideoDataset:
-        """A copy whose videos lie in the splits given by video id; others keep theirs."""
-        return replace(self, records=_assigned(self.name, self.records, splits))
-
-    def without_classes(self, names: Iterable[str]) -> VideoDataset:
-        """A copy without some classes; records stay, with the labels that are left.
-
-        Raises:
-            ValueError: if a class is unknown, or if a single-label record has it.
-        """
-        dropped = {checks.one_of(f"{self.name}: class", name, self.classes) for name in names}
-        classes = tuple(name for name in self.classes if name not in dropped)
-        records = tuple(
-            replace(record, labels=tuple(x for x in record.labels if x not in dropped))
-            for record in self.records
-        )
-        return replace(self, classes=classes, records=records)
-
-    def labelled(self) -> VideoDataset:
-        """A copy without the records that have no label."""
-        return replace(self, records=tuple(record for record in self.records if record.labels))
-
-    def renamed(self, video_ids: Mapping[str, str]) -> VideoDataset:
-        """A copy whose videos have the ids given by their old id; others keep theirs."""
-        records = (replace(r, video_id=video_ids.get(r.video_id, r.video_id)) for r in self.records)
-        return replace(self, records=tuple(records))
-
-    def targets(self) -> NDArray[np.float32]:
-        """Multi-hot targets.
-
-        Shape:
-            (number of records, number of classes), float32, 1 where the class occurs.
-        """
-        index = {name: column for column, name in enumerate(self.classes)}
-        targets = np.zeros((len(self.records), len(self.classes)), dtype=np.float32)
-        for row, record in enumerate(self.records):
-            targets[row, [index[label] for label in record.labels]] = 1
-        return targets
-
-
-@dataclass(frozen=True)
 class Interval:
     """One action in time: ``label`` from ``start_seconds`` to ``end_seconds``."""
 
@@ -169,7 +66,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class TimedVideo:
-    """A video and the actions timed within it, in any order; they may overlap."""
+    """A video and its timed actions, in any order; they may overlap."""
 
     video_id: str
     intervals: tuple[Interval, ...]
@@ -179,78 +76,170 @@ class TimedVideo:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels that occur, each once, in the order of their first interval."""
+        """Labels of the intervals, without repetition, in order of their first occurrence."""
         return tuple(dict.fromkeys(interval.label for interval in self.intervals))
 
 
-@dataclass(frozen=True)
-class TimedDataset:
-    """Videos with timed actions; the source of video-level labels and of windows.
+_R = TypeVar("_R", VideoRecord, TimedVideo)
 
-    Raises:
-        ValueError: if a class or a video occurs twice, or a label is unknown.
-    """
+
+@dataclass(frozen=True)
+class _Dataset(Generic[_R]):
+    """Operations common to both kinds of data sets; ``_field`` is the attribute with the videos."""
 
     name: str
     classes: tuple[str, ...]
-    videos: tuple[TimedVideo, ...]
+
+    _field: ClassVar[str]
 
     def __post_init__(self) -> None:
         unique(f"{self.name}: classes", self.classes)
-        unique(f"{self.name}: videos", (video.video_id for video in self.videos))
         known = set(self.classes)
-        for video in self.videos:
-            for label in video.labels:
+        for item in self._items:
+            for label in item.labels:
                 if label not in known:
-                    checks.one_of(f"{self.name}: labels of {video.video_id}", label, self.classes)
-
-    def __len__(self) -> int:
-        return len(self.videos)
+                    where = f"{self.name}: labels of {_key(item)}"
+                    checks.one_of(where, label, self.classes)
 
     @property
-    def video_ids(self) -> tuple[str, ...]:
-        """Ids of the videos, in their order."""
-        return tuple(video.video_id for video in self.videos)
+    def _items(self) -> tuple[_R, ...]:
+        items: tuple[_R, ...] = getattr(self, self._field)
+        return items
+
+    def _with(self, items: Iterable[_R], **changes: Any) -> Self:
+        changes[self._field] = tuple(items)
+        return replace(self, **changes)
+
+    def __len__(self) -> int:
+        return len(self._items)
 
     @property
     def splits(self) -> tuple[str, ...]:
         """Names of the splits, sorted."""
-        return tuple(sorted({video.split for video in self.videos}))
+        return tuple(sorted({item.split for item in self._items}))
 
-    def subset(self, split: str) -> TimedDataset:
-        """The videos of one split; the classes stay.
+    @property
+    def video_ids(self) -> tuple[str, ...]:
+        """Ids of the videos in order, without repetition."""
+        return tuple(dict.fromkeys(item.video_id for item in self._items))
+
+    def subset(self, split: str) -> Self:
+        """A copy with only the videos of one split, and all classes.
 
         Raises:
-            ValueError: if no video is in it; the error names the splits there are.
+            ValueError: If the split is empty; the error lists the splits.
         """
         checks.one_of(f"{self.name}: split", split, self.splits)
-        return replace(self, videos=tuple(v for v in self.videos if v.split == split))
+        return self._with(item for item in self._items if item.split == split)
 
-    def with_splits(self, splits: Mapping[str, str]) -> TimedDataset:
-        """A copy whose videos lie in the splits given by video id; others keep theirs."""
-        return replace(self, videos=_assigned(self.name, self.videos, splits))
+    def with_splits(self, splits: Mapping[str, str]) -> Self:
+        """A copy with new splits, given by video id. Other videos keep their split."""
+        unknown = sorted(set(splits) - set(self.video_ids))
+        checks.require(not unknown, f"{self.name}: splits", "name known videos", unknown[:5])
+        return self._with(
+            replace(item, split=splits.get(item.video_id, item.split)) for item in self._items
+        )
 
-    def without_classes(self, names: Iterable[str]) -> TimedDataset:
-        """A copy without some classes and their intervals; videos stay.
+    def without_classes(self, names: Iterable[str]) -> Self:
+        """A copy without some classes. All videos stay, with their other labels.
 
         Raises:
-            ValueError: if a class is unknown.
+            ValueError: If a class is unknown, or is the label of a single-label record.
         """
         dropped = {checks.one_of(f"{self.name}: class", name, self.classes) for name in names}
-        videos = tuple(
-            replace(v, intervals=tuple(i for i in v.intervals if i.label not in dropped))
-            for v in self.videos
-        )
         classes = tuple(name for name in self.classes if name not in dropped)
-        return replace(self, classes=classes, videos=videos)
+        return self._with((_without(item, dropped) for item in self._items), classes=classes)
 
-    def renamed(self, video_ids: Mapping[str, str]) -> TimedDataset:
-        """A copy whose videos have the ids given by their old id; others keep theirs."""
-        videos = (replace(v, video_id=video_ids.get(v.video_id, v.video_id)) for v in self.videos)
-        return replace(self, videos=tuple(videos))
+    def renamed(self, video_ids: Mapping[str, str]) -> Self:
+        """A copy with new video ids, given by the old ids. Other videos keep their id."""
+        return self._with(
+            replace(item, video_id=video_ids.get(item.video_id, item.video_id))
+            for item in self._items
+        )
+
+
+def _key(item: VideoRecord | TimedVideo) -> str:
+    return item.key if isinstance(item, VideoRecord) else item.video_id
+
+
+def _without(item: Any, dropped: set[str]) -> Any:
+    if isinstance(item, VideoRecord):
+        return replace(item, labels=tuple(name for name in item.labels if name not in dropped))
+    return replace(item, intervals=tuple(i for i in item.intervals if i.label not in dropped))
+
+
+@dataclass(frozen=True)
+class VideoDataset(_Dataset[VideoRecord]):
+    """Labelled videos or windows.
+
+    Args:
+        name: Name of the data set.
+        classes: Class names; a class's position is its index in ``targets`` and in scores.
+        records: The videos or windows.
+        is_multilabel: Whether a record may have any number of labels; otherwise it has one.
+
+    Raises:
+        ValueError: If a class or record is repeated, a label is unknown, a single-label record
+            does not have exactly one label, or one video is in two splits.
+
+    Example:
+        >>> records = (VideoRecord("a", ("pour", "cut")), VideoRecord("b", ("cut",)))
+        >>> VideoDataset("kitchen", ("cut", "pour"), records, True).targets().tolist()
+        [[1.0, 1.0], [1.0, 0.0]]
+    """
+
+    records: tuple[VideoRecord, ...]
+    is_multilabel: bool
+
+    _field: ClassVar[str] = "records"
+
+    def __post_init__(self) -> None:
+        unique(f"{self.name}: records", (record.key for record in self.records))
+        super().__post_init__()
+        splits: dict[str, str] = {}
+        for record in self.records:
+            if not self.is_multilabel:
+                where, one = f"{self.name}: labels of {record.key}", len(record.labels) == 1
+                checks.require(one, where, "be exactly one (single-label data)", record.labels)
+            other = splits.setdefault(record.video_id, record.split)
+            whole = f"{self.name}: split of {record.video_id}"
+            checks.require(other == record.split, whole, f"be one: {other!r}", record.split)
+
+    def labelled(self) -> VideoDataset:
+        """A copy with only the records that have a label."""
+        return replace(self, records=tuple(record for record in self.records if record.labels))
+
+    def targets(self) -> NDArray[np.float32]:
+        """Multi-hot targets.
+
+        Shape:
+            (number of records, number of classes), float32, 1 if the record has the class.
+        """
+        index = {name: column for column, name in enumerate(self.classes)}
+        targets = np.zeros((len(self.records), len(self.classes)), dtype=np.float32)
+        for row, record in enumerate(self.records):
+            targets[row, [index[label] for label in record.labels]] = 1
+        return targets
+
+
+@dataclass(frozen=True)
+class TimedDataset(_Dataset[TimedVideo]):
+    """Videos with timed actions, from which video-level labels and windows are made.
+
+    Raises:
+        ValueError: If a class or video is repeated, or a label is unknown.
+    """
+
+    videos: tuple[TimedVideo, ...]
+
+    _field: ClassVar[str] = "videos"
+
+    def __post_init__(self) -> None:
+        unique(f"{self.name}: videos", (video.video_id for video in self.videos))
+        super().__post_init__()
 
     def to_videos(self) -> VideoDataset:
-        """Multi-label data, one record a video: what occurs anywhere in it."""
+        """Multi-label data with one record per video, labelled with all its actions."""
         records = tuple(
             VideoRecord(video.video_id, video.labels, video.split, path=video.path)
             for video in self.videos
@@ -258,21 +247,11 @@ class TimedDataset:
         return VideoDataset(self.name, self.classes, records, is_multilabel=True)
 
 
-_R = TypeVar("_R", VideoRecord, TimedVideo)
-
-
 def unique(what: str, names: Iterable[str]) -> None:
-    """Check that no name occurs twice.
+    """Check that no name is repeated.
 
     Raises:
-        ValueError: naming the first few that do.
+        ValueError: If one is; the error lists the first five.
     """
     repeated = [name for name, count in Counter(names).items() if count > 1]
-    checks.require(not repeated, what, "be unique", repeated[:5], "These occur more than once.")
-
-
-def _assigned(name: str, records: tuple[_R, ...], splits: Mapping[str, str]) -> tuple[_R, ...]:
-    known = {record.video_id for record in records}
-    unknown = sorted(set(splits) - known)
-    checks.require(not unknown, f"{name}: splits", "name known videos", unknown[:5])
-    return tuple(replace(r, split=splits.get(r.video_id, r.split)) for r in records)
+    checks.require(not repeated, what, "be unique", repeated[:5], "These are repeated.")

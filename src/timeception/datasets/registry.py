@@ -1,91 +1,116 @@
-"""The kinds of data sets that a folder may hold, told by the files in it."""
+"""The registry of data sets: each is one file, which defines its kind, and one line here.
+
+Other packages register theirs with ``register``, from the entry-point group
+``timeception.datasets``.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from timeception import checks
-from timeception.datasets import breakfast, charades, kinetics, multithumos
-from timeception.datasets.folder import from_folder
+from timeception import checks, plugins
+from timeception.datasets import (
+    breakfast,
+    charades,
+    folder,
+    kinetics,
+    multithumos,
+    names,
+    table,
+    timed,
+)
+from timeception.datasets.kind import DatasetKind
 from timeception.datasets.records import TimedDataset, VideoDataset
-from timeception.datasets.rows import has_columns
-from timeception.datasets.table import from_csv
-from timeception.datasets.timed import COLUMNS as TIMED_COLUMNS
-from timeception.datasets.timed import read_timed
 
-Dataset = TimedDataset | VideoDataset
-Counts = Mapping[str, int]
+ENTRY_POINT_GROUP = "timeception.datasets"
+
+_KINDS: dict[str, DatasetKind] = {}
 
 
-def last_part(video_id: str) -> str:
-    """Name of a video without its folders.
+def register(kind: DatasetKind) -> None:
+    """Make a kind of data set available to recipes and to ``timeception data check``.
 
-    Example:
-        >>> last_part("Charades_v1_480/ABCDE")
-        'ABCDE'
+    Raises:
+        ValueError: If another kind has its name.
     """
-    return video_id.rsplit("/", 1)[-1]
+    checks.require(kind.name not in _KINDS, "name", "be new in the registry", kind.name)
+    _KINDS[kind.name] = kind
 
 
-def told_seconds(dataset: Dataset) -> dict[str, float]:
-    """Durations that stand in timed annotations."""
-    if isinstance(dataset, VideoDataset):
-        return {}
-    told = ((video.video_id, video.duration_seconds) for video in dataset.videos)
-    return {name: seconds for name, seconds in told if seconds is not None}
+for _kind in (
+    charades.KIND,
+    breakfast.ACTIONS_KIND,
+    breakfast.ACTIVITIES_KIND,
+    multithumos.KIND,
+    kinetics.KIND,
+    table.KIND,
+    timed.KIND,
+    folder.KIND,
+    names.KIND,
+):
+    register(_kind)
 
 
-def count(dataset: Dataset) -> dict[str, int]:
-    """Count classes, videos, videos of each split, and videos without a label."""
-    videos = dataset.videos if isinstance(dataset, TimedDataset) else dataset.records
-    counts = {"classes": len(dataset.classes), "videos": len(videos)}
-    for split in filter(None, dataset.splits):
-        inside = [video for video in videos if video.split == split]
-        counts[f"{split} videos"] = len(inside)
-        counts[f"{split} videos without labels"] = sum(not video.labels for video in inside)
-    if not any(dataset.splits):
-        counts["videos without labels"] = sum(not video.labels for video in videos)
-    return counts
+def kinds() -> tuple[DatasetKind, ...]:
+    """All kinds in the order in which they are looked for, those of other packages included."""
+    plugins.load(ENTRY_POINT_GROUP)
+    return tuple(sorted(_KINDS.values(), key=lambda kind: kind.is_general))
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of data set.
+def find_kind(name: str) -> DatasetKind:
+    """Return the kind of a name.
+
+    Raises:
+        ValueError: If no kind has it; the error lists the names.
+    """
+    if name not in _KINDS:
+        plugins.load(ENTRY_POINT_GROUP)
+    return _KINDS[checks.one_of("kind of data set", name, tuple(_KINDS))]
+
+
+def read_videos(
+    name: str,
+    source: str | Path,
+    available_ids: Iterable[str] | None = None,
+    pattern: str = "",
+) -> VideoDataset:
+    """Read the video-level labels of a data set.
 
     Args:
-        key: short name.
-        title: for people.
-        is_in: whether a folder holds its annotation files.
-        read: reads them.
-        name_of: the annotations' name of a video, from the id of its file (the path below the
-            videos' folder without suffix); ``None`` for files that the annotations leave out.
-        known: counts that a complete copy has, by the names that ``count`` has for them.
-        seconds_of: length of each video as the annotations tell it.
-        count: counts what a data set holds.
-    """
+        name: The kind, such as ``charades`` or ``csv``.
+        source: The folder or file with the annotations.
+        available_ids: Ids of available videos or features, such as ``bank.video_ids``. Records
+            whose video is available, in whichever folder, get its id; the others keep the name in
+            the annotations. ``None`` keeps all names.
+        pattern: The regular expression of ``names``.
 
-    key: str
-    title: str
-    is_in: Callable[[Path], bool]
-    read: Callable[[Path], Dataset]
-    name_of: Callable[[str], str | None] = str
-    known: Counts = field(default_factory=dict)
-    seconds_of: Callable[[Dataset], dict[str, float]] = told_seconds
-    count: Callable[[Dataset], dict[str, int]] = count
+    Raises:
+        ValueError: If the name is unknown, the files are malformed, or several available ids
+            belong to one video.
+    """
+    kind, source, ids = find_kind(name), Path(source), tuple(available_ids or ())
+    dataset = kind.read(source, ids, pattern) if kind.reads_ids else kind.read(source)
+    videos = dataset.to_videos() if isinstance(dataset, TimedDataset) else dataset
+    if available_ids is None:
+        return videos
+    pairing = pair(kind, videos.video_ids, ids)
+    twice = [f"{name}: {', '.join(ids)}" for name, ids in pairing.twice.items()]
+    checks.require(not twice, "available_ids", "have one id a video", twice[:5])
+    return videos.renamed(pairing.found)
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """Videos of the annotations beside those that are there.
+    """Annotated videos matched with available files or features.
 
     Args:
-        found: id of the file (or of the features) by the annotations' name.
-        missing: names without a file.
-        extra: files without annotations.
-        twice: files by name, where several have one name.
+        found: Id of the file by the annotations' name.
+        missing: Names without a file.
+        extra: Files without annotations.
+        twice: Files by name, where several have one name.
     """
 
     found: dict[str, str]
@@ -94,13 +119,13 @@ class Pairing:
     twice: dict[str, tuple[str, ...]]
 
 
-def pair(kind: Kind, names: Iterable[str], file_ids: Iterable[str]) -> Pairing:
+def pair(kind: DatasetKind, names: Iterable[str], file_ids: Iterable[str]) -> Pairing:
     """Find the file of each video, wherever it lies below the videos' folder.
 
     Args:
-        kind: knows the names of files.
-        names: of the videos in the annotations.
-        file_ids: paths below the videos' folder without suffix, or ids of a feature bank.
+        kind: The kind of data set; it knows how files are named.
+        names: Names of the videos in the annotations.
+        file_ids: Paths below the videos' folder without suffix, or ids of a feature bank.
     """
     by_name: dict[str, list[str]] = defaultdict(list)
     for file_id in file_ids:
@@ -117,134 +142,27 @@ def pair(kind: Kind, names: Iterable[str], file_ids: Iterable[str]) -> Pairing:
     )
 
 
-def recognise(folder: str | Path) -> tuple[Kind, Path]:
-    """Tell which kind of data set a folder holds.
+def recognise(root: str | Path) -> tuple[DatasetKind, Path]:
+    """Determine which kind of data set a folder holds.
 
-    Official annotation files may also lie in a folder directly below, as archives unpack
-    (``Charades/Charades_v1_train.csv`` beside ``Charades_v1_480/``).
+    The annotation files of a published data set may also lie in a folder directly below, as
+    archives unpack (``Charades/Charades_v1_train.csv`` beside ``Charades_v1_480/``).
 
     Returns:
         The kind, and the folder with the annotation files.
 
     Raises:
-        ValueError: if it holds none; the error lists what is looked for.
+        ValueError: If it holds none; the error lists the files that are looked for.
     """
-    folder = Path(folder)
-    checks.require(folder.is_dir(), "folder", "be an existing folder", str(folder))
-    *by_files, by_folders = KINDS
-    for place in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
-        for kind in by_files:
-            if kind.is_in(place) and (place == folder or kind.known):
-                return kind, place
-    if by_folders.is_in(folder):
-        return by_folders, folder
-    raise ValueError(
-        checks.problem(
-            "folder",
-            "hold annotations of a known kind",
-            str(folder),
-            "Known: Charades (Charades_v1_train.csv, Charades_v1_test.csv), Breakfast (mapping.txt "
-            "and groundTruth/), MultiTHUMOS (annotations/ and class_list.txt, or "
-            "multithumos.json), Kinetics (CSV of label,youtube_id,time_start,time_end,split), CSV "
-            "of video,label,start,end or of path,labels, or a folder a class.",
-        )
-    )
-
-
-def _holds(*names: str) -> Callable[[Path], bool]:
-    return lambda folder: all((folder / name).exists() for name in names)
-
-
-def _csv_with(folder: Path, columns: tuple[str, ...]) -> list[Path]:
-    return [file for file in sorted(folder.glob("*.csv")) if has_columns(file, columns)]
-
-
-def _only(folder: Path, columns: tuple[str, ...]) -> Path:
-    files = _csv_with(folder, columns)
-    names = [file.name for file in files]
-    checks.require(len(files) == 1, f"{folder}", f"hold one CSV of {','.join(columns)}", names)
-    return files[0]
-
-
-def _clip_seconds(dataset: Dataset) -> dict[str, float]:
-    times = {name: name.rsplit("_", 2)[1:] for name in dataset.video_ids}
-    return {name: float(end) - float(start) for name, (start, end) in times.items()}
-
-
-def _count_breakfast(dataset: Dataset) -> dict[str, int]:
-    persons, activities = zip(*map(breakfast.name_parts, dataset.video_ids), strict=True)
-    return count(dataset) | {"activities": len(set(activities)), "persons": len(set(persons))}
-
-
-def _is_multithumos(folder: Path) -> bool:
-    official = _holds(multithumos.LABELS_FOLDER, multithumos.CLASSES_FILE)
-    return official(folder) or (folder / multithumos.JSON_FILE).exists()
-
-
-def _has_class_folders(folder: Path) -> bool:
-    return any(path.is_dir() and not path.name.startswith(".") for path in folder.iterdir())
-
-
-#: In the order in which they are looked for; the last needs no annotation files.
-KINDS = (
-    Kind(
-        "charades",
-        "Charades",
-        lambda folder: any((folder / name).exists() for name in charades.FILES.values()),
-        charades.read_charades,
-        last_part,
-        {
-            "classes": 157,
-            "train videos": 7985,
-            "train videos without labels": 174,
-            "test videos": 1863,
-            "test videos without labels": 49,
-        },
-    ),
-    Kind(
-        "breakfast",
-        "Breakfast",
-        _holds(breakfast.MAPPING_FILE, breakfast.LABELS_FOLDER),
-        breakfast.read_breakfast,
-        breakfast.name_on_disk,
-        {
-            "classes": 48,
-            "activities": 10,
-            "persons": 52,
-            "videos": 1712,
-            "train videos": 1357,
-            "test videos": 355,
-        },
-        count=_count_breakfast,
-    ),
-    Kind(
-        "multithumos",
-        "MultiTHUMOS",
-        _is_multithumos,
-        multithumos.read_multithumos,
-        last_part,
-        {"classes": 65, "videos": 413, "train videos": 200, "test videos": 213},
-    ),
-    Kind(
-        "kinetics",
-        "Kinetics-400",
-        lambda folder: bool(_csv_with(folder, kinetics.COLUMNS)),
-        lambda folder: kinetics.read_kinetics(_csv_with(folder, kinetics.COLUMNS)),
-        last_part,
-        {"classes": 400},
-        _clip_seconds,
-    ),
-    Kind(
-        "csv",
-        "CSV of videos and labels",
-        lambda folder: bool(_csv_with(folder, ("path", "labels"))),
-        lambda folder: from_csv(_only(folder, ("path", "labels"))),
-    ),
-    Kind(
-        "timed",
-        "CSV of timed actions",
-        lambda folder: bool(_csv_with(folder, TIMED_COLUMNS)),
-        lambda folder: read_timed(_only(folder, TIMED_COLUMNS)),
-    ),
-    Kind("folder", "a folder a class", _has_class_folders, from_folder),
-)
+    root = Path(root)
+    checks.require(root.is_dir(), "folder", "be an existing folder", str(root))
+    by_files = [kind for kind in kinds() if kind.is_in and kind != folder.KIND]
+    below = sorted(path for path in root.iterdir() if path.is_dir())
+    places = [(kind, root) for kind in by_files]
+    places += [(kind, path) for path in below for kind in by_files if not kind.is_general]
+    for kind, place in (*places, (folder.KIND, root)):
+        if kind.is_in and kind.is_in(place):
+            return kind, place
+    known = "; ".join(f"{kind.title} ({kind.files})" for kind in kinds() if kind.files)
+    must = "hold annotations of a known kind"
+    raise ValueError(checks.problem("folder", must, str(root), f"Known: {known}."))

@@ -1,4 +1,4 @@
-"""Rows and lines of text files, read so that every bad one is told at once, by line and value."""
+"""Rows and lines of text files. One error lists all bad ones, by line number and value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from timeception import checks
 
-MAX_TOLD = 10  # bad rows spelled out in one error
+MAX_LISTED = 10  # bad rows listed in one error
 
 Row = dict[str, str]
 Record = TypeVar("Record")
@@ -24,24 +24,24 @@ def read_rows(
 ) -> list[Record]:
     """Parse every row of a comma-separated file that begins with a header.
 
-    Blank lines and columns not asked for are ignored; fields are stripped of spaces; a byte order
-    mark is accepted.
+    Blank lines and other columns are ignored, fields are stripped of spaces, and a byte order mark
+    is accepted.
 
     Args:
         file: UTF-8 text.
-        columns: names that the header must hold.
-        parse: makes a record of a row; a ``ValueError`` of its marks the row as bad.
-        optional: names that the header may hold; where it does not, the field is empty.
+        columns: Columns that the header must have.
+        parse: Turns a row into a record; it raises ``ValueError`` if the row is bad.
+        optional: Columns that the header may have; without one, its fields are empty.
 
     Raises:
-        ValueError: if the file is missing, is no text, lacks a column or has bad rows; the first
-            ten bad rows are told, each by line number.
+        ValueError: If the file is missing, is not text, lacks a column or has bad rows; the error
+            lists the first ten bad rows by line number.
     """
     header, lines = read_csv(Path(file), columns)
     records, bad = [], []
     for line, fields in lines:
         try:
-            width = f"have {len(header)} fields, as the header has"
+            width = f"have {len(header)} fields like the header"
             checks.require(len(fields) == len(header), "row", width, ",".join(fields))
             row = dict(zip(header, fields, strict=True))
             records.append(parse({name: row.get(name, "") for name in (*columns, *optional)}))
@@ -57,17 +57,17 @@ def raise_bad(file: str | Path, bad: Sequence[str]) -> None:
         return
     if len(bad) == 1:
         raise ValueError(f"{file}, {bad[0]}")
-    told = [f"  {text}" for text in bad[:MAX_TOLD]]
-    if len(bad) > MAX_TOLD:
-        told.append(f"  ... {len(bad) - MAX_TOLD} more")
-    raise ValueError("\n".join([f"{file}: {len(bad)} bad lines.", *told]))
+    lines = [f"  {text}" for text in bad[:MAX_LISTED]]
+    if len(bad) > MAX_LISTED:
+        lines.append(f"  ... {len(bad) - MAX_LISTED} more")
+    raise ValueError("\n".join([f"{file}: {len(bad)} bad lines.", *lines]))
 
 
 def read_text(file: str | Path) -> str:
     """Read a UTF-8 text file, with or without a byte order mark.
 
     Raises:
-        ValueError: if it is missing or no UTF-8 text.
+        ValueError: If it is missing or is not UTF-8 text.
     """
     file = Path(file)
     checks.require(file.is_file(), "file", "be an existing file", str(file))
@@ -78,14 +78,14 @@ def read_text(file: str | Path) -> str:
 
 
 def read_lines(file: str | Path, parse: Callable[[str], Record]) -> list[Record]:
-    """Parse every line of a text file, spaces at its ends taken off, blank lines left out.
+    """Parse every line of a text file, stripped of spaces. Blank lines are skipped.
 
     Args:
         file: UTF-8 text.
-        parse: makes a record of a line; a ``ValueError`` of its marks the line as bad.
+        parse: Turns a line into a record; it raises ``ValueError`` if the line is bad.
 
     Raises:
-        ValueError: if the file is missing, is no text or has bad lines, told as by ``read_rows``.
+        ValueError: If the file is missing, is not text or has bad lines, as in ``read_rows``.
     """
     records, bad = [], []
     for number, line in enumerate(read_text(file).split("\n"), start=1):
@@ -99,17 +99,17 @@ def read_lines(file: str | Path, parse: Callable[[str], Record]) -> list[Record]
 
 
 def has_columns(file: Path, columns: Sequence[str]) -> bool:
-    """Whether the first line of a file names all of ``columns``."""
+    """Whether the first line of a file contains all of ``columns``."""
     with file.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
         header = next(csv.reader(stream), [])
     return set(columns) <= {name.strip() for name in header}
 
 
 def read_csv(file: Path, columns: Sequence[str]) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Read the header, and the other rows with their line numbers, blank lines left out.
+    """Read the header and the other rows with their line numbers. Blank lines are skipped.
 
     Raises:
-        ValueError: if the file is missing, is no CSV text, or its header lacks one of ``columns``.
+        ValueError: If the file is missing, is not CSV, or its header lacks one of ``columns``.
     """
     reader = csv.reader(StringIO(read_text(file), newline=""), strict=True)
     try:

@@ -1,4 +1,4 @@
-"""Splits of videos, by globs on the id or by a random share; never within a video."""
+"""Splits of whole videos, by glob patterns on the id or by a random fraction."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from timeception.datasets.records import VideoDataset
 def split_by_globs(
     video_ids: Iterable[str], globs: Mapping[str, Sequence[str]], rest: str = "train"
 ) -> dict[str, str]:
-    """Split videos by shell patterns on their ids (``*``, ``?``, ``[05]``; case counts).
+    """Split videos by shell patterns on their ids (``*``, ``?``, ``[05]``; case-sensitive).
 
     Args:
-        video_ids: the videos.
-        globs: patterns by split, such as ``{"test": ["S1_*"]}``.
-        rest: the split of videos that no pattern matches; where ``globs`` names that split itself,
+        video_ids: Ids of the videos.
+        globs: Patterns by split, such as ``{"test": ["S1_*"]}``.
+        rest: The split of videos that no pattern matches. If ``globs`` has patterns for this split,
             they are in no split (the empty name).
 
     Returns:
         Split by video id, for ``with_splits``.
 
     Raises:
-        ValueError: if a pattern matches nothing, or a video falls into two splits.
+        ValueError: If a pattern matches nothing, or a video matches patterns of two splits.
 
     Example:
         >>> split_by_globs(["S1_tea", "S2_tea"], {"test": ["S1_*"]})
@@ -51,23 +51,23 @@ def split_by_globs(
 def split_by_fraction(
     dataset: VideoDataset, fraction: float, seed: int = 0, name: str = "test", rest: str = "train"
 ) -> dict[str, str]:
-    """Draw a random share of the videos, by the seed alone (not by the order of the records).
+    """Select a random fraction of the videos. It depends on the seed, not on the record order.
 
-    Single-label data are stratified: each class gives its share, rounded, but where it has two
-    videos or more at least one and never all.
+    Single-label data are stratified: the fraction of each class is rounded, but a class with two
+    videos or more has at least one in each split.
 
     Args:
-        dataset: whole videos; windows of one video stay together.
-        fraction: the share, in (0, 1).
-        seed: of the random choice.
-        name: split of the drawn videos.
-        rest: split of the others.
+        dataset: The data set; windows of one video stay together.
+        fraction: The fraction, in (0, 1).
+        seed: Seed of the random choice.
+        name: Split of the selected videos.
+        rest: Split of the others.
 
     Returns:
         Split by video id, for ``with_splits``.
 
     Raises:
-        ValueError: if the fraction is out of range or leaves a split empty.
+        ValueError: If the fraction is out of range or leaves a split empty.
     """
     checks.require(0 < fraction < 1, "fraction", "lie in (0, 1)", fraction)
     strata: dict[str, list[str]] = defaultdict(list)
@@ -80,6 +80,6 @@ def split_by_fraction(
         ids = strata[stratum]
         wanted = min(max(round(fraction * len(ids)), 1), len(ids) - 1)
         drawn.update(str(video_id) for video_id in rng.permutation(ids)[:wanted])
-    advice = "Give more videos, or name the splits yourself."
+    advice = "Add videos, or define the splits yourself."
     checks.require(bool(drawn), "fraction", "leave videos in both splits", fraction, advice)
     return {video_id: name if video_id in drawn else rest for video_id in labels}

@@ -1,4 +1,4 @@
-"""A CSV of videos and their labels: ``path,labels`` and, if wanted, ``split``."""
+"""A CSV of videos and their labels: ``path,labels`` and, optionally, ``split``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from timeception import checks
-from timeception.datasets.files import video_id_of
 from timeception.datasets.folder import split_name
+from timeception.datasets.kind import DatasetKind, csv_files, only_csv
 from timeception.datasets.records import VideoDataset, VideoRecord
 from timeception.datasets.rows import Row, read_csv, read_rows
+from timeception.datasets.video_files import video_id_of
 
+COLUMNS = ("path", "labels")
 Separator = Literal[";", " "]
 
 
@@ -23,18 +25,18 @@ def from_csv(
     without the video suffix. Other columns are ignored.
 
     Args:
-        file: the CSV.
-        separator: between labels. ``None``: ``;`` where the labels of any row hold one, else a
-            space. Class names with spaces need ``;``, said here or written once in the file
+        file: The CSV.
+        separator: Separator of labels; ``None`` uses ``;`` if any row contains one, otherwise a
+            space. Class names with spaces require ``;``, given here or used once in the file
             (``pour water;`` is one label).
-        is_multilabel: ``None``: whether any row has several labels.
+        is_multilabel: Whether a video may have several labels; ``None`` infers it from the rows.
 
     Returns:
         Classes sorted by name, records in the order of the file.
 
     Raises:
-        ValueError: for each bad row (no label, the same label or path twice, an absolute path),
-            told by line number.
+        ValueError: If a row has no label, a repeated label or path, or an absolute path; the error
+            lists each row by line number.
     """
     file = Path(file)
     separator = separator or _find_separator(file)
@@ -49,7 +51,7 @@ def from_csv(
         labels = split_labels(row["labels"], separator)
         return VideoRecord(name, labels, split_name(row["split"]), path=row["path"])
 
-    records = read_rows(file, ("path", "labels"), parse, optional=("split",))
+    records = read_rows(file, COLUMNS, parse, optional=("split",))
     checks.require(bool(records), f"{file}", "hold at least one video", "only a header")
     if is_multilabel is None:
         is_multilabel = any(len(record.labels) > 1 for record in records)
@@ -61,20 +63,30 @@ def split_labels(text: str, separator: Separator) -> tuple[str, ...]:
     """Split the labels of one field.
 
     Raises:
-        ValueError: if there is none, or one occurs twice.
+        ValueError: If there is none, or one is repeated.
 
     Example:
         >>> split_labels("pour water; cut", ";"), split_labels("c001 c092", " ")
         (('pour water', 'cut'), ('c001', 'c092'))
     """
     labels = tuple(label.strip() for label in text.split(separator) if label.strip())
-    advice = "Write its classes, or delete the row."
+    advice = "Add its classes, or delete the row."
     checks.require(bool(labels), "labels", "name at least one class", text, advice)
     checks.require(len(set(labels)) == len(labels), "labels", "name each class once", text)
     return labels
 
 
 def _find_separator(file: Path) -> Separator:
-    header, lines = read_csv(file, ("path", "labels"))
+    header, lines = read_csv(file, COLUMNS)
     column = header.index("labels")
     return ";" if any(";" in field for _, row in lines for field in row[column:][:1]) else " "
+
+
+KIND = DatasetKind(
+    "csv",
+    lambda source: from_csv(only_csv(source, COLUMNS)),
+    title="CSV of videos and labels",
+    files=f"CSV of {','.join(COLUMNS)}",
+    is_in=lambda folder: bool(csv_files(folder, COLUMNS)),
+    is_general=True,
+)

@@ -1,34 +1,37 @@
-"""Timed annotations: a CSV ``video,label,start,end`` in seconds, or a label for every frame."""
+"""Timed annotations: a CSV ``video,label,start,end`` in seconds, or one label per frame."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
+from io import StringIO
 from math import isfinite
 from pathlib import Path
 
 from timeception import checks
-from timeception.datasets.files import video_id_of
 from timeception.datasets.folder import split_name
+from timeception.datasets.kind import DatasetKind, csv_files, only_csv
 from timeception.datasets.records import Interval, TimedDataset, TimedVideo
 from timeception.datasets.rows import Row, read_rows
+from timeception.datasets.video_files import video_id_of
+from timeception.files import write_text
 
 COLUMNS = ("video", "label", "start", "end")
 
 
 def read_timed(file: str | Path, classes: Sequence[str] | None = None) -> TimedDataset:
-    """Read ``video,label,start,end[,split]``, one action a row, times in seconds.
+    """Read ``video,label,start,end[,split]``, one action per row, with times in seconds.
 
-    The rows of a video may stand anywhere in the file and overlap in time. A video in which
-    nothing occurs has one row with its name alone (``video,,,``).
+    The rows of a video may be in any order and overlap in time. A video without actions has one
+    row with only its name (``video,,,``).
 
     Args:
-        file: the CSV.
-        classes: the class names in their order; ``None`` takes those that occur, sorted.
+        file: The CSV.
+        classes: The class names in order; ``None`` uses the labels in the file, sorted.
 
     Raises:
-        ValueError: for each bad row (times that are no numbers, negative, or end before they
-            start; an empty name; two splits for one video), told by line number.
+        ValueError: If a row has an invalid time, an end before the start, an empty name, or a
+            second split for its video; the error lists each row by line number.
     """
     file = Path(file)
     intervals: dict[str, list[Interval]] = {}
@@ -55,33 +58,34 @@ def read_timed(file: str | Path, classes: Sequence[str] | None = None) -> TimedD
 
 
 def write_timed(file: str | Path, videos: Iterable[TimedVideo]) -> None:
-    """Write the CSV that ``read_timed`` reads, times to the nanosecond.
+    """Write the CSV that ``read_timed`` reads, with times to the nanosecond.
 
-    Coarser times would let an action reach into the step after its last.
+    With coarser times, an action could extend into the step after its last one.
     """
-    with Path(file).open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow((*COLUMNS, "split"))
-        for video in videos:
-            for i in video.intervals:
-                times = _decimal(i.start_seconds), _decimal(i.end_seconds)
-                writer.writerow((video.video_id, i.label, *times, video.split))
-            if not video.intervals:
-                writer.writerow((video.video_id, "", "", "", video.split))
+    stream = StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow((*COLUMNS, "split"))
+    for video in videos:
+        for i in video.intervals:
+            times = _decimal(i.start_seconds), _decimal(i.end_seconds)
+            writer.writerow((video.video_id, i.label, *times, video.split))
+        if not video.intervals:
+            writer.writerow((video.video_id, "", "", "", video.split))
+    write_text(Path(file), stream.getvalue())
 
 
 def parse_interval(label: str, start: str, end: str, *, ordered: bool = True) -> Interval:
-    """Make an interval of three fields of text.
+    """Parse an interval from three fields of text.
 
     Args:
-        label: name of a class.
-        start: seconds.
-        end: seconds.
-        ordered: require that the end is after the start. Official files hold a few intervals of
-            which this is not true; their labels count all the same.
+        label: Name of a class.
+        start: Start in seconds.
+        end: End in seconds.
+        ordered: Require that the end is after the start. A few intervals in official files end
+            earlier; their labels count nevertheless.
 
     Raises:
-        ValueError: if the label is empty, or a time is no finite number of at least 0.
+        ValueError: If the label is empty, or a time is not a finite number of at least 0.
 
     Example:
         >>> parse_interval("c092", "11.90", "21.20")
@@ -95,10 +99,10 @@ def parse_interval(label: str, start: str, end: str, *, ordered: bool = True) ->
 
 
 def seconds(name: str, text: str) -> float:
-    """Return a time of at least 0 from its text.
+    """Parse a time of at least 0 seconds.
 
     Raises:
-        ValueError: if it is no finite number, or negative.
+        ValueError: If it is negative or not a finite number.
     """
     try:
         value = float(text)
@@ -111,12 +115,12 @@ def seconds(name: str, text: str) -> float:
 def intervals_of_frames(
     labels: Sequence[str], fps: float, ignored: Iterable[str] = ()
 ) -> tuple[Interval, ...]:
-    """Turn a label for every frame into intervals, one for each run of equal labels.
+    """Convert one label per frame into intervals, one for each run of equal labels.
 
     Args:
-        labels: one a frame (or one a step of features).
-        fps: frames (steps) per second.
-        ignored: labels to leave out, such as a background.
+        labels: One label per frame, or per step of features.
+        fps: Frames (or steps) per second.
+        ignored: Labels to leave out, such as a background.
 
     Example:
         >>> intervals_of_frames(["SIL", "pour", "pour", "stir"], fps=2.0, ignored=["SIL"])[0]
@@ -138,3 +142,13 @@ def _decimal(value: float) -> str:
 
 def _by_time(interval: Interval) -> tuple[float, float, str]:
     return interval.start_seconds, interval.end_seconds, interval.label
+
+
+KIND = DatasetKind(
+    "timed",
+    lambda source: read_timed(only_csv(source, COLUMNS)),
+    title="CSV of timed actions",
+    files=f"CSV of {','.join(COLUMNS)}",
+    is_in=lambda folder: bool(csv_files(folder, COLUMNS)),
+    is_general=True,
+)

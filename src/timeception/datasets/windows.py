@@ -1,7 +1,7 @@
-"""Windows over videos, each labelled by the timed actions that occur in it.
+"""Windows over videos, each labelled by the timed actions in it.
 
-Pure arithmetic on steps of the feature bank. A window inherits its video's split, so that the
-windows of one video never lie on both sides.
+Pure arithmetic on steps of the feature bank. A window has the split of its video, so that no video
+has windows in two splits.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Edges = NDArray[np.float64]
 def step_edges_seconds(
     start_frames: ArrayLike, fps: float, stride_frames: int | None = None
 ) -> Edges:
-    """Times at which the steps of a video begin, and the time at which the last one ends.
+    """Return the start time of every step of a video, and the end time of the last one.
 
-    A step lasts until the next begins; the last lasts as long as the median of the others.
+    A step ends where the next one starts. The last one has the median length of the others.
 
     Args:
-        start_frames: first frame of each step, increasing, shape (S,).
-        fps: frames per second.
-        stride_frames: length of the step of a video that has only one; ``None``: one frame.
+        start_frames: First frame of each step, increasing, shape (S,).
+        fps: Frames per second.
+        stride_frames: Length of the step in a video with only one; ``None`` is one frame.
 
     Shape:
         (S,) -> (S + 1,)
@@ -46,10 +46,10 @@ def step_edges_seconds(
 
 
 def window_starts(n_steps: int, length_steps: int, stride_steps: int) -> NDArray[np.int64]:
-    """First steps of the windows over ``n_steps`` steps.
+    """Return the first step of each window over ``n_steps`` steps.
 
-    Windows begin at 0, M, 2 M, ...; a last one that ends with the video is added where these
-    leave steps uncovered at the end. A video shorter than a window gives one window, of all of it.
+    Windows start at 0, ``stride_steps``, 2 ``stride_steps``, ... If they leave steps at the end
+    uncovered, one more window ends with the video. A video shorter than a window is one window.
 
     Example:
         >>> window_starts(10, 4, 3).tolist(), window_starts(11, 4, 3).tolist()
@@ -74,21 +74,21 @@ def make_windows(
 ) -> VideoDataset:
     """Cut every video into windows.
 
-    A class occurs in a window if its intervals, taken together, cover more than 0 and at least
-    ``min_overlap_steps`` steps of it. A window in which nothing occurs is kept, without labels.
+    A window has a class if the union of the class's intervals covers more than 0 and at least
+    ``min_overlap_steps`` steps of it. Windows without a class are kept.
 
     Args:
-        dataset: videos with timed actions.
+        dataset: Videos with timed actions.
         edges_seconds: ``step_edges_seconds`` of each video, by video id.
-        length_steps: steps of a window.
-        stride_steps: steps from one window's start to the next.
-        min_overlap_steps: may be fractional.
+        length_steps: Length of a window, in steps.
+        stride_steps: Steps between the starts of two successive windows.
+        min_overlap_steps: Minimum overlap; may be fractional.
 
     Returns:
-        Multi-label data; each record has ``steps`` and the seconds they span.
+        Multi-label data; each record has ``steps`` and the seconds that they span.
 
     Raises:
-        ValueError: if a video has no steps, or an action begins after its video's last step.
+        ValueError: If a video has no steps, or an action starts after its video's last step.
 
     Example:
         >>> from timeception.datasets.records import Interval
@@ -101,7 +101,7 @@ def make_windows(
     overlap_ok = 0 <= min_overlap_steps <= length_steps
     checks.require(overlap_ok, "min_overlap_steps", "lie in [0, length_steps]", min_overlap_steps)
     missing = [name for name in dataset.video_ids if name not in edges_seconds]
-    advice = "Extract these videos, or take them out of the annotations."
+    advice = "Extract these videos, or remove them from the annotations."
     checks.require(not missing, f"{dataset.name}: videos", "be in the bank", missing[:5], advice)
     records: list[VideoRecord] = []
     enough = max(min_overlap_steps - _EPSILON_STEPS, _EPSILON_STEPS)
@@ -131,14 +131,14 @@ def make_windows(
     return VideoDataset(dataset.name, dataset.classes, tuple(records), is_multilabel=True)
 
 
-_EPSILON_STEPS = 1e-6  # below it, an overlap is rounding
+_EPSILON_STEPS = 1e-6  # a smaller overlap is a rounding error
 
 
 def _spans_steps(video: TimedVideo, edges: Edges) -> dict[str, NDArray[np.float64]]:
-    """Disjoint (start, stop) spans of each label, in fractional steps, shape (n, 2)."""
+    """Disjoint (start, stop) spans of each label in fractional steps, shape (n, 2)."""
     late = [i for i in video.intervals if i.start_seconds >= edges[-1]]
     advice = f"The video's features end at {edges[-1]:.2f} s; are the times in seconds?"
-    checks.require(not late, f"actions of {video.video_id}", "begin within it", late[:2], advice)
+    checks.require(not late, f"actions of {video.video_id}", "start within it", late[:2], advice)
     spans: dict[str, list[list[float]]] = {}
     positions = np.arange(len(edges), dtype=np.float64)
     for interval in sorted(video.intervals, key=lambda i: i.start_seconds):

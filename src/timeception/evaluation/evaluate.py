@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from timeception import checks
 from timeception.clips.task_data import Split, TaskData, read_task_data, read_video_task_data
+from timeception.files import write_json, write_text
 from timeception.inference.saved_model import Scorer, load_saved, torch_scorer
 from timeception.metrics import PROTOCOLS, accuracy, mean_average_precision, measure
 from timeception.recipes.recipe import Framework
-from timeception.training.runs import Run, write_json, write_text
+from timeception.training.runs import Run
 
 Scores = NDArray[np.float64]
 

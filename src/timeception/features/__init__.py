@@ -1,4 +1,4 @@
-"""The feature bank, extraction of features into it, and import of features made elsewhere."""
+"""The feature bank, extraction of features into it, and import of existing features."""
 
 from timeception.features.bank import BankEntry, BankError, FeatureBank
 

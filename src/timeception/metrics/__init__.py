@@ -1,10 +1,17 @@
-"""Measures of predictions against targets, in numpy, computed once over a whole test set.
+"""Metrics in numpy, computed once over a whole test set.
 
-Scores may be logits, probabilities or any numbers that rank: higher means more likely.
+Scores may be logits, probabilities or any other numbers; only their order matters.
 """
 
 from timeception.metrics.classification import accuracy, confusion_matrix, top_k_accuracy
-from timeception.metrics.protocols import PROTOCOLS, Protocol, ProtocolResult, measure
+from timeception.metrics.protocols import (
+    PROTOCOLS,
+    Protocol,
+    ProtocolResult,
+    find_protocol,
+    measure,
+    register_protocol,
+)
 from timeception.metrics.ranking import (
     MeanAveragePrecision,
     average_precision,
@@ -20,6 +27,8 @@ __all__ = [
     "average_precision",
     "confusion_matrix",
     "mean_average_precision",
+    "find_protocol",
     "measure",
+    "register_protocol",
     "top_k_accuracy",
 ]

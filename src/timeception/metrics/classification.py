@@ -10,18 +10,19 @@ from timeception.metrics.inputs import scores_and_classes
 
 
 def top_k_accuracy(scores: ArrayLike, targets: ArrayLike, k: int = 1) -> float:
-    """Share of items whose true class is among the ``k`` highest scores.
+    """Fraction of items whose true class is among the ``k`` highest scores.
 
-    An item counts as right if fewer than ``k`` other classes score higher or equal, so that a
-    constant score is never right by luck of the order.
+    An item is correct if fewer than ``k`` other classes have an equal or higher score, so that
+    constant scores are never correct by their order.
 
     Args:
-        scores: shape (N, n_classes).
-        targets: class indices of shape (N,), or one-hot of shape (N, n_classes).
-        k: from 1 to the number of classes.
+        scores: Shape (N, n_classes).
+        targets: Class indices of shape (N,), or one-hot of shape (N, n_classes).
+        k: From 1 to the number of classes.
 
     Raises:
-        ValueError: if shapes disagree, a score is NaN, a target is no class, or k is out of range.
+        ValueError: If shapes disagree, a score is NaN, a target is not a class, or k is out of
+            range.
 
     Example:
         >>> scores = [[0.7, 0.2, 0.1], [0.5, 0.3, 0.2]]
@@ -37,7 +38,7 @@ def top_k_accuracy(scores: ArrayLike, targets: ArrayLike, k: int = 1) -> float:
 
 
 def accuracy(scores: ArrayLike, targets: ArrayLike) -> float:
-    """Share of items whose true class alone scores highest: ``top_k_accuracy`` with k = 1.
+    """Fraction of items whose true class has the highest score: ``top_k_accuracy`` with k = 1.
 
     Example:
         >>> accuracy([[0.7, 0.3], [0.6, 0.4]], [0, 1])
@@ -47,11 +48,11 @@ def accuracy(scores: ArrayLike, targets: ArrayLike) -> float:
 
 
 def confusion_matrix(scores: ArrayLike, targets: ArrayLike) -> NDArray[np.int64]:
-    """Count items by true and by predicted class; of equal scores the first class is predicted.
+    """Count items by true and predicted class. Of equal scores, the first class is predicted.
 
     Args:
-        scores: shape (N, n_classes).
-        targets: class indices of shape (N,), or one-hot of shape (N, n_classes).
+        scores: Shape (N, n_classes).
+        targets: Class indices of shape (N,), or one-hot of shape (N, n_classes).
 
     Shape:
         (n_classes, n_classes): row = true class, column = predicted class.

@@ -1,4 +1,4 @@
-"""What metrics take: scores and targets, checked."""
+"""Checks of scores and targets."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Flags = NDArray[np.bool_]
 
 
 def one_class(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, Flags]:
-    """Scores and targets of one class, both of shape (N,).
+    """Check scores and targets of one class; return both with shape (N,).
 
     Raises:
-        ValueError: if shapes disagree, a score is NaN, or a target is neither 0 nor 1.
+        ValueError: If shapes disagree, a score is NaN, or a target is neither 0 nor 1.
     """
     values = np.asarray(scores, dtype=np.float64)
     checks.require(values.ndim == 1, "scores", "have shape (N,)", values.shape)
@@ -26,10 +26,10 @@ def one_class(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, Flags]:
 
 
 def scores_and_targets(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, Flags]:
-    """Scores and targets of many classes, both of shape (N, n_classes).
+    """Check scores and targets of several classes; return both with shape (N, n_classes).
 
     Raises:
-        ValueError: if shapes disagree, a score is NaN, or a target is neither 0 nor 1.
+        ValueError: If shapes disagree, a score is NaN, or a target is neither 0 nor 1.
     """
     values, truth = _checked_scores(scores), np.asarray(targets)
     same = truth.shape == values.shape
@@ -40,20 +40,20 @@ def scores_and_targets(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, F
 
 
 def scores_and_classes(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, NDArray[np.int64]]:
-    """Scores of shape (N, n_classes), and the true class of each item, (N,).
+    """Check single-label scores and targets; return scores and class indices (N,).
 
     Args:
-        scores: shape (N, n_classes).
-        targets: class indices (N,) or one-hot (N, n_classes).
+        scores: Shape (N, n_classes).
+        targets: Class indices (N,) or one-hot (N, n_classes).
 
     Raises:
-        ValueError: if shapes disagree, a score is NaN, or a target is not one class.
+        ValueError: If shapes disagree, a score is NaN, or a target is not exactly one class.
     """
     values, truth = _checked_scores(scores), np.asarray(targets)
     if truth.ndim == 2:
         _, positive = scores_and_targets(values, truth)
         is_single = bool((positive.sum(axis=1) == 1).all())
-        checks.require(is_single, "targets", "name exactly one class an item", "other than one")
+        checks.require(is_single, "targets", "have exactly one class per item", "another number")
         truth = positive.argmax(axis=1)
     same = truth.shape == values.shape[:1]
     checks.require(same, "targets", f"have shape ({len(values)},)", truth.shape)
@@ -75,12 +75,12 @@ def _checked_scores(scores: ArrayLike) -> Floats:
 
 
 def unique_names(class_names: Sequence[str] | None, n_classes: int) -> list[str]:
-    """Class names by column, the column numbers where none are given.
+    """Return the class names by column; the default is the column numbers.
 
     Raises:
-        ValueError: if there are not as many different names as classes.
+        ValueError: If there is not one unique name per class.
     """
     names = [str(n) for n in (range(n_classes) if class_names is None else class_names)]
     is_fit = len(names) == n_classes and len(set(names)) == n_classes
-    checks.require(is_fit, "class_names", f"be {n_classes} different names", names[:8])
+    checks.require(is_fit, "class_names", f"be {n_classes} unique names", names[:8])
     return names

@@ -1,33 +1,37 @@
-"""The published protocols: what is measured on each data set, under a name to state beside it."""
+"""Protocols: named sets of metrics, among them the published ones of each data set."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from timeception import checks
+from timeception import checks, plugins
 from timeception.metrics.classification import confusion_matrix, top_k_accuracy
 from timeception.metrics.inputs import scores_and_classes, scores_and_targets, unique_names
 from timeception.metrics.ranking import Ties, mean_average_precision
+
+ENTRY_POINT_GROUP = "timeception.protocols"
 
 Unlabelled = Literal["keep", "minus_infinity", "skip"]
 
 
 @dataclass(frozen=True)
 class ProtocolResult:
-    """What a protocol measured.
+    """The metrics of a protocol on a test set.
 
     Args:
-        protocol: its name.
-        n_items: items measured.
-        n_left_out: items that the protocol leaves out.
-        values: by name, such as ``mean_average_precision`` or ``top_1_accuracy``, as fractions.
-        per_class: by class: average precision, or the accuracy on the class's items.
-        classes_without_positives: of which nothing can be said.
+        protocol: Name of the protocol.
+        n_items: Number of items measured.
+        n_left_out: Number of items that the protocol leaves out.
+        values: Metrics as fractions, by name, such as ``mean_average_precision`` or
+            ``top_1_accuracy``.
+        per_class: Average precision, or accuracy on the items of the class, by class.
+        classes_without_positives: Classes that cannot be measured.
     """
 
     protocol: str
@@ -38,7 +42,7 @@ class ProtocolResult:
     classes_without_positives: tuple[str, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, as JSON holds them."""
+        """The fields as plain JSON."""
         return {
             "protocol": self.protocol,
             "n_items": self.n_items,
@@ -51,13 +55,14 @@ class ProtocolResult:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to measure.
+    """A named set of metrics.
 
     Args:
-        name: to state beside its numbers.
-        description: one sentence.
-        measure: from scores (N, n_classes), targets (N, n_classes) and class names.
-        is_multilabel: whether an item may have other than one class.
+        name: Unique name, reported with the numbers.
+        description: One sentence.
+        measure: Computes the metrics from scores (N, n_classes), targets (N, n_classes) and class
+            names.
+        is_multilabel: Whether an item may have any number of classes; otherwise it has one.
     """
 
     name: str
@@ -75,28 +80,28 @@ def multilabel(
     ties: Ties = "together",
     unlabelled: Unlabelled = "keep",
 ) -> ProtocolResult:
-    """Mean average precision, plain and weighted by the classes' positives.
+    """Mean average precision, unweighted and weighted by the number of positives of each class.
 
     Args:
-        name: of the protocol.
-        scores: shape (N, n_classes).
-        targets: shape (N, n_classes), 0 or 1.
-        class_names: by column.
-        ties: as in ``average_precision``.
-        unlabelled: items without any class are kept (``keep``), get minus infinity for every
-            class (``minus_infinity``) or are left out (``skip``). The last two agree wherever
-            every labelled item has finite scores: what ranks below all positives of a class does
+        name: Name of the protocol.
+        scores: Shape (N, n_classes).
+        targets: Shape (N, n_classes), 0 or 1.
+        class_names: Names by column.
+        ties: As in ``average_precision``.
+        unlabelled: Treatment of items without a class: ``keep`` them, set all their scores to
+            ``minus_infinity``, or ``skip`` them. The last two are equivalent if the scores of all
+            labelled items are finite, because items that rank below all positives of a class do
             not change the precision at any of them.
 
     Raises:
-        ValueError: as ``mean_average_precision``.
+        ValueError: As ``mean_average_precision``.
     """
     values, positive = scores_and_targets(scores, targets)
     is_empty = positive.sum(axis=1) == 0
     if unlabelled == "minus_infinity":
         values = np.where(is_empty[:, None], -np.inf, values)
     elif checks.one_of("unlabelled", unlabelled, ("keep", "minus_infinity", "skip")) == "skip":
-        checks.require(not is_empty.all(), "targets", "hold a positive of some class", "none")
+        checks.require(not is_empty.all(), "targets", "contain at least one positive", "none")
         values, positive = values[~is_empty], positive[~is_empty]
     result = mean_average_precision(values, positive, class_names, ties)
     weights = positive.sum(axis=0)[positive.any(axis=0)]
@@ -125,14 +130,14 @@ def single_label(
     """Top-k accuracies, and the mean over classes of the accuracy on each class's items.
 
     Args:
-        name: of the protocol.
-        scores: shape (N, n_classes).
-        targets: class indices (N,) or one-hot (N, n_classes).
-        class_names: by column.
-        ks: each gives ``top_K_accuracy``; larger than the number of classes means all of them.
+        name: Name of the protocol.
+        scores: Shape (N, n_classes).
+        targets: Class indices (N,) or one-hot (N, n_classes).
+        class_names: Names by column.
+        ks: Values of k, one ``top_K_accuracy`` each, limited to the number of classes.
 
     Raises:
-        ValueError: as ``top_k_accuracy``.
+        ValueError: As ``top_k_accuracy``.
     """
     values, true = scores_and_classes(scores, targets)
     names = unique_names(class_names, values.shape[1])
@@ -155,48 +160,62 @@ def single_label(
     )
 
 
-def _multilabel(name: str, description: str, ties: Ties, unlabelled: Unlabelled) -> Protocol:
-    def measure(
-        scores: ArrayLike, targets: ArrayLike, class_names: Sequence[str] | None = None
-    ) -> ProtocolResult:
-        return multilabel(name, scores, targets, class_names, ties=ties, unlabelled=unlabelled)
-
-    return Protocol(name, description, measure, is_multilabel=True)
+#: Every protocol by name. Use ``find_protocol``, which also finds those of other packages.
+PROTOCOLS: dict[str, Protocol] = {}
 
 
-def _single_label(name: str, description: str, ks: Sequence[int]) -> Protocol:
-    def measure(
-        scores: ArrayLike, targets: ArrayLike, class_names: Sequence[str] | None = None
-    ) -> ProtocolResult:
-        return single_label(name, scores, targets, class_names, ks=ks)
+def register_protocol(protocol: Protocol) -> None:
+    """Make a protocol available to recipes and to ``measure``.
 
-    return Protocol(name, description, measure, is_multilabel=False)
+    Other packages call this from the entry-point group ``timeception.protocols``.
+
+    Raises:
+        ValueError: If another protocol has its name.
+    """
+    checks.require(protocol.name not in PROTOCOLS, "name", "be new", protocol.name)
+    PROTOCOLS[protocol.name] = protocol
 
 
-#: By name. Sources: ``Charades_v1_classify.m`` of the Charades evaluation code; the papers.
-PROTOCOLS: dict[str, Protocol] = {
-    protocol.name: protocol
-    for protocol in (
-        _multilabel("map", "mAP over all items; equal scores share a rank", "together", "keep"),
-        _multilabel(
-            "charades_official",
-            "Charades mAP; unlabelled videos score minus infinity, equal scores rank as they stand",
-            "in_order",
-            "minus_infinity",
-        ),
-        _multilabel(
-            "charades_skip_unlabelled",
-            "Charades mAP over the videos with an action; equal scores rank as they stand",
-            "in_order",
-            "skip",
-        ),
-        _single_label("breakfast_activities", "Breakfast, 10-way accuracy", (1,)),
-        _multilabel("breakfast_actions", "Breakfast, 48-way mAP", "together", "keep"),
-        _multilabel("multithumos", "MultiTHUMOS, 65-way video-level mAP", "together", "keep"),
-        _single_label("kinetics", "Kinetics-400, top-1 and top-5 accuracy", (1, 5)),
-        _single_label("accuracy", "top-1 accuracy", (1,)),
-    )
-}
+def find_protocol(name: str) -> Protocol:
+    """Return the protocol of a name.
+
+    Raises:
+        ValueError: If no protocol has it; the error lists the names.
+    """
+    if name not in PROTOCOLS:
+        plugins.load(ENTRY_POINT_GROUP)
+    return PROTOCOLS[checks.one_of("protocol", name, tuple(PROTOCOLS))]
+
+
+def _register_multilabel(name: str, description: str, ties: Ties, unlabelled: Unlabelled) -> None:
+    measure = partial(multilabel, name, ties=ties, unlabelled=unlabelled)
+    register_protocol(Protocol(name, description, measure, is_multilabel=True))
+
+
+def _register_single_label(name: str, description: str, ks: Sequence[int]) -> None:
+    measure = partial(single_label, name, ks=ks)
+    register_protocol(Protocol(name, description, measure, is_multilabel=False))
+
+
+# Sources: ``Charades_v1_classify.m`` of the Charades evaluation code; the papers.
+_register_multilabel("map", "mAP over all items; equal scores share a rank", "together", "keep")
+_register_multilabel(
+    "charades_official",
+    "Charades mAP; unlabelled videos score minus infinity, equal scores rank in input order",
+    "in_order",
+    "minus_infinity",
+)
+_register_multilabel(
+    "charades_skip_unlabelled",
+    "Charades mAP over the videos with an action; equal scores rank in input order",
+    "in_order",
+    "skip",
+)
+_register_single_label("breakfast_activities", "Breakfast, 10-way accuracy", (1,))
+_register_multilabel("breakfast_actions", "Breakfast, 48-way mAP", "together", "keep")
+_register_multilabel("multithumos", "MultiTHUMOS, 65-way video-level mAP", "together", "keep")
+_register_single_label("kinetics", "Kinetics-400, top-1 and top-5 accuracy", (1, 5))
+_register_single_label("accuracy", "top-1 accuracy", (1,))
 
 
 def measure(
@@ -205,21 +224,20 @@ def measure(
     targets: ArrayLike,
     class_names: Sequence[str] | None = None,
 ) -> ProtocolResult:
-    """Measure scores by a named protocol.
+    """Compute the metrics of a protocol.
 
     Args:
-        protocol: a name of ``PROTOCOLS``.
-        scores: shape (N, n_classes): one row an item of the whole test set.
-        targets: shape (N, n_classes), 0 or 1; for single-label protocols also indices (N,).
-        class_names: by column; ``None`` takes the column numbers.
+        protocol: Name of the protocol.
+        scores: Shape (N, n_classes), one row per item of the whole test set.
+        targets: Shape (N, n_classes), 0 or 1; for single-label protocols also indices (N,).
+        class_names: Names by column; ``None`` uses the column numbers.
 
     Raises:
-        ValueError: if the protocol is unknown, or scores and targets do not fit it.
+        ValueError: If the protocol is unknown, or scores and targets are invalid for it.
 
     Example:
         >>> result = measure("charades_official", [[0.9], [0.8], [0.7]], [[0], [1], [1]])
         >>> result.values["mean_average_precision"]  # the unlabelled first item ranks last
         1.0
     """
-    known = PROTOCOLS[checks.one_of("protocol", protocol, tuple(PROTOCOLS))]
-    return known.measure(scores, targets, class_names)
+    return find_protocol(protocol).measure(scores, targets, class_names)

@@ -1,4 +1,4 @@
-"""Average precision, by class and in the mean."""
+"""Average precision per class, and its mean."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ Ties = Literal["together", "in_order"]
 def average_precision(scores: ArrayLike, targets: ArrayLike, ties: Ties = "together") -> float:
     """Average precision of one class: the mean of the precision at each positive.
 
-    Items are ranked by score, highest first. No interpolation.
+    Items are ranked by score, highest first. There is no interpolation.
 
     Args:
-        scores: shape (N,); minus infinity is allowed, NaN is not.
-        targets: shape (N,), 0 or 1.
-        ties: ``together``: items of equal score share the precision of their last (as
-            scikit-learn's ``average_precision_score``); ``in_order``: equal scores rank as they
-            stand, earlier first (as the official Charades script).
+        scores: Shape (N,); minus infinity is allowed, NaN is not.
+        targets: Shape (N,), 0 or 1.
+        ties: With ``together``, items of equal score have the precision of the last of them, as in
+            scikit-learn's ``average_precision_score``. With ``in_order``, they are ranked in input
+            order, as in the official Charades script.
 
     Raises:
-        ValueError: if there is no positive, a score is NaN, or a target is neither 0 nor 1.
+        ValueError: If there is no positive, a score is NaN, or a target is neither 0 nor 1.
 
     Example:
         >>> average_precision([0.9, 0.8, 0.7], [1, 0, 1])  # (1/1 + 2/3) / 2
@@ -36,8 +36,8 @@ def average_precision(scores: ArrayLike, targets: ArrayLike, ties: Ties = "toget
     """
     scores, positive = one_class(scores, targets)
     checks.one_of("ties", ties, ("together", "in_order"))
-    advice = "The average precision of a class without positives is not defined."
-    checks.require(bool(positive.any()), "targets", "hold a positive", "none", advice)
+    advice = "Average precision is undefined for a class without positives."
+    checks.require(bool(positive.any()), "targets", "contain a positive", "none", advice)
     order = np.argsort(-scores, kind="stable")
     positive, ranked = positive[order], scores[order]
     if ties == "together":
@@ -51,13 +51,13 @@ def average_precision(scores: ArrayLike, targets: ArrayLike, ties: Ties = "toget
 
 @dataclass(frozen=True)
 class MeanAveragePrecision:
-    """Average precision of each class that has positives, and their mean.
+    """Average precision of each class with positives, and their mean.
 
     Args:
-        mean: over the classes of ``per_class``.
-        per_class: average precision by class name, in the order of the classes.
-        classes_without_positives: left out of the mean.
-        n_items: items that were ranked.
+        mean: Mean over the classes in ``per_class``.
+        per_class: Average precision by class name, in the order of the classes.
+        classes_without_positives: Classes that are not part of the mean.
+        n_items: Number of ranked items.
     """
 
     mean: float
@@ -66,7 +66,7 @@ class MeanAveragePrecision:
     n_items: int
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, as JSON holds them."""
+        """The fields as plain JSON."""
         return {
             "mean_average_precision": self.mean,
             "average_precision": self.per_class,
@@ -81,16 +81,16 @@ def mean_average_precision(
     class_names: Sequence[str] | None = None,
     ties: Ties = "together",
 ) -> MeanAveragePrecision:
-    """Mean over classes of the average precision; classes without positives are named, not NaN.
+    """Mean of the average precision over the classes with positives.
 
     Args:
-        scores: shape (N, n_classes).
-        targets: shape (N, n_classes), 0 or 1.
-        class_names: by column; ``None`` takes the column numbers.
-        ties: as in ``average_precision``.
+        scores: Shape (N, n_classes).
+        targets: Shape (N, n_classes), 0 or 1.
+        class_names: Names by column; ``None`` uses the column numbers.
+        ties: As in ``average_precision``.
 
     Raises:
-        ValueError: if shapes disagree, a score is NaN, or no class has a positive.
+        ValueError: If shapes disagree, a score is NaN, or no class has a positive.
 
     Example:
         >>> result = mean_average_precision([[0.9, 0.1], [0.2, 0.3]], [[1, 0], [0, 0]], ["a", "b"])
@@ -104,7 +104,7 @@ def mean_average_precision(
         for column, name in enumerate(names)
         if positive[:, column].any()
     }
-    checks.require(bool(per_class), "targets", "hold a positive of some class", "none")
+    checks.require(bool(per_class), "targets", "contain at least one positive", "none")
     without = tuple(name for name in names if name not in per_class)
     mean = float(np.mean(list(per_class.values())))
     return MeanAveragePrecision(mean, per_class, without, len(scores))

@@ -1,1 +1,1 @@
-"""Sharing models: packing, model cards, the zoo."""
+"""Publishing of models: packing, model cards, the zoo."""

@@ -1,4 +1,4 @@
-"""The model table: every packaged recipe, what it costs, what was published, and how to make it."""
+"""The zoo: costs, published results and commands of every packaged recipe."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from timeception.recipes.recipe import Recipe, load_recipe, packaged_recipes
 from timeception.spec import ClassifierSpec, TimeceptionSpec, default_groups
 from timeception.training.runs import Run
 
-#: The backbone's name in recipes whose features come from elsewhere.
+#: The backbone's name in recipes with imported features.
 IMPORTED = "imported"
 
-#: What comes before a recipe's own commands, where it can be told.
-_FIRST: dict[str, tuple[str, ...]] = {"demo": ("timeception data synthesize demo/videos",)}
+#: Commands that make the videos of a recipe.
+_MAKE_VIDEOS: dict[str, tuple[str, ...]] = {"demo": ("timeception data synthesize demo/videos",)}
 
 
 @dataclass(frozen=True)
@@ -27,23 +27,23 @@ class ZooEntry:
     """One row of the table.
 
     Args:
-        name: of the recipe.
-        about: what it is, in a line.
-        notes: what the head of its file says: where data and backbone weights come from, ...
-        data: kind of the data set.
+        name: Name of the recipe.
+        about: Description in one line.
+        notes: The comment at the head of its file, with the origin of data and backbone weights.
+        data: Kind of the data set.
         scheme: ``timeception_only`` or ``end_to_end``.
-        backbone: its name, and the endpoint after a slash.
-        backbone_weights: the file or name that the recipe asks for; ``None``: its own default.
-        n_layers: Timeception layers.
-        n_frames: frames that a clip spans: timesteps times frames per segment.
-        n_timesteps: of a clip.
-        feature_shape: channels, height and width of a timestep.
-        n_layer_parameters: numbers in the Timeception layers.
-        n_parameters: the same with the classifier; ``None`` where the classes are not known.
-        n_macs: multiply-accumulates of layers and classifier for one clip, without the backbone.
-        published: metric, percent and source of what others published for these settings.
-        weights: folder of a trained model, if there is one here.
-        commands: that make the weights, from the videos on.
+        backbone: Name of the backbone and, after a slash, the endpoint.
+        backbone_weights: File or name of its weights; ``None`` is the backbone's default.
+        n_layers: Number of Timeception layers.
+        n_frames: Frames in a clip: timesteps times frames per segment.
+        n_timesteps: Timesteps in a clip.
+        feature_shape: Channels, height and width of a timestep.
+        n_layer_parameters: Parameters of the Timeception layers.
+        n_parameters: The same with the classifier; ``None`` if the classes are unknown.
+        n_macs: Multiply-accumulates of layers and classifier for one clip, without the backbone.
+        published: Metric, percent and source that others published for these settings.
+        weights: Folder of a trained model, if found.
+        commands: Commands that make the weights from the videos.
     """
 
     name: str
@@ -65,18 +65,18 @@ class ZooEntry:
     commands: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The row as JSON holds it."""
+        """The row as plain JSON."""
         return asdict(self)
 
 
 def zoo_entries(
     runs: str | Path = "runs", names: Iterable[str] | None = None
 ) -> tuple[ZooEntry, ...]:
-    """Rows of the packaged recipes, by name.
+    """Return a row for each packaged recipe.
 
     Args:
-        runs: folder in which trained runs are looked for, ``RUNS/NAME``.
-        names: of recipes; ``None`` takes all.
+        runs: Folder with trained runs, ``RUNS/NAME``.
+        names: Names of recipes; ``None`` is all.
 
     Example:
         >>> entry, = zoo_entries(names=["charades_i3d_tc4_f1024"])
@@ -90,7 +90,7 @@ def zoo_entries(
 def _entry(recipe: Recipe, runs: Path) -> ZooEntry:
     section = recipe.backbone
     if section is None or section.channels is None or section.map_size is None:
-        must = "name its backbone, channels and map size"
+        must = "define the backbone with its channels and map size"
         raise ValueError(checks.problem(f"recipe {recipe.name}", must, section))
     height, width = recipe.sampling.map_size or section.map_size
     n_timesteps = recipe.sampling.n_timesteps
@@ -150,9 +150,9 @@ def _linear_macs(spec: ClassifierSpec) -> int:
 
 
 def commands(recipe: Recipe, run: Path) -> tuple[str, ...]:
-    """The commands that make the weights of a packaged recipe, from its videos on."""
+    """Return the commands that make the weights of a packaged recipe from its videos."""
     data, section = recipe.data, recipe.backbone
-    first = _FIRST.get(recipe.name, ())
+    first = _MAKE_VIDEOS.get(recipe.name, ())
     if section is not None and section.name == IMPORTED:
         labels = f" --frame-labels LABELS --annotations {data.source}"
         labels = labels if data.kind == "timed" else ""

@@ -16,9 +16,9 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from timeception import checks
+from timeception.datasets.registry import find_kind
 from timeception.recipes.recipe_2019 import fields_of_2019, is_2019
 from timeception.recipes.sections import (
-    PROTOCOL_OF_KIND,
     BackboneSection,
     DataSection,
     EndToEndSection,
@@ -102,7 +102,7 @@ class Recipe(Section):
             is_multilabel: chooses between mAP and accuracy if nothing else does.
         """
         default = "map" if is_multilabel else "accuracy"
-        return self.testing.protocol or PROTOCOL_OF_KIND.get(self.data.kind, default)
+        return self.testing.protocol or find_kind(self.data.kind).protocol or default
 
     def with_absolute_paths(self) -> Recipe:
         """Return a copy that is valid in any directory."""

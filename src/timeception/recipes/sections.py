@@ -11,24 +11,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from timeception import checks
-from timeception.metrics import PROTOCOLS
+from timeception.datasets.registry import find_kind
+from timeception.metrics import find_protocol
 from timeception.spec import KERAS_BN_EPS
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Globs = tuple[str, ...]
-OwnKind = Literal["folder", "csv", "timed", "names"]
-OfficialKind = Literal[
-    "charades", "breakfast_activities", "breakfast_actions", "multithumos", "kinetics"
-]
-
-#: The protocol that a recipe on official files is tested by, unless it names another.
-PROTOCOL_OF_KIND: dict[str, str] = {
-    "charades": "charades_official",
-    "breakfast_activities": "breakfast_activities",
-    "breakfast_actions": "breakfast_actions",
-    "multithumos": "multithumos",
-    "kinetics": "kinetics",
-}
 
 
 class Section(BaseModel):
@@ -70,7 +58,7 @@ class WindowSection(Section):
 class DataSection(Section):
     """Annotations, features and videos."""
 
-    kind: OwnKind | OfficialKind = Field(
+    kind: str = Field(
         description="Form of the annotations. `folder`: one folder per class; `csv`: columns "
         "`path,labels[,split]`; `timed`: columns `video,label,start,end` in seconds; `names`: "
         "labels from video ids by `pattern`; the others read the official files of a data set."
@@ -102,6 +90,11 @@ class DataSection(Section):
     windows: WindowSection | None = Field(
         None, description="With `kind: timed`: learn from windows instead of whole videos."
     )
+
+    @field_validator("kind")
+    @classmethod
+    def _is_registered(cls, kind: str) -> str:
+        return find_kind(kind).name
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> DataSection:
@@ -293,7 +286,7 @@ class TestingSection(Section):
     @field_validator("protocol")
     @classmethod
     def _is_known(cls, protocol: str | None) -> str | None:
-        return protocol and str(checks.one_of("protocol", protocol, tuple(PROTOCOLS)))
+        return protocol and find_protocol(protocol).name
 
 
 class PublishedSection(Section):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from timeception import checks
+from timeception.files import sha256_of_file
 from timeception.recipes.sections import BackboneSection
 from timeception.video import Transform
 from timeception.weights.folder import BACKBONE_FILE
@@ -62,7 +62,7 @@ def save_backbone(backbone: Backbone, folder: Path) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / BACKBONE_FILE, metadata={"format": "pt"})
     record = backbone.describe()
-    file = {"source": BACKBONE_FILE, "sha256": file_sha256(folder / BACKBONE_FILE)}
+    file = {"source": BACKBONE_FILE, "sha256": sha256_of_file(folder / BACKBONE_FILE)}
     record["weights"] |= file | {"family": TRAINED}
     return record
 
@@ -114,12 +114,6 @@ def _require_same(path: Path, expected: Mapping[str, Any], tensors: Mapping[str,
 def read_tensors(folder: Path) -> dict[str, NDArray[Any]]:
     """Read the tensors of a saved backbone, by name."""
     return {name: np.asarray(array) for name, array in load_file(folder / BACKBONE_FILE).items()}
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def used(backbone: Backbone) -> dict[str, Tensor]:

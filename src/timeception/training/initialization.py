@@ -16,9 +16,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from timeception import checks
+from timeception.files import sha256_of_file
 from timeception.recipes.recipe import Recipe
 from timeception.spec import ClassifierSpec, PoolingSpec, TimeceptionSpec
-from timeception.training.backbone_file import BACKBONE_PREFIX, file_sha256, read_tensors
+from timeception.training.backbone_file import BACKBONE_PREFIX, read_tensors
 from timeception.training.build_head import HeadSpec
 from timeception.training.runs import model_folder
 from timeception.weights import read_checkpoint, read_folder
@@ -138,7 +139,7 @@ def _read(source: str) -> _Found:
         tensors = read_tensors(folder)
         arrays |= {f"{BACKBONE_PREFIX}{name}": array for name, array in tensors.items()}
     classes = (pipeline or {}).get("classes")
-    return _Found(spec, arrays, classes, file_sha256(folder / WEIGHTS_FILE))
+    return _Found(spec, arrays, classes, sha256_of_file(folder / WEIGHTS_FILE))
 
 
 def _check_layers(source: str, theirs: Source, ours: HeadSpec) -> None:

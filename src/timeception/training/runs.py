@@ -10,12 +10,11 @@ RUN/results/         one JSON and one CSV file per test
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from timeception.files import write_text
 from timeception.recipes.recipe import Recipe, load_recipe
 from timeception.weights.folder import CONFIG_FILE, local_folder
 
@@ -129,19 +128,6 @@ def model_folder(source: str | Path) -> Path:
     if Run(Path(source)).recipe_file.is_file() and not is_model:
         return find_run(source).model
     return local_folder(source)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file atomically; NaN is an error."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def _differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:

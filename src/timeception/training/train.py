@@ -18,10 +18,11 @@ from timeception.clips.task_data import (
     timestep_seconds,
 )
 from timeception.features.extraction.settings import has_2019_segments
+from timeception.files import write_json
 from timeception.recipes.recipe import Recipe
 from timeception.training.build_head import head_spec
 from timeception.training.initialization import Start, find_start
-from timeception.training.runs import Run, new_run, write_json
+from timeception.training.runs import Run, new_run
 from timeception.weights import write_folder
 
 logger = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
-"""Weights: canonical names, readers of 2019 and native files, saved-model folders.
+"""Weights: canonical names, readers of files of 2019 and of this project, saved-model folders.
 
-Importing this loads no framework; PyTorch is loaded when one of its files is read.
+Importing this module loads no framework. PyTorch is imported when a PyTorch file is read.
 """
 
 from timeception.weights.conversion import convert

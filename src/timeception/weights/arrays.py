@@ -1,4 +1,4 @@
-"""Checks that arrays are those of a spec."""
+"""Checks that arrays match a spec."""
 
 from __future__ import annotations
 
@@ -9,24 +9,27 @@ import numpy as np
 
 from timeception import checks
 
+Named = dict[str, np.ndarray]
+
 
 class HasShapes(Protocol):
-    """A spec: it knows the canonical names and shapes of its arrays."""
+    """A spec that knows the canonical names and shapes of its arrays."""
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Canonical names and shapes."""
 
 
 def check_arrays(what: str, spec: HasShapes, arrays: Mapping[str, np.ndarray]) -> None:
-    """Check names and shapes of canonical arrays; the error prints both sides.
+    """Check the names and shapes of canonical arrays.
 
     Args:
-        what: what the arrays come from, for the error.
-        spec: what they should fit.
-        arrays: by canonical name.
+        what: Origin of the arrays, for the error message.
+        spec: The spec that they must match.
+        arrays: The arrays by canonical name.
 
     Raises:
-        ValueError: if a name is missing or unexpected, or a shape differs.
+        ValueError: If a name is missing or unexpected, or a shape differs; the error lists what was
+            received and expected.
     """
     check_shapes(what, spec.parameter_shapes(), arrays)
 
@@ -34,7 +37,7 @@ def check_arrays(what: str, spec: HasShapes, arrays: Mapping[str, np.ndarray]) -
 def check_shapes(
     what: str, expected: Mapping[str, tuple[int, ...]], arrays: Mapping[str, np.ndarray]
 ) -> None:
-    """Check names and shapes, as ``check_arrays``."""
+    """Check names and shapes like ``check_arrays``."""
     checks.same_names(what, expected, arrays)
     wrong = [
         f"  {name}: {arrays[name].shape} received, {shape} expected"

@@ -1,47 +1,50 @@
-"""Weight files of every kind, told apart by content, read as named arrays."""
+"""Files of arrays in every known format: recognised by content, never by extension, and opened."""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import h5py
 import numpy as np
-from safetensors.numpy import load_file
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 
+from timeception import checks
 from timeception.weights.safe_pickle import load_arrays
-from timeception.weights.stored_specs import SPEC_KEY
 
-Named = dict[str, np.ndarray]
+Array = NDArray[Any]
 
 _LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # torch.save before 1.6: a magic number
-_WRAPPERS = ("state_dict", "model_state", "model_state_dict")  # Lightning and others
-_KNOWN = "PyTorch (.pt), HDF5 (Keras), safetensors, .npz, and pickles of numpy arrays"
+_KERAS_MEMBERS = {"model.weights.h5", "config.json"}
+_KNOWN = "PyTorch (.pt), HDF5 (Keras), safetensors, .npy, .npz, and pickles of numpy arrays"
+_DAMAGE = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def container_of(path: Path) -> str:
-    """Tell a file's container by its first bytes, whatever its extension.
+    """Recognise a file's format by its first bytes.
 
     Returns:
-        ``"hdf5"``, ``"torch"``, ``"npz"``, ``"safetensors"`` or ``"pickle"``.
+        ``"npy"``, ``"npz"``, ``"hdf5"``, ``"safetensors"``, ``"torch"``, ``"pickle"`` or
+        ``"keras"`` (a ``.keras`` archive).
 
     Raises:
-        ValueError: if it is none of them.
+        ValueError: If the format is unknown.
     """
     with path.open("rb") as file:
         head = file.read(16)
+    checks.require(bool(head), "file", "not be empty", str(path))
     if h5py.is_hdf5(path):
         return "hdf5"
-    if head.startswith(b"PK") and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-        if any(name.endswith("/data.pkl") for name in names):
-            return "torch"
-        if all(name.endswith(".npy") for name in names):
-            return "npz"
-        raise ValueError(f"{path} is a zip archive of {names[:4]}; expected {_KNOWN}.")
+    if head.startswith(b"PK"):
+        return _archive(path)
+    if head.startswith(b"\x93NUMPY"):
+        return "npy"
     if head.startswith(_LEGACY_TORCH):
         return "torch"
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
@@ -51,78 +54,142 @@ def container_of(path: Path) -> str:
     raise ValueError(f"{path} begins with {head!r}, which no known file does; expected {_KNOWN}.")
 
 
-def read_named(path: str | Path) -> tuple[str, Named]:
-    """Read a weight file.
+def _archive(path: Path) -> str:
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is a zip archive (.npz or PyTorch) that is cut off.")
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if any(name.endswith("/data.pkl") for name in names):
+        return "torch"
+    if all(name.endswith(".npy") for name in names):
+        return "npz"
+    if set(names) >= _KERAS_MEMBERS:
+        return "keras"
+    raise ValueError(f"{path} is a zip archive of {names[:4]}; expected {_KNOWN}.")
+
+
+class LazyArrays(Mapping[str, Array]):
+    """Arrays of an open file by name; each is read when it is looked up.
 
     Args:
-        path: the file; its extension does not matter.
+        names: The names in the file.
+        read: Reads an array by its name.
+        metadata: Text stored beside the arrays.
+    """
 
-    Returns:
-        its container, and its arrays under the names that stand in it. Names in HDF5 are the
-        layer and the array, ``conv_b1_g1_tc1/kernel:0``.
+    def __init__(
+        self,
+        names: Sequence[str],
+        read: Callable[[str], Array],
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        self._names, self._read, self.metadata = dict.fromkeys(names), read, metadata or {}
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@contextmanager
+def open_content(path: Path, container: str) -> Iterator[Any]:
+    """Open a file of arrays; nothing in it is executed.
+
+    Args:
+        path: The file.
+        container: Its format, from ``container_of``.
+
+    Yields:
+        ``LazyArrays``, valid while the file is open; of a ``npy``, the array; of ``torch`` and
+        ``pickle``, whatever object was saved.
 
     Raises:
-        ValueError: if it is of no known kind, could run code, or holds no arrays.
+        ValueError: If the format is ``"keras"``.
     """
-    path = Path(path)
-    container = container_of(path)
-    named = _READERS[container](path)
-    if not named:
-        raise ValueError(f"{path} ({container}) holds no arrays.")
-    return container, named
+    advice = "Only timeception.weights.read_checkpoint reads .keras files."
+    checks.one_of(f"format of {path}", container, tuple(_OPENERS), advice)
+    with _OPENERS[container](path) as content:
+        yield content
 
 
-def _read_torch(path: Path) -> Named:
-    import torch  # a framework is loaded only when its file is read
-
-    with path.open("rb") as file:  # of a path, torch would look at the suffix
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    return _flatten(path, content)
-
-
-def _flatten(path: Path, content: Any) -> Named:
-    """The arrays of a state dict, bare or wrapped, without a common ``module.`` or ``model.``."""
-    for wrapper in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{path} holds a {type(content).__name__}, not arrays by name.")
-    named = {str(name): _as_array(value) for name, value in content.items()}
-    for prefix in ("module.", "model."):
-        if named and all(name.startswith(prefix) for name in named):
-            named = {name.removeprefix(prefix): value for name, value in named.items()}
-    return named
+@contextmanager
+def damage_reported(path: Path, container: str) -> Iterator[None]:
+    """Turn every error of a damaged or unsafe file into a ``ValueError`` that names the file."""
+    try:
+        yield
+    except (*_DAMAGE, SafetensorError, UnpicklingError) as error:
+        raise ValueError(f"{path} ({container}) cannot be read: {error}") from error
 
 
-def _as_array(value: Any) -> np.ndarray:
-    """A numpy array of a tensor (float32 if its type is unknown to numpy) or number."""
+def as_array(value: Any) -> Array:
+    """The numpy array of a tensor (float32 if numpy does not know its type), number or array."""
     if hasattr(value, "detach"):
         value = value.detach()
         value = (value.float() if value.is_floating_point() else value).numpy()
     return np.asarray(value)
 
 
-def _read_hdf5(path: Path) -> Named:
-    named: Named = {}
+@contextmanager
+def _npy(path: Path) -> Iterator[Array]:
+    yield np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+@contextmanager
+def _npz(path: Path) -> Iterator[LazyArrays]:
+    with np.load(path, allow_pickle=False) as file:
+        yield LazyArrays(file.files, file.__getitem__)
+
+
+@contextmanager
+def _hdf5(path: Path) -> Iterator[LazyArrays]:
+    names: list[str] = []
 
     def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer_weights"):
-            named["/".join(name.split("/")[-2:])] = item[()]
+        if isinstance(item, h5py.Dataset):
+            names.append(name)
 
     with h5py.File(path, "r") as file:
         file.visititems(visit)
-    return named
+        yield LazyArrays(names, lambda name: np.asarray(file[name]))
 
 
-def _read_npz(path: Path) -> Named:
-    with np.load(path, allow_pickle=False) as file:
-        return {name: array for name, array in file.items() if name != SPEC_KEY}
+@contextmanager
+def _safetensors(path: Path) -> Iterator[LazyArrays]:
+    with safe_open(path, framework="numpy") as file:
+
+        def read(name: str) -> Array:
+            if file.get_slice(name).get_dtype() != "BF16":
+                return np.asarray(file.get_tensor(name))
+            with safe_open(path, framework="pt") as tensors:  # numpy has no bfloat16
+                return as_array(tensors.get_tensor(name))
+
+        yield LazyArrays(list(file.keys()), read, file.metadata())
 
 
-_READERS: dict[str, Callable[[Path], Named]] = {
-    "hdf5": _read_hdf5,
-    "torch": _read_torch,
-    "npz": _read_npz,
-    "safetensors": load_file,
-    "pickle": lambda path: _flatten(path, load_arrays(path)),
+@contextmanager
+def _torch(path: Path) -> Iterator[Any]:
+    import torch  # a framework is loaded only when its file is read
+
+    with path.open("rb") as file:  # given a path, torch would look at the suffix
+        yield torch.load(file, map_location="cpu", weights_only=True)
+
+
+@contextmanager
+def _pickle(path: Path) -> Iterator[Any]:
+    yield load_arrays(path)
+
+
+_OPENERS = {
+    "npy": _npy,
+    "npz": _npz,
+    "hdf5": _hdf5,
+    "safetensors": _safetensors,
+    "torch": _torch,
+    "pickle": _pickle,
 }

@@ -1,4 +1,4 @@
-"""Weights from any known file into a file of PyTorch, Keras or JAX, number for number."""
+"""Exact conversion of weights from any known file to a file of PyTorch, Keras or JAX."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from timeception import checks
+from timeception.files import replacing
 from timeception.spec import ClassifierSpec
-from timeception.weights.files import replacing
 from timeception.weights.folder import write_folder
 from timeception.weights.keras3 import write_keras3
 from timeception.weights.reading import Checkpoint, read_checkpoint
 from timeception.weights.stored_specs import SPEC_KEY, dump_spec
 
-#: What each framework's files end in; a name without an ending is a saved-model folder.
+#: Suffixes of each framework's files; a name without a suffix is a saved-model folder.
 SUFFIXES = {
     "torch": (".pt", ".safetensors"),
     "keras": (".keras", ".weights.h5"),
@@ -25,29 +25,30 @@ SUFFIXES = {
 
 
 def convert(source: str | Path, destination: str | Path, to: str) -> Checkpoint:
-    """Convert weights; no framework but PyTorch, for its own files, is needed.
+    """Convert weights. Reading or writing PyTorch files requires PyTorch, no other framework.
 
     ============  =====================================================================
     to            destination
     ============  =====================================================================
-    torch         ``*.pt``, a dictionary whose ``state_dict`` loads; ``*.safetensors``
+    torch         ``*.pt``, a dictionary with a ``state_dict``; ``*.safetensors``
     keras         ``*.keras``, a whole model; ``*.weights.h5`` for ``load_weights``
     jax           ``*.safetensors`` or ``*.npz``, for ``timeception.jax.load``
-    any of them   a folder, which all three read by ``from_pretrained``
+    any           a folder, for ``from_pretrained`` of all three
     ============  =====================================================================
 
     Args:
-        source: whatever ``read_checkpoint`` reads: files of 2019, of this project, folders.
-        destination: replaced if it exists, once all is written.
+        source: Anything that ``read_checkpoint`` reads: a file of 2019 or of this project, or a
+            saved-model folder.
+        destination: The file or folder to write. An existing one is replaced at the end.
         to: ``"torch"``, ``"keras"`` or ``"jax"``.
 
     Returns:
-        what was read from ``source``.
+        The checkpoint read from ``source``.
 
     Raises:
-        FileNotFoundError: if there is nothing at ``source``.
-        ValueError: if ``source`` is no Timeception network, ``to`` is unknown, or
-            ``destination`` has an ending that ``to`` has not.
+        FileNotFoundError: If ``source`` does not exist.
+        ValueError: If ``source`` is not a Timeception network, ``to`` is unknown, or
+            ``destination`` has a suffix of another framework.
     """
     checks.one_of("to", to, list(SUFFIXES))
     destination = Path(destination)
@@ -72,9 +73,9 @@ def _write_folder(path: Path, checkpoint: Checkpoint) -> None:
     checks.require(
         isinstance(spec, ClassifierSpec),
         "source",
-        "hold a classifier to become a folder",
-        "layers alone",
-        "Name a file as destination.",
+        "hold a classifier if the destination is a folder",
+        "only Timeception layers",
+        "Choose a file as destination.",
     )
     assert isinstance(spec, ClassifierSpec)
     write_folder(path, spec, checkpoint.arrays, checkpoint.provenance.get("pipeline"))

@@ -1,8 +1,7 @@
-"""A saved model as a folder: ``model.safetensors`` and ``config.json``."""
+"""Saved-model folders: ``model.safetensors`` and ``config.json``."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,15 +11,15 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from timeception import checks
+from timeception.files import replacing, sha256_of_file, write_json, write_text
 from timeception.spec import ClassifierSpec, PoolingSpec
 from timeception.weights.arrays import check_arrays
-from timeception.weights.files import replacing
 
 ModelSpec = ClassifierSpec | PoolingSpec
 
 FORMAT_VERSION = 1
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
-#: What a folder may hold besides: a backbone that was trained with the head, and SHA-256 of all.
+#: Optional files: a backbone that was trained with the head, and the SHA-256 of all files.
 BACKBONE_FILE, HASHES_FILE = "backbone.safetensors", "SHA256SUMS"
 MODEL_TYPES: dict[str, type[ClassifierSpec] | type[PoolingSpec]] = {
     "timeception": ClassifierSpec,
@@ -37,14 +36,15 @@ def write_folder(
     """Write a model.
 
     Args:
-        folder: made if it does not exist; the two files in it are replaced.
-        spec: the classifier.
-        arrays: by canonical name.
-        pipeline: what else a user of the weights must know (classes, preprocessing, ...), JSON.
+        folder: The folder; it is created if it does not exist, and its two files are replaced.
+        spec: The classifier.
+        arrays: Its arrays by canonical name.
+        pipeline: Plain JSON with everything else that is needed to use the weights, such as classes
+            and preprocessing.
 
     Raises:
-        ValueError: if the arrays are not those of ``spec``.
-        TypeError: if ``pipeline`` is not plain JSON.
+        ValueError: If the arrays do not match ``spec``.
+        TypeError: If ``pipeline`` is not plain JSON.
     """
     check_arrays("arrays", spec, arrays)
     folder = Path(folder)
@@ -56,29 +56,29 @@ def write_folder(
         "spec": spec.to_dict(),
         "pipeline": pipeline,
     }
-    text = json.dumps(config, indent=2, sort_keys=True, allow_nan=False) + "\n"
     contiguous = {name: np.ascontiguousarray(arrays[name], np.float32) for name in arrays}
-    with replacing(folder / WEIGHTS_FILE) as weights, replacing(folder / CONFIG_FILE) as settings:
+    with replacing(folder / WEIGHTS_FILE) as weights:
         save_file(contiguous, weights, metadata={"format": "np"})
-        settings.write_text(text, encoding="utf-8")
-    (folder / HASHES_FILE).unlink(missing_ok=True)  # the last: they tell of a half-replaced pair
+        # inside, so that a pipeline that is not JSON leaves both files as they were
+        write_json(folder / CONFIG_FILE, config, sort_keys=True, ensure_ascii=True)
+    (folder / HASHES_FILE).unlink(missing_ok=True)  # last: until then they reveal a partial write
 
 
 def read_folder(
     folder_or_hub_id: str | Path, **hub_options: Any
 ) -> tuple[ModelSpec, dict[str, np.ndarray], dict[str, Any] | None]:
-    """Read a model from a folder, or fetch it from the Hugging Face hub.
+    """Read a model from a folder or from the Hugging Face hub.
 
     Args:
-        folder_or_hub_id: a folder that ``write_folder`` wrote, or ``"user/model"``.
-        hub_options: passed to ``huggingface_hub.snapshot_download``.
+        folder_or_hub_id: A folder written by ``write_folder``, or a hub id ``"user/model"``.
+        hub_options: Options of ``huggingface_hub.snapshot_download``.
 
     Returns:
-        the spec, the canonical arrays, and the pipeline that was saved with them.
+        The spec, the canonical arrays, and the pipeline that was saved with them.
 
     Raises:
-        ValueError: if the folder holds no model of this project, arrays that do not fit, or files
-            that are not those of its ``SHA256SUMS``.
+        ValueError: If the folder is not a saved model, its arrays do not match the spec, or its
+            files do not match ``SHA256SUMS``.
     """
     folder = local_folder(folder_or_hub_id, **hub_options)
     check_hashes(folder)
@@ -96,11 +96,11 @@ def read_folder(
 
 
 def local_folder(folder_or_hub_id: str | Path, **hub_options: Any) -> Path:
-    """The folder itself, or the copy of a hub model that is fetched.
+    """Return the folder itself, or the folder to which a hub model is downloaded.
 
     Raises:
-        ValueError: if it is neither a folder nor the form of a hub id.
-        OSError: if the hub has no such model, or cannot be reached.
+        ValueError: If it is neither a folder nor a valid hub id.
+        OSError: If the model is not on the hub, or the hub cannot be reached.
     """
     folder = Path(folder_or_hub_id)
     if folder.is_dir():
@@ -119,31 +119,34 @@ def local_folder(folder_or_hub_id: str | Path, **hub_options: Any) -> Path:
     try:
         return Path(snapshot_download(text, allow_patterns=wanted, **hub_options))
     except OSError as error:
-        error.add_note(f"{text!r} is no folder here, so it was looked up on the Hugging Face hub.")
+        error.add_note(f"{text!r} is not a local folder, so it is taken as a Hugging Face hub id.")
         raise
 
 
 def write_hashes(folder: str | Path) -> dict[str, str]:
-    """Write ``SHA256SUMS`` of a model's files, in the form of ``sha256sum``; return them by name.
+    """Write ``SHA256SUMS`` of a model's files in the format of ``sha256sum``.
 
-    ``read_folder`` checks the files against it from then on.
+    ``read_folder`` checks the files against it.
+
+    Returns:
+        The hashes by file name.
     """
     names = (CONFIG_FILE, WEIGHTS_FILE, BACKBONE_FILE)
     present = [Path(folder) / name for name in names if (Path(folder) / name).is_file()]
-    hashes = {path.name: _sha256(path) for path in present}
+    hashes = {path.name: sha256_of_file(path) for path in present}
     text = "".join(f"{digest}  {name}\n" for name, digest in hashes.items())
-    (Path(folder) / HASHES_FILE).write_text(text, encoding="utf-8")
+    write_text(Path(folder) / HASHES_FILE, text)
     return hashes
 
 
 def check_hashes(folder: str | Path) -> dict[str, str]:
-    """Check a model's files against its ``SHA256SUMS``; a folder without one passes.
+    """Check a model's files against its ``SHA256SUMS``, if it has one.
 
     Returns:
         The hashes by file name.
 
     Raises:
-        ValueError: for each file that is missing or has another hash.
+        ValueError: If files are missing or have other hashes; the error lists them.
     """
     file = Path(folder) / HASHES_FILE
     if not file.is_file():
@@ -153,15 +156,10 @@ def check_hashes(folder: str | Path) -> dict[str, str]:
     wrong = []
     for name, digest in hashes.items():
         path = Path(folder) / name
-        found = _sha256(path) if path.is_file() else "no such file"
+        found = sha256_of_file(path) if path.is_file() else "no such file"
         if found != digest:
-            wrong.append(f"  {name}: {found} found, {digest} told")
+            wrong.append(f"  {name}: {found} found, {digest} expected")
     if wrong:
-        advice = "Fetch the model again, or remove SHA256SUMS if you changed it yourself."
+        advice = "Download the model again, or remove SHA256SUMS if you changed the files yourself."
         raise ValueError("\n".join([f"{file} does not match its files:", *wrong, advice]))
     return hashes
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

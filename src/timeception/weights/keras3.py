@@ -1,8 +1,8 @@
 """Files of Keras 3, ``.keras`` and ``.weights.h5``, read and written without Keras.
 
-A ``.weights.h5`` is HDF5: a group for each layer, under the path of attributes that leads to it,
-with the layer's variables numbered under ``vars``. A ``.keras`` is a zip archive of such a file,
-``model.weights.h5``, the configuration ``config.json``, and ``metadata.json``.
+A ``.weights.h5`` is an HDF5 file with a group per layer, named by the attributes that lead to the
+layer; its variables are numbered under ``vars``. A ``.keras`` is a zip archive of such a file
+(``model.weights.h5``), the configuration ``config.json`` and ``metadata.json``.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ import h5py
 import numpy as np
 
 from timeception.spec import ClassifierSpec, TimeceptionSpec
-from timeception.weights.arrays import check_shapes
+from timeception.weights.arrays import Named, check_shapes
 from timeception.weights.layouts import from_keras, keras_layouts, to_keras
 from timeception.weights.stored_specs import SPEC_KEY, dump_spec, load_spec
 
-Named = dict[str, np.ndarray]
 KerasSpec = ClassifierSpec | TimeceptionSpec
 
-KERAS_VERSION = "3.15.1"  # whose files these are
+KERAS_VERSION = "3.15.1"  # the version whose format is written
 WEIGHTS_MEMBER, CONFIG_MEMBER = "model.weights.h5", "config.json"
 
 _NORM = ("weight", "bias", "running_mean", "running_var")
@@ -38,7 +37,7 @@ _LAYER_VARIABLES = (
     *(f"temporal.{branch}.weight" for branch in range(3)),
     *(f"temporal.{branch}.bias" for branch in range(3)),
 )
-#: The classifier's layers: the name in Keras, its place in a file, and the canonical arrays.
+#: The classifier's layers: the name in Keras, the path in a file, and the canonical arrays.
 _HEAD = {
     "hidden": ("hidden", tuple(f"hidden.{leaf}" for leaf in _DENSE)),
     "norm": ("layers/batch_normalization", tuple(f"norm.{leaf}" for leaf in _NORM)),
@@ -51,14 +50,13 @@ _STACK = re.compile(r"(?P<stack>(?:.*/)?)layers/timeception_layer(?:_(?P<index>\
 
 @dataclass(frozen=True)
 class Keras3File:
-    """What a file of Keras 3 holds.
+    """The contents of a file of Keras 3.
 
     Args:
-        spec: of the classifier, or of the layers alone.
-        arrays: by canonical name.
-        left_out: layers that were not used: of a model of one's own around a ``Timeception``,
-            everything but the ``Timeception``.
-        pipeline: what was saved with a classifier.
+        spec: Spec of the classifier, or of the Timeception layers if there is no classifier.
+        arrays: Arrays by canonical name.
+        left_out: Unused layers: of a custom model that contains a ``Timeception``, all others.
+        pipeline: The pipeline saved with a classifier.
     """
 
     spec: KerasSpec
@@ -68,25 +66,20 @@ class Keras3File:
 
 
 def is_keras3(path: Path) -> bool:
-    """Whether a file is a ``.keras`` or a ``.weights.h5`` of Keras 3, by its content."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            return {WEIGHTS_MEMBER, CONFIG_MEMBER} <= set(archive.namelist())
-    if not h5py.is_hdf5(path):
-        return False
+    """Whether an HDF5 file is a ``.weights.h5`` of Keras 3, by its content."""
     with h5py.File(path, "r") as file:
         return any(True for _ in _owners(file))
 
 
 def read_keras3(path: Path) -> Keras3File:
-    """Read a file of Keras 3 that holds a ``TimeceptionClassifier``, or a ``Timeception``.
+    """Read a file of Keras 3 that holds a ``TimeceptionClassifier`` or a ``Timeception``.
 
     Args:
-        path: a ``.keras``, or a ``.weights.h5``. The latter does not say what branch 5 and the
-            epsilon were, unless this project wrote it: they are taken to be the defaults.
+        path: A ``.keras`` or a ``.weights.h5``. Unless this project wrote it, the latter stores
+            neither the lookahead of branch 5 nor the epsilon, and the defaults are assumed.
 
     Raises:
-        ValueError: if there is no Timeception network in the file, or more than one.
+        ValueError: If the file does not hold exactly one Timeception network.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -106,14 +99,15 @@ def write_keras3(
     arrays: Mapping[str, np.ndarray],
     pipeline: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write canonical arrays as Keras 3 saves a model.
+    """Write canonical arrays in the format of Keras 3.
 
     Args:
         path: ``*.keras`` or ``*.weights.h5``. A classifier becomes a ``TimeceptionClassifier``;
-            layers alone become ``Sequential([Input((None, None, None, C)), Timeception(...)])``.
-        spec: the network.
-        arrays: by canonical name.
-        pipeline: what is saved with a classifier; a ``.weights.h5`` has no place for it.
+            Timeception layers become
+            ``Sequential([Input((None, None, None, C)), Timeception(...)])``.
+        spec: The network.
+        arrays: Its arrays by canonical name.
+        pipeline: Saved with a classifier in a ``.keras``; a ``.weights.h5`` cannot hold it.
     """
     if path.name.endswith(".weights.h5"):
         with h5py.File(path, "w") as file:
@@ -135,7 +129,7 @@ def write_keras3(
 
 
 def _owners(file: h5py.File) -> Iterator[tuple[str, str, list[np.ndarray]]]:
-    """Every layer with variables: its path, its name, and the variables in order."""
+    """Yield the path, the name and the variables in order of every layer with variables."""
     names: list[str] = []
     file.visit(names.append)
     for path in names:
@@ -199,7 +193,7 @@ def _write_weights(file: h5py.File, spec: KerasSpec, arrays: Mapping[str, np.nda
         for name, (owner, names) in _HEAD.items():
             put(owner, name, [laid_out[canonical] for canonical in names])
         for name, rate in zip(_DROPOUTS, spec.dropout, strict=True):
-            if rate:  # the state of its random numbers
+            if rate:  # the state of its random number generator
                 put(f"{name}/seed_generator", name, [np.zeros(2, np.uint32)])
     for index in range(layers.n_layers):
         name = f"timeception_layer_{index}" if index else "timeception_layer"
@@ -209,7 +203,7 @@ def _write_weights(file: h5py.File, spec: KerasSpec, arrays: Mapping[str, np.nda
 
 
 def _model_config(spec: KerasSpec, pipeline: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What Keras needs to build the model."""
+    """The configuration from which Keras builds the model."""
     if isinstance(spec, ClassifierSpec):
         fields = spec.to_dict()
         shape = [None, None, None, None, spec.timeception.in_channels]
@@ -241,7 +235,7 @@ def _own(module: str, name: str, config: dict[str, Any], shape: list[int | None]
 
 
 def _own_config(config: Any) -> dict[str, Any] | None:
-    """The configuration of the classifier, or the Timeception, somewhere in that of a model."""
+    """Find the configuration of the classifier or the Timeception inside that of a model."""
     if isinstance(config, dict):
         if config.get("registered_name") in _REGISTERED:
             return dict(config["config"])
@@ -252,7 +246,7 @@ def _own_config(config: Any) -> dict[str, Any] | None:
 
 
 def _spec_of(config: Mapping[str, Any]) -> KerasSpec:
-    """The spec in a configuration, which has all fields side by side."""
+    """The spec in a configuration, which has the fields of both specs at one level."""
     own = {k: v for k, v in config.items() if k in TimeceptionSpec.__dataclass_fields__}
     if "n_classes" not in config:
         return TimeceptionSpec.from_dict(own)
@@ -261,7 +255,7 @@ def _spec_of(config: Mapping[str, Any]) -> KerasSpec:
 
 
 def _infer_spec(named: Named) -> KerasSpec:
-    """The spec that the shapes of Keras' arrays tell, with the default expansion."""
+    """Infer the spec from the shapes of Keras arrays, with the default expansion."""
     prefix = "timeception." if "output.bias" in named else ""
     n_groups, group_channels, _ = named[f"{prefix}layers.0.pointwise.weight"].shape
     layers = TimeceptionSpec(
@@ -275,7 +269,7 @@ def _infer_spec(named: Named) -> KerasSpec:
     readout, hidden = named["hidden.weight"].shape
     if readout != layers.out_channels:
         raise ValueError(
-            f"hidden.weight must take {layers.out_channels} numbers, got {readout}: a classifier "
-            "with a map_size is read from a .keras file or its folder, which know height and width."
+            f"hidden.weight must have {layers.out_channels} inputs; got {readout}. If the "
+            "classifier has a map_size, read its .keras file or folder, which store its size."
         )
     return ClassifierSpec(layers, n_classes=len(named["output.bias"]), hidden=hidden)

@@ -1,4 +1,4 @@
-"""How Keras lays out the canonical arrays: the same numbers, kernels with their inputs first."""
+"""The layout of canonical arrays in Keras, which puts the inputs of kernels first."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Layout:
-    """One array's way to Keras and back, exact in both directions.
+    """The exact conversion of one array to Keras and back.
 
     Args:
-        canonical: the canonical shape.
-        axes: the sizes into which the canonical axes are split.
-        order: where Keras has those axes.
-        keras: the shape in Keras.
+        canonical: The canonical shape.
+        axes: The sizes into which the canonical axes are split.
+        order: The order of these axes in Keras.
+        keras: The shape in Keras.
 
     Example:
         >>> import numpy as np
@@ -38,18 +38,18 @@ class Layout:
     keras: Shape
 
     def to_keras(self, array: Any) -> Any:
-        """The canonical array, of numpy or JAX, as Keras lays it out."""
+        """Convert a canonical array of numpy or JAX to the layout of Keras."""
         return array.reshape(self.axes).transpose(self.order).reshape(self.keras)
 
     def from_keras(self, array: Any) -> Any:
-        """The array, of numpy or JAX, from Keras' layout into the canonical one."""
+        """Convert an array of numpy or JAX from the layout of Keras."""
         ordered = array.reshape([self.axes[axis] for axis in self.order])
         back = [self.order.index(axis) for axis in range(len(self.order))]
         return ordered.transpose(back).reshape(self.canonical)
 
 
 def keras_layouts(spec: AnySpec) -> dict[str, Layout]:
-    """The layout of every canonical array of ``spec``, by canonical name."""
+    """Return the layout of every array of ``spec`` by canonical name."""
     if isinstance(spec, TimeceptionSpec):
         return {
             f"layers.{index}.{name}": layout
@@ -70,12 +70,12 @@ def keras_layouts(spec: AnySpec) -> dict[str, Layout]:
 
 
 def to_keras(spec: AnySpec, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """Canonical arrays as Keras lays them out, still under canonical names."""
+    """Convert arrays to the layout of Keras; they keep their canonical names."""
     return {name: layout.to_keras(arrays[name]) for name, layout in keras_layouts(spec).items()}
 
 
 def from_keras(spec: AnySpec, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrays in Keras' layout, under canonical names, in the canonical layout."""
+    """Convert arrays with canonical names from the layout of Keras."""
     return {name: layout.from_keras(arrays[name]) for name, layout in keras_layouts(spec).items()}
 
 

@@ -1,7 +1,7 @@
-"""The networks of 2019: their names and layouts, and how they become canonical arrays.
+"""Conversion of the networks of 2019, with their names and layouts, to canonical arrays.
 
-Each group and branch had layers of its own: ``conv_b1_g1_tc1`` is the pointwise convolution of
-branch 1, group 1, layer 1; ``convdw_*`` the depthwise one, ``bn_*`` the normalisation.
+Each group and branch had separate layers: ``conv_b1_g1_tc1`` is the pointwise convolution of branch
+1, group 1, layer 1; ``convdw_*`` is the depthwise convolution and ``bn_*`` the normalisation.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from timeception.spec import (
     ClassifierSpec,
     TimeceptionSpec,
 )
-
-Named = dict[str, np.ndarray]
+from timeception.weights.arrays import Named
 
 _BLOCK = re.compile(r"(conv|convdw|bn)_b(\d+)_g(\d+)_tc(\d+)[./]")
 _NORM = ("weight", "bias", "running_mean", "running_var")
 
-#: Keras leaf -> PyTorch leaf, and how the array is laid out anew.
+#: Keras leaf -> PyTorch leaf, and the conversion of the layout.
 _KERAS_LEAVES: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "kernel:0": ("weight", lambda a: a.reshape(a.shape[-2:]).T),  # 1, 1, 1, in, out or in, out
     "bias:0": ("bias", lambda a: a),
@@ -38,19 +37,19 @@ _KERAS_LEAVES: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
 
 
 def is_2019(names: Iterable[str]) -> bool:
-    """Whether some name is that of a 2019 network."""
+    """Whether any name belongs to a 2019 network."""
     return any(_BLOCK.search(name) for name in names)
 
 
 def from_2019(named: Named) -> tuple[ClassifierSpec | TimeceptionSpec, Named, str, list[str]]:
-    """Canonical arrays of a 2019 network.
+    """Convert a 2019 network to canonical arrays.
 
     Args:
-        named: the arrays of a PyTorch state dict or a Keras HDF5 file, under their own names.
+        named: The arrays of a PyTorch state dict or a Keras HDF5 file by their original names.
 
     Returns:
-        the spec (of the layers alone when the file has no 2019 classifier), the canonical
-        arrays, ``"torch2019"`` or ``"keras2019"``, and the names that were left out.
+        The spec (of the Timeception layers if the file has no 2019 classifier), the canonical
+        arrays, ``"torch2019"`` or ``"keras2019"``, and the unused names.
     """
     is_keras = any(name.endswith(":0") for name in named)
     blocks, others = _split(_torch_leaves(named) if is_keras else _squeezed(named))
@@ -70,7 +69,7 @@ def from_2019(named: Named) -> tuple[ClassifierSpec | TimeceptionSpec, Named, st
 
 
 def _torch_leaves(named: Named) -> Named:
-    """Keras arrays under PyTorch's leaves and in its layout, without axes of size one."""
+    """Keras arrays with the leaves and layout of PyTorch, without axes of size one."""
     renamed = {}
     for name, array in named.items():
         layer, _, leaf = name.rpartition("/")
@@ -80,7 +79,7 @@ def _torch_leaves(named: Named) -> Named:
 
 
 def _squeezed(named: Named) -> Named:
-    """PyTorch arrays, kernels as matrices: (out, in), and (channels, k) for depthwise ones."""
+    """PyTorch arrays with kernels as matrices: (out, in), or (channels, k) if depthwise."""
     return {
         name.replace(".depthwise_conv1d.", "."): (
             array.reshape(array.shape[0], -1) if array.ndim > 2 else array
@@ -91,7 +90,7 @@ def _squeezed(named: Named) -> Named:
 
 
 def _split(named: Named) -> tuple[Named, Named]:
-    """The blocks' arrays under ``conv_b1_g1_tc1.weight``, and all others."""
+    """The arrays of the blocks, by names such as ``conv_b1_g1_tc1.weight``, and all others."""
     blocks, others = {}, {}
     for name, array in named.items():
         found = _BLOCK.search(name)
@@ -103,7 +102,7 @@ def _split(named: Named) -> tuple[Named, Named]:
 
 
 def _spec_of(blocks: Named, is_keras: bool) -> TimeceptionSpec:
-    """The spec that the names and shapes tell; names decide the framework's own constants."""
+    """Infer the spec from names and shapes. The names determine the framework's constants."""
     indices = [tuple(map(int, _BLOCK.match(name).groups()[1:])) for name in blocks]  # type: ignore[union-attr]
     n_groups, n_layers = max(g for _, g, _ in indices), max(layer for *_, layer in indices)
     sizes = tuple(_get(blocks, f"convdw_b{b}_g1_tc1.weight").shape[1] for b in (2, 3, 4))
@@ -144,7 +143,7 @@ def _torch_head(others: Named) -> tuple[Named | None, list[str]]:
 
 
 def _keras_head(others: Named) -> tuple[Named | None, list[str]]:
-    """Keras numbers its layers as they are made: dense_3, dense_4."""
+    """Keras numbers layers in the order of their creation: dense_3, dense_4."""
 
     def numbered(stem: str) -> list[str]:
         layers = {name.rpartition(".")[0] for name in others}
@@ -158,7 +157,7 @@ def _keras_head(others: Named) -> tuple[Named | None, list[str]]:
 
 
 def _head(others: Named, hidden: str, norm: str, output: str) -> tuple[Named | None, list[str]]:
-    """The classifier's canonical arrays, or ``None`` if it is not all there; and what is over."""
+    """The classifier's canonical arrays (``None`` if incomplete), and the unused names."""
     sources = {
         f"{ours}.{leaf}": f"{theirs}.{leaf}"
         for ours, theirs, leaves in (
@@ -177,7 +176,7 @@ def _head(others: Named, hidden: str, norm: str, output: str) -> tuple[Named | N
 def _get(blocks: Named, name: str) -> np.ndarray:
     if name not in blocks:
         raise ValueError(
-            f"the file has names of the 2019 network but not {name!r}; "
-            f"it has {len(blocks)} such arrays: {', '.join(sorted(blocks)[:4])}, ..."
+            f"the file has names of the 2019 network but not {name!r}. "
+            f"It has {len(blocks)} such arrays: {', '.join(sorted(blocks)[:4])}, ..."
         )
     return blocks[name]

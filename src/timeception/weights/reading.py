@@ -1,25 +1,34 @@
-"""Any known weight file, as a spec and canonical arrays."""
+"""Reader of any known weight file, as a spec and canonical arrays."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from timeception.files import sha256_of_file
 from timeception.spec import ClassifierSpec, TimeceptionSpec
-from timeception.weights.arrays import check_arrays
-from timeception.weights.containers import Named, read_named
+from timeception.weights.arrays import Named, check_arrays
+from timeception.weights.containers import (
+    LazyArrays,
+    as_array,
+    container_of,
+    damage_reported,
+    open_content,
+)
 from timeception.weights.folder import WEIGHTS_FILE, read_folder
 from timeception.weights.keras3 import is_keras3, read_keras3
 from timeception.weights.names2019 import from_2019, is_2019
-from timeception.weights.stored_specs import stored_spec
+from timeception.weights.stored_specs import SPEC_KEY, load_spec
 
 logger = logging.getLogger(__name__)
+
+_WRAPPERS = ("state_dict", "model_state", "model_state_dict")  # Lightning and others
 
 
 @dataclass(frozen=True)
@@ -27,11 +36,11 @@ class Checkpoint:
     """Weights read from a file.
 
     Args:
-        spec: of the classifier, or of the layers alone when the file holds no classifier.
-        arrays: float32, by the canonical names of ``spec.parameter_shapes()``.
-        provenance: where they come from: ``file``, ``sha256``, ``container``, ``names``
-            (``"canonical"``, ``"keras3"``, ``"torch2019"``, ``"keras2019"``), ``left_out`` (names
-            that were not used) and, for a saved model, its ``pipeline``.
+        spec: Spec of the classifier, or of the Timeception layers if there is no classifier.
+        arrays: float32 arrays by the canonical names of ``spec.parameter_shapes()``.
+        provenance: Origin of the arrays: ``file``, ``sha256``, ``container``, ``names``
+            (``"canonical"``, ``"keras3"``, ``"torch2019"`` or ``"keras2019"``), ``left_out``
+            (unused names) and, of a saved model, ``pipeline``.
     """
 
     spec: ClassifierSpec | TimeceptionSpec
@@ -40,46 +49,48 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read weights from any known file, told apart by content, never by extension.
+    """Read weights from any known file, recognised by content, never by suffix.
 
-    PyTorch state dicts (bare or wrapped), Keras HDF5 weights, safetensors, .npz, pickles of
-    arrays, and saved-model folders; with this project's names or those of 2019. A bare file of
-    canonical names tells channels, groups and kernels by its shapes; its branch 5 and epsilon
-    are taken to be the defaults, unless this project wrote the spec beside the arrays. Files of
-    Keras 3 may also hold a model of one's own around a ``Timeception``.
+    The formats are PyTorch state dicts (bare or wrapped), Keras weights, safetensors, .npz, pickles
+    of arrays, and saved-model folders, with the names of this project or of 2019. Files of Keras 3
+    may hold a custom model that contains a ``Timeception``.
+
+    If a file does not store the spec, channels, groups and kernels are inferred from the shapes,
+    and branch 5 and the epsilon are assumed to have their defaults.
 
     Args:
-        path: a file, or a folder that ``save_pretrained`` wrote.
+        path: A file, or a folder written by ``save_pretrained``.
 
     Returns:
-        the spec, the canonical arrays and their provenance.
+        The spec, the canonical arrays and their provenance.
 
     Raises:
-        FileNotFoundError: if there is nothing at ``path``.
-        ValueError: if the file is of no known kind or could run code, or its names and shapes
-            are not those of a Timeception network; both sides are printed.
+        FileNotFoundError: If ``path`` does not exist.
+        ValueError: If the format is unknown, the file could run code, or its names and shapes do
+            not match a Timeception network; the error lists what was received and expected.
     """
     path = Path(path)
     if path.is_dir():
         return _read_saved(path)
-    if is_keras3(path):
+    container = container_of(path)
+    if container == "keras" or (container == "hdf5" and is_keras3(path)):
         return _read_keras3(path)
-    container, named = read_named(path)
+    named, spec_text = _read_named(path, container)
     left_out: list[str] = []
     if is_2019(named):
         spec, arrays, origin, left_out = from_2019(named)
     elif any(name.endswith("layers.0.pointwise.weight") for name in named):
         arrays = {k: v for k, v in named.items() if not k.endswith("num_batches_tracked")}
-        spec, origin = stored_spec(path, container) or infer_spec(arrays), "canonical"
+        spec, origin = load_spec(spec_text) if spec_text else infer_spec(arrays), "canonical"
     else:
         raise ValueError(_unknown(path, container, named))
     check_arrays(str(path), spec, arrays)
     if left_out:
-        logger.warning("%s: left out, not of the 2019 network: %s", path, ", ".join(left_out))
+        logger.warning("%s: not part of the 2019 network, skipped: %s", path, ", ".join(left_out))
     arrays = {name: np.ascontiguousarray(a, dtype=np.float32) for name, a in arrays.items()}
     provenance: dict[str, Any] = {
         "file": path.name,
-        "sha256": _sha256(path),
+        "sha256": sha256_of_file(path),
         "container": container,
         "names": origin,
         "left_out": left_out,
@@ -88,20 +99,20 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def infer_spec(arrays: Named) -> ClassifierSpec | TimeceptionSpec:
-    """The spec that canonical arrays tell by their shapes, with the default expansion.
+    """Infer the spec from the shapes of canonical arrays, with the default expansion.
 
     Args:
-        arrays: by canonical name.
+        arrays: Arrays by canonical name.
 
     Raises:
-        ValueError: if an array that is needed is missing or no spec fits.
+        ValueError: If a required array is missing or no spec matches.
     """
     prefix = "timeception." if any(k.startswith("timeception.") for k in arrays) else ""
     n_layers = len([k for k in arrays if re.fullmatch(rf"{prefix}layers\.\d+\.norm\.weight", k)])
 
     def shape(name: str) -> tuple[int, ...]:
         if name not in arrays:
-            raise ValueError(f"the file has no array {name!r}; it has {_few(arrays)}.")
+            raise ValueError(f"the file has no array {name!r}; it has {_few(arrays)}")
         return arrays[name].shape
 
     out_channels, group_channels = shape(f"{prefix}layers.0.pointwise.weight")
@@ -118,19 +129,51 @@ def infer_spec(arrays: Named) -> ClassifierSpec | TimeceptionSpec:
     hidden, readout = shape("hidden.weight")
     if readout != layers.out_channels:
         raise ValueError(
-            f"hidden.weight must take {layers.out_channels} numbers, got {readout}: a classifier "
-            "with a map_size is read from its saved-model folder, which knows height and width."
+            f"hidden.weight must have {layers.out_channels} inputs; got {readout}. If the "
+            "classifier has a map_size, read its saved-model folder, which stores height and width."
         )
     return ClassifierSpec(layers, n_classes=shape("output.weight")[0], hidden=hidden)
+
+
+def _read_named(path: Path, container: str) -> tuple[Named, str | None]:
+    """Return the arrays by their names in the file, and the stored spec's JSON, if any.
+
+    Names in HDF5 are the layer and the array, ``conv_b1_g1_tc1/kernel:0``.
+    """
+    with damage_reported(path, container), open_content(path, container) as content:
+        metadata: Mapping[str, Any] = {}
+        if isinstance(content, LazyArrays):
+            metadata, content = content.metadata, dict(content)
+    if isinstance(content, Mapping):
+        metadata = {SPEC_KEY: content.get(SPEC_KEY)} | dict(metadata)
+    if container == "hdf5":
+        content = {
+            "/".join(name.split("/")[-2:]): array
+            for name, array in content.items()
+            if not name.startswith("optimizer_weights")
+        }
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path} holds a {type(content).__name__}, not arrays by name.")
+    named = {str(name): as_array(value) for name, value in content.items() if name != SPEC_KEY}
+    if not named:
+        raise ValueError(f"{path} ({container}) holds no arrays.")
+    for prefix in ("module.", "model."):
+        if all(name.startswith(prefix) for name in named):
+            named = {name.removeprefix(prefix): value for name, value in named.items()}
+    spec = metadata.get(SPEC_KEY)
+    return named, None if spec is None else str(spec)
 
 
 def _read_keras3(path: Path) -> Checkpoint:
     file = read_keras3(path)
     if file.left_out:
-        logger.warning("%s: left out, not of Timeception: %s", path, ", ".join(file.left_out))
+        logger.warning("%s: not part of Timeception, skipped: %s", path, ", ".join(file.left_out))
     provenance: dict[str, Any] = {
         "file": path.name,
-        "sha256": _sha256(path),
+        "sha256": sha256_of_file(path),
         "container": "keras",
         "names": "keras3",
         "left_out": file.left_out,
@@ -146,18 +189,13 @@ def _read_saved(folder: Path) -> Checkpoint:
         raise ValueError(f"{folder} holds a {type(spec).__name__}, not a Timeception network.")
     provenance: dict[str, Any] = {
         "file": folder.name,
-        "sha256": _sha256(folder / WEIGHTS_FILE),
+        "sha256": sha256_of_file(folder / WEIGHTS_FILE),
         "container": "folder",
         "names": "canonical",
         "left_out": [],
         "pipeline": pipeline,
     }
     return Checkpoint(spec, arrays, provenance)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _few(names: Named) -> str:

@@ -1,7 +1,7 @@
 """Pickles of numpy arrays, read without running code.
 
-A pickle is a program. Only what numpy arrays and plain containers need is admitted here; anything
-else stops the reading, with the name of what was asked for.
+A pickle is a program that can import and call anything. This reader allows only the functions that
+numpy arrays and plain containers need, and raises an error that names any other.
 """
 
 from __future__ import annotations
@@ -14,38 +14,38 @@ from typing import Any
 
 import numpy as np
 
-# numpy's own rebuilding functions, taken from what it writes: their module differs by version
+# numpy's functions that rebuild arrays, obtained from a pickle: their module depends on the version
 _reconstruct: Any = np.empty(0).__reduce__()[0]
 _build_scalar: Any = np.float64(0).__reduce__()[0]
 
 
-# what the unpickler raises on bytes that are no pickle, or not a whole one
+# raised by the unpickler for bytes that are not a complete pickle
 _BROKEN = (pickle.UnpicklingError, EOFError, LookupError, AttributeError, TypeError, ValueError)
 
 
 class _RefusedError(ValueError):
-    """The pickle is whole, but asks for what is not admitted."""
+    """The pickle is complete but requires something that is not allowed."""
 
 
 def load_arrays(path: str | Path) -> Any:
     """Read a pickle that holds numpy arrays, numbers, text and plain containers.
 
-    Pickles of Python 2 are read as latin-1, so that their arrays come out whole.
+    Pickles of Python 2 are decoded as latin-1, which preserves their arrays.
 
     Args:
-        path: the file; its extension does not matter.
+        path: The file; its suffix does not matter.
 
     Returns:
-        what was pickled.
+        The pickled object.
 
     Raises:
-        ValueError: if the file asks for anything else (named), or is no pickle.
+        ValueError: If the file requires anything else (the error names it) or is not a pickle.
     """
     return loads_arrays(Path(path).read_bytes(), str(path))
 
 
 def loads_arrays(data: bytes, source: str = "the pickle") -> Any:
-    """Read a pickle from memory, as ``load_arrays``; errors call it ``source``.
+    """Read a pickle from memory like ``load_arrays``. ``source`` names it in errors.
 
     Example:
         >>> loads_arrays(pickle.dumps({"a": np.arange(3)}))["a"]
@@ -56,7 +56,7 @@ def loads_arrays(data: bytes, source: str = "the pickle") -> Any:
     except _RefusedError:
         raise
     except _BROKEN as error:
-        raise ValueError(f"{source} is no readable pickle: {error}") from error
+        raise ValueError(f"{source} is not a readable pickle: {error}") from error
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -65,26 +65,26 @@ class _ArrayUnpickler(pickle.Unpickler):
         self._source = source
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return an admitted class or function; everything else is an error."""
-        admitted = _ADMITTED.get((module.replace("numpy._core", "numpy.core"), name))
-        if admitted is None:
+        """Return an allowed class or function; any other is an error."""
+        allowed = _ALLOWED.get((module.replace("numpy._core", "numpy.core"), name))
+        if allowed is None:
             raise _RefusedError(
-                f"{self._source} asks for '{module}.{name}', which is no numpy array or plain "
-                "container; it is not read, since unpickling it could run code. "
+                f"{self._source} requires '{module}.{name}', which is not part of numpy arrays or "
+                "plain containers. It was not read, because it could run code. "
                 "Save the arrays as .npz or safetensors instead."
             )
-        return admitted
+        return allowed
 
 
 def _scalar(dtype: np.dtype[Any], data: Any = None) -> Any:
-    """A numpy scalar of numbers or text; one of dtype object is refused."""
+    """Rebuild a numpy scalar of numbers or text; dtype object is an error."""
     if dtype.hasobject:
-        raise _RefusedError(f"a numpy scalar of dtype {dtype} is not read from a pickle")
+        raise _RefusedError(f"numpy scalars of dtype {dtype} are not read from pickles")
     return _build_scalar(dtype, data)
 
 
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> np.ndarray:
-    """How pickles of protocol 5 spell arrays."""
+    """Rebuild an array of a pickle with protocol 5."""
     array = np.frombuffer(data, dtype=dtype)
     if order == "K" and axes is not None:
         return array.reshape(shape, order="C").transpose(axes)
@@ -92,17 +92,17 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:
-    """How pickles of protocol 2 spell bytes."""
+    """Rebuild bytes of a pickle with protocol 2."""
     return text.encode(encoding)
 
 
 _BUILTINS: tuple[type, ...] = (bool, bytearray, bytes, complex, dict, float, frozenset)
 _BUILTINS += (int, list, range, set, slice, str, tuple)
 
-_ADMITTED: dict[tuple[str, str], Any] = {
+_ALLOWED: dict[tuple[str, str], Any] = {
     (module, kind.__name__): kind for module in ("builtins", "__builtin__") for kind in _BUILTINS
 }
-_ADMITTED |= {
+_ALLOWED |= {
     ("__builtin__", "unicode"): str,
     ("__builtin__", "long"): int,
     ("__builtin__", "xrange"): range,

@@ -1,4 +1,4 @@
-"""Synthetic complex activities: made videos in which only order or extent in time matters."""
+"""Synthetic complex activities: drawn videos that differ only in order or extent in time."""
 
 from timeception.datasets.synthetic.generate import make_synthetic_activities
 from timeception.datasets.synthetic.plans import ACTIVITIES, ONE_ACTIONS, Activity, make_plan

@@ -1,4 +1,4 @@
-"""The one-actions: for each a pose that moves in cycles, and the thing it is done with."""
+"""The one-actions: each has a cyclic pose and the object that the figure uses."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ Draw = Callable[[Canvas, Joints, Look, float], None]
 
 
 def _nothing(canvas: Canvas, joints: Joints, look: Look, phase: float) -> None:
-    """No thing."""
+    """Draw no object."""
 
 
 @dataclass(frozen=True)
 class OneAction:
-    """How a one-action looks.
+    """Appearance of a one-action.
 
     Args:
-        pose: from the phase in [0, 1) of its cycle.
-        cycle_seconds: length of a cycle at pace 1.
-        behind: draws what stands behind the body.
-        front: draws what the body holds.
+        pose: The pose at a phase in [0, 1) of the cycle.
+        cycle_seconds: Length of a cycle at pace 1.
+        behind: Draws objects behind the body.
+        front: Draws objects in front of the body.
     """
 
     pose: Callable[[float], Pose]

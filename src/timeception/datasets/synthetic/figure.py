@@ -1,4 +1,4 @@
-"""An articulated figure, drawn frame by frame: poses, things in its hands, and a room.
+"""An articulated figure in a room, drawn frame by frame.
 
 Coordinates of the body: the figure stands at x = 0 on the floor y = 0 and is 1 high; x to the
 right, y up. Angles in degrees from straight down, turning to the right: 90 points right, 180 up.
@@ -19,7 +19,7 @@ Colour = tuple[int, int, int]
 
 _TORSO, _UPPER_ARM, _FOREARM, _THIGH, _SHIN = 0.30, 0.17, 0.16, 0.24, 0.24
 _HEAD_RADIUS, _SHOULDER, _HIP = 0.085, 0.10, 0.05  # half widths
-_OVERSAMPLING = 2  # drawn larger, then reduced: smooth edges
+_OVERSAMPLING = 2  # drawn larger, then reduced, for smooth edges
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Look:
-    """What differs between videos and tells nothing: place, size, colours, pace."""
+    """Properties that vary between videos but carry no information about the activity."""
 
     x: float
     floor: float
@@ -88,7 +88,7 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Joints:
-    """Where the hands, feet, shoulders, hips and head of a pose are."""
+    """Positions of the hands, feet, shoulders, hips and head."""
 
     left_arm: tuple[Point, Point, Point]
     right_arm: tuple[Point, Point, Point]
@@ -155,12 +155,12 @@ def _limb(
 
 
 def circle(centre: Point, radius: float, start: float = 0.0, stop: float = 360.0) -> list[Point]:
-    """Points on an arc, angles as everywhere here."""
+    """Points on an arc; for angles see the module's docstring."""
     return [_along(centre, angle, radius) for angle in np.linspace(start, stop, 25)]
 
 
 def draw_background(side: int, rng: np.random.Generator, floor: float) -> Image.Image:
-    """A room: wall, floor and two panels of random colours and places, enlarged for drawing."""
+    """A room: wall, floor and two random panels, at the enlarged size."""
     size = side * _OVERSAMPLING
     wall, ground, *panels = rng.integers(90, 235, (4, 3)).tolist()
     image = Image.new("RGB", (size, size), tuple(wall))
@@ -175,7 +175,7 @@ def draw_background(side: int, rng: np.random.Generator, floor: float) -> Image.
 
 
 def draw_look(rng: np.random.Generator) -> Look:
-    """Draw what differs between videos and tells nothing."""
+    """Choose a look at random."""
     skin = rng.uniform(0.45, 1.0) * np.array([235, 190, 160])
     colours = [tuple(rng.integers(20, 236, 3).tolist()) for _ in range(4)]
     return Look(

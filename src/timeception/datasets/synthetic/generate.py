@@ -1,4 +1,4 @@
-"""Synthetic complex activities as MP4 files with their annotations."""
+"""Synthetic complex activities: MP4 files and their annotations."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from timeception.datasets.synthetic.actions import draw_figure
 from timeception.datasets.synthetic.figure import Canvas, draw_background, draw_look
 from timeception.datasets.synthetic.plans import ACTIVITIES, Activity, Plan, make_plan
 from timeception.datasets.timed import write_timed
+from timeception.files import replacing, write_text
 
 NAME = "synthetic complex activities"
 
 _README = """{name}
 {line}
-Everything here is synthetic: a drawn figure performs drawn one-actions. Results on it show that
-a model can use the order and the extent of one-actions in time; they say nothing about real video.
+All videos are synthetic: a drawn figure performs one-actions. Results on them show whether a model
+uses the order and the extent of one-actions in time; they say nothing about real videos.
 
-videos.csv       path,labels,split: one activity a video
+videos.csv       path,labels,split: one activity per video
 annotations.csv  video,label,start,end,split: the one-actions, in seconds
 
-{activities} activities in pairs. The two of a pair hold the same one-actions for the same times and
-differ in their order or in how their extents are split, so that no pooling over time can tell them
-apart: a model blind to order is right in about half of the cases.
+{activities} activities in pairs. The two of a pair have the same one-actions for the same total
+times. They differ in their order or in how their extents are split, so that pooling over time
+cannot distinguish them: a model that ignores order is right in about half of the cases.
 
 seed={seed}
 activities={names}
@@ -51,26 +52,26 @@ def make_synthetic_activities(
 ) -> VideoDataset:
     """Make videos of synthetic activities, ``OUT/ACTIVITY/NNN.mp4``, with their annotations.
 
-    A video depends on the seed, its activity and its number alone: with more videos the first ones
-    stay the same. Files that are there already are kept, so a broken-off run can be taken up.
+    A video depends only on the seed, its activity and its number, so that a larger data set begins
+    with the videos of a smaller one. Existing files are kept, so an interrupted run can resume.
 
     Args:
-        out: folder; new, empty, or begun by a run with the same settings.
-        n_videos_per_class: videos of each activity, about 8 s each.
-        seed: of everything random.
-        test_fraction: share of each activity's videos, its last ones, in split ``test``; the
+        out: Folder; new, empty, or from a run with the same settings.
+        n_videos_per_class: Videos of each activity, about 8 s each.
+        seed: Seed of all random choices.
+        test_fraction: Fraction of each activity's videos in split ``test``, its last ones; the
             others are in ``train``.
-        fps: frames per second.
-        side: height and width of the frames in pixels, even.
-        activities: by name; each with its twin, of the same one-actions arranged the other way,
-            where order or extent alone shall tell them apart.
-        track: wraps the work, such as a progress bar.
+        fps: Frames per second.
+        side: Height and width of the frames in pixels, even.
+        activities: Activities by name. To make only order or extent matter, include for each one
+            another with the same one-actions in the opposite arrangement.
+        track: Wraps the iteration over videos, for example in a progress bar.
 
     Returns:
-        The data set as ``from_csv(OUT/videos.csv)`` reads it.
+        The data set, equal to ``from_csv(OUT/videos.csv)``.
 
     Raises:
-        ValueError: if an argument is out of range or ``out`` holds something else.
+        ValueError: If an argument is out of range or ``out`` holds other files.
     """
     checks.positive_int("fps", fps)
     is_size = checks.positive_int("side", side) % 2 == 0 and side >= 32
@@ -119,15 +120,14 @@ def render(
 
 
 def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int) -> None:
-    """Write H.264 in MP4; the same frames give the same bytes.
+    """Write H.264 in MP4. The same frames give the same bytes.
 
-    So one thread encodes, and not by assembly: x264's for AVX-512 gives now and then others. The
-    file appears under its name only when it is whole.
+    For this, encoding uses one thread and no assembly: x264's AVX-512 code is not deterministic.
     """
     import av
 
-    part = path.with_suffix(".part")
-    with av.open(str(part), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+    bitexact = {"fflags": "+bitexact"}
+    with replacing(path) as part, av.open(str(part), "w", "mp4", options=bitexact) as container:
         stream: Any = None
         for frame in frames:
             if stream is None:
@@ -138,18 +138,18 @@ def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int) -> None
                 stream.pix_fmt = "yuv420p"
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
-    part.replace(path)
 
 
 def _claim(out: Path, readme: str) -> None:
-    """Make ``out`` and put the README into it, unless it holds something else."""
+    """Create ``out`` with its README, unless it holds other files."""
     out.mkdir(parents=True, exist_ok=True)
     note = out / "README.txt"
     held = note.read_text(encoding="utf-8") if note.is_file() else ""
-    is_ours = held == readme or not any(out.iterdir())
-    advice = "Take another folder, or remove it first."
-    checks.require(is_ours, "out", "be empty or hold these very data", str(out), advice)
-    note.write_text(readme, encoding="utf-8")
+    is_same = held.partition("\nseed=")[2] == readme.partition("\nseed=")[2]  # whatever its prose
+    is_ours = is_same or not any(out.iterdir())
+    advice = "Choose another folder, or remove it first."
+    checks.require(is_ours, "out", "be empty or from a run with these settings", str(out), advice)
+    write_text(note, readme)
 
 
 def _timed(video_id: str, plan: Plan, fps: int, split: str) -> TimedVideo:

@@ -1,20 +1,20 @@
-"""What happens when: one-actions arranged into synthetic complex activities.
+"""Timelines of synthetic complex activities, made of one-actions.
 
-Six activities in three pairs. The two of a pair are made of the same one-actions for the same
-times; only their arrangement in time differs, so that no statistic of single frames (a mean, a
-maximum, a histogram over time) tells them apart:
+Six activities in three pairs. The two of a pair have the same one-actions for the same total times;
+only the arrangement in time differs, so that no statistic of single frames (a mean, a maximum, a
+histogram over time) distinguishes them:
 
 - order: ``umbrella_then_guitar`` against ``guitar_then_umbrella``, ``barbell_then_broom`` against
-  ``broom_then_barbell``. Three rounds of the two one-actions, one right after the other; before,
-  between or after the rounds one filler (``wave`` or ``star_jump``).
-- extent: ``long_ball_short_reads`` against ``short_balls_long_read``. Both one-actions take equally
-  long in total, one in one bout and the other in four; either may come first.
+  ``broom_then_barbell``. Three rounds of the two one-actions, the second directly after the first;
+  one filler (``wave`` or ``star_jump``) before, between or after the rounds.
+- extent: ``long_ball_short_reads`` against ``short_balls_long_read``. Both one-actions take the
+  same total time, one of them in one bout and the other in four; either may come first.
 
-Pauses of varying length separate rounds, fillers and bouts, as many in one activity of a pair as
-in the other.
+Pauses of varying length separate rounds, fillers and bouts; both activities of a pair have the same
+number of pauses.
 
-Across pairs the one-actions differ. An order-blind model can therefore be right in half of the
-cases, and no more than by chance beyond.
+Different pairs have different one-actions, so a model that ignores order can identify the pair, and
+is right in half of the cases.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ import numpy as np
 
 from timeception import checks
 
-#: Fillers: they may occur in any activity of order, and tell nothing.
+#: Fillers may occur in any activity of kind ``order`` and carry no information.
 FILLERS = ("wave", "star_jump")
 REST = "rest"
 
 _N_ROUNDS = 3
-_ROUND_SECONDS = (0.6, 1.1)  # of each one-action in each round of an activity of order
+_ROUND_SECONDS = (0.6, 1.1)  # of each one-action in each round, kind "order"
 _FILLER_SECONDS = (0.6, 1.2)
 _N_SHORT_BOUTS = 4
-_TOTAL_SECONDS = (2.8, 3.6)  # of each one-action in an activity of extent
+_TOTAL_SECONDS = (2.8, 3.6)  # of each one-action, kind "extent"
 _MIN_BOUT_SECONDS = 0.5
 _PAUSE_SECONDS = (0.25, 0.55)
 
-Group = list[tuple[str, int]]  # one-actions and their frames, without a pause between
+Group = list[tuple[str, int]]  # one-actions and their numbers of frames, without pauses
 
 
 @dataclass(frozen=True)
 class Activity:
-    """A complex activity: two one-actions that matter, and how they are arranged.
+    """A complex activity: two relevant one-actions and their arrangement.
 
     Args:
-        kind: ``order``: ``first`` comes right before ``second``, in every round; ``extent``:
-            ``first`` comes in one long bout and ``second`` in several short ones.
-        first: a one-action.
-        second: another.
+        kind: In ``order``, ``first`` directly precedes ``second`` in every round. In ``extent``,
+            ``first`` is one long bout and ``second`` is several short ones.
+        first: A one-action.
+        second: Another one-action.
     """
 
     kind: str
@@ -73,7 +73,7 @@ ONE_ACTIONS = tuple(
 
 @dataclass(frozen=True)
 class Bout:
-    """One one-action, from frame ``start`` up to but not including frame ``stop``."""
+    """A one-action from frame ``start`` (inclusive) to frame ``stop`` (exclusive)."""
 
     action: str
     start: int
@@ -82,7 +82,7 @@ class Bout:
 
 @dataclass(frozen=True)
 class Plan:
-    """The bouts of a video in order; where there is none the figure rests."""
+    """The bouts of a video in order; between them the figure rests."""
 
     bouts: tuple[Bout, ...]
     n_frames: int
@@ -93,15 +93,15 @@ class Plan:
 
 
 def make_plan(activity: str | Activity, fps: int, rng: np.random.Generator) -> Plan:
-    """Draw a plan of one video.
+    """Generate a random plan of one video.
 
     Args:
-        activity: a name of ``ACTIVITIES``, or one of your own.
-        fps: frames per second.
-        rng: source of every choice.
+        activity: A name in ``ACTIVITIES``, or an ``Activity``.
+        fps: Frames per second.
+        rng: Source of all random choices.
 
     Raises:
-        ValueError: if the activity, or a one-action of it, is unknown.
+        ValueError: If the activity or one of its one-actions is unknown.
     """
     if isinstance(activity, Activity):
         parts = activity

@@ -1,4 +1,4 @@
-"""The feature bank: one file of features per video; inspection, and import of existing features."""
+"""The feature bank, with one file of features per video: storage, inspection and import."""
 
 from timeception.features.bank.storage import BankError
 from timeception.features.bank.store import BankEntry, FeatureBank, MismatchError, MissingVideoError

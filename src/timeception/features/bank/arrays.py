@@ -1,30 +1,29 @@
-"""Arrays in files of any known kind, told apart by content, and the order of their axes."""
+"""Feature arrays in files of any known format, and the order of their axes."""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from timeception import checks
-from timeception.weights.containers import container_of
-from timeception.weights.safe_pickle import load_arrays
+from timeception.weights.containers import (
+    LazyArrays,
+    as_array,
+    container_of,
+    damage_reported,
+    open_content,
+)
 
-_Opened = tuple[Sequence[str], Callable[[str], NDArray[Any]]]
-
-#: Suffixes under which a folder's files are taken for arrays even if their content is damaged.
+#: Files with these suffixes are array files, even if their content is damaged.
 ARRAY_SUFFIXES = frozenset(
     {".npy", ".npz", ".h5", ".hdf5", ".hdf", ".safetensors", ".pkl", ".pickle", ".pt", ".pth"}
 )
-#: Axis orders that are asked about, by number of axes. Others can be told.
+#: Axis orders that are inferred, by number of axes. Others must be given.
 COMMON_AXES = {
     2: ("TC", "CT"),
     3: ("NTC", "NCT"),
@@ -36,7 +35,7 @@ _UNNAMED = "(unnamed)"
 
 @dataclass(frozen=True)
 class Loaded:
-    """The features of one file as they stand there, and a label for every step if asked for."""
+    """The unchanged features of one file and, if requested, one label per step."""
 
     kind: str
     key: str
@@ -47,55 +46,57 @@ class Loaded:
 def load(path: Path, key: str | None = None, labels_key: str | None = None) -> Loaded:
     """Read features from .npy, .npz, HDF5, safetensors, PyTorch, or a pickle of arrays.
 
-    The content decides, never the extension. Pickles are read without running code.
+    The format is recognised by content, never by suffix. Pickles are read without running code.
 
     Args:
-        path: the file.
-        key: name of the features in it; ``None`` takes the only array (beside the labels).
-        labels_key: name of an array with a label for every step.
+        path: The file.
+        key: Name of the features; ``None`` reads the only array (except the labels).
+        labels_key: Name of an array with one label per step.
 
     Raises:
-        ValueError: if the content is of no known kind or damaged, or if it is not clear which
-            array is meant.
+        ValueError: If the format is unknown, the file is damaged, or ``key`` is required.
     """
-    kind = _kind(path)
+    kind = container_of(path)
     with ExitStack() as stack:
-        with _damage_told(path, kind):
-            names, read = stack.enter_context(_OPENERS[kind](path))
+        with damage_reported(path, kind):
+            content = stack.enter_context(open_content(path, kind))
+        by_name = _by_name(content)
+        names = tuple(by_name)
         wanted = labels_key and str(checks.one_of(f"{path}: labels key", labels_key, names))
         name = _named(path, names, key, wanted)
-        with _damage_told(path, kind):
-            return Loaded(kind, name, read(name), read(wanted) if wanted else None)
+        with damage_reported(path, kind):
+            labels = as_array(by_name[wanted]) if wanted else None
+            return Loaded(kind, name, as_array(by_name[name]), labels)
 
 
 def names_in(path: Path) -> tuple[str, ...]:
-    """Names of the arrays in a file, in its order.
+    """Return the names of the arrays in a file, in order.
 
     Raises:
-        ValueError: if the content is of no known kind or damaged.
+        ValueError: If the format is unknown or the file is damaged.
     """
-    kind = _kind(path)
-    with _damage_told(path, kind), _OPENERS[kind](path) as (names, _):
-        return tuple(names)
+    kind = container_of(path)
+    with damage_reported(path, kind), open_content(path, kind) as content:
+        return tuple(_by_name(content))
 
 
 def looks_like_arrays(path: Path) -> bool:
-    """Whether a folder's file is meant as arrays: by its suffix, or without a doubt by content."""
+    """Whether a file is an array file by its suffix or, unambiguously, by its content."""
     if path.suffix.lower() in ARRAY_SUFFIXES:
         return True
     try:
-        return _kind(path) != "pickle"  # no sign of a pickle is sure
+        return container_of(path) not in ("pickle", "keras")  # other files can look like pickles
     except ValueError:
         return False
 
 
 def parse_axes(text: str) -> str:
-    """Check an axis order such as ``TC`` or ``NTHWC``, and return it in capitals.
+    """Check an axis order such as ``TC`` or ``NTHWC``, and return it in upper case.
 
     Letters are T (time), C (channels), H and W (both or neither), and N (a single clip).
 
     Raises:
-        ValueError: if a letter is unknown, occurs twice, or misses.
+        ValueError: If a letter is unknown, repeated or missing.
 
     Example:
         >>> parse_axes("thwc")
@@ -109,18 +110,20 @@ def parse_axes(text: str) -> str:
         and ("H" in axes) == ("W" in axes)
     )
     advice = "Examples: TC, CT, TCHW, THWC, CTHW, NTHWC (N is a single clip)."
-    checks.require(is_order, "axes", "name T, C, both or none of H and W, each once", text, advice)
+    checks.require(
+        is_order, "axes", "contain T, C, and both or neither of H and W, each once", text, advice
+    )
     return axes
 
 
 def likely_axes(shape: tuple[int, ...], n_labels: int | None = None) -> tuple[str, ...]:
-    """The common axis orders that a shape admits.
+    """Return the common axis orders that are possible for a shape.
 
-    A clip axis must have length 1, and time the length of the labels, if there are any. Where an
-    order gives square maps larger than one cell, orders that do not are left out.
+    A clip axis must have length 1, and the time axis the number of labels, if there are labels. If
+    some orders give square maps larger than one cell, only these are returned.
 
     Raises:
-        ValueError: if arrays of that shape are no features over time.
+        ValueError: If no common order is possible.
 
     Example:
         >>> likely_axes((128, 7, 7, 1024)), likely_axes((128, 1024)), likely_axes((9, 4), 9)
@@ -131,16 +134,17 @@ def likely_axes(shape: tuple[int, ...], n_labels: int | None = None) -> tuple[st
     if not options:
         labels = "" if n_labels is None else f" with {n_labels} labels"
         raise ValueError(
-            f"features of shape {shape}{labels} fit no common axis order. Tell it with --axes."
+            f"features of shape {shape}{labels} match no common axis order. Pass it with --axes."
         )
     return tuple(square or options)
 
 
 def to_steps(array: NDArray[Any], axes: str) -> NDArray[Any]:
-    """Bring an array to (S, C, H, W); features without a map get maps of one cell.
+    """Convert an array to shape (S, C, H, W). Features without maps get maps of one cell.
 
     Raises:
-        ValueError: if the array does not have these axes, or more than one clip, or no numbers.
+        ValueError: If the array does not have these axes, has more than one clip, is empty, or is
+            not of real numbers.
 
     Example:
         >>> to_steps(np.zeros((128, 1024)), "TC").shape
@@ -149,7 +153,7 @@ def to_steps(array: NDArray[Any], axes: str) -> NDArray[Any]:
     checks.require(
         array.ndim == len(axes),
         "axes",
-        f"name the {array.ndim} axes of the features of shape {array.shape}",
+        f"name the {array.ndim} axes of features of shape {array.shape}",
         axes,
     )
     checks.require(array.size > 0, "features", "not be empty", array.shape)
@@ -157,7 +161,7 @@ def to_steps(array: NDArray[Any], axes: str) -> NDArray[Any]:
     checks.require(is_number, "features", "be real numbers", str(array.dtype))
     if "N" in axes:
         n_clips = array.shape[axes.index("N")]
-        checks.require(n_clips == 1, "axis N", "have length 1: one file is one video", n_clips)
+        checks.require(n_clips == 1, "axis N", "have length 1, one video per file", n_clips)
         array = array.squeeze(axes.index("N"))
         axes = axes.replace("N", "")
     if "H" not in axes:
@@ -171,20 +175,20 @@ def _admits(axes: str, shape: tuple[int, ...], n_labels: int | None) -> bool:
 
 
 def _side(axes: str, shape: tuple[int, ...]) -> int:
-    """Side of the maps, if they are square; otherwise 0."""
+    """Side of square maps; 0 for others."""
     if "H" not in axes:
         return 0
     height, width = shape[axes.index("H")], shape[axes.index("W")]
     return height if height == width else 0
 
 
-def _kind(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.read(6)
-    checks.require(bool(head), "file", "not be empty", str(path))
-    if head.startswith(b"PK") and not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is a zip archive (.npz or PyTorch) that is cut off.")
-    return "npy" if head == b"\x93NUMPY" else container_of(path)
+def _by_name(content: Any) -> Mapping[str, Any]:
+    """The arrays of an open file by name. An array without a name gets one."""
+    if not isinstance(content, Mapping):
+        return {_UNNAMED: content}
+    if isinstance(content, LazyArrays):
+        return content
+    return {str(name): value for name, value in content.items() if hasattr(value, "shape")}
 
 
 def _named(path: Path, names: Sequence[str], key: str | None, labels_key: str | None) -> str:
@@ -193,94 +197,5 @@ def _named(path: Path, names: Sequence[str], key: str | None, labels_key: str | 
     others = [name for name in names if name != labels_key]
     if len(others) != 1:
         found = ", ".join(map(repr, names)) or "no array"
-        raise ValueError(f"{path} holds {found}. Name the features with --key.")
+        raise ValueError(f"{path} holds {found}. Choose the features with --key.")
     return others[0]
-
-
-@contextmanager
-def _damage_told(path: Path, kind: str) -> Iterator[None]:
-    from safetensors import SafetensorError
-
-    damage = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
-    try:
-        yield
-    except (*damage, SafetensorError, UnpicklingError) as error:
-        raise ValueError(f"{path} ({kind}) cannot be read: {error}") from error
-
-
-@contextmanager
-def _npy(path: Path) -> Iterator[_Opened]:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    yield [_UNNAMED], lambda name: np.asarray(array)
-
-
-@contextmanager
-def _npz(path: Path) -> Iterator[_Opened]:
-    with np.load(path, allow_pickle=False) as file:
-        yield file.files, file.__getitem__
-
-
-@contextmanager
-def _hdf5(path: Path) -> Iterator[_Opened]:
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        names: list[str] = []
-        file.visititems(
-            lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
-        )
-        yield names, lambda name: np.asarray(file[name])
-
-
-@contextmanager
-def _safetensors(path: Path) -> Iterator[_Opened]:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as file:
-
-        def read(name: str) -> NDArray[Any]:
-            if file.get_slice(name).get_dtype() != "BF16":
-                return np.asarray(file.get_tensor(name))
-            with safe_open(path, framework="pt") as tensors:  # numpy has no bfloat16
-                return np.asarray(tensors.get_tensor(name).float().numpy())
-
-        yield list(file.keys()), read
-
-
-@contextmanager
-def _torch(path: Path) -> Iterator[_Opened]:
-    import torch  # a framework is loaded only when its file is read
-
-    with path.open("rb") as file:  # of a path, torch would look at the suffix
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    yield _of_content(content)
-
-
-@contextmanager
-def _pickle(path: Path) -> Iterator[_Opened]:
-    yield _of_content(load_arrays(path))
-
-
-def _of_content(content: Any) -> _Opened:
-    """The arrays of an unpickled object: an array, or arrays by name."""
-    if not isinstance(content, Mapping):
-        return [_UNNAMED], lambda name: _as_array(content)
-    arrays = {str(name): value for name, value in content.items() if hasattr(value, "shape")}
-    return list(arrays), lambda name: _as_array(arrays[name])
-
-
-def _as_array(value: Any) -> NDArray[Any]:
-    if hasattr(value, "detach"):
-        tensor = value.detach()
-        return np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())
-    return np.asarray(value)
-
-
-_OPENERS: dict[str, Callable[[Path], AbstractContextManager[_Opened]]] = {
-    "npy": _npy,
-    "npz": _npz,
-    "hdf5": _hdf5,
-    "safetensors": _safetensors,
-    "torch": _torch,
-    "pickle": _pickle,
-}

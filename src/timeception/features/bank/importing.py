@@ -1,4 +1,4 @@
-"""Import of features that were made elsewhere, whatever their file format and axis order."""
+"""Import of existing features of any known file format and axis order into a bank."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from timeception.datasets.records import TimedVideo
 from timeception.datasets.timed import intervals_of_frames, write_timed
 from timeception.features.bank import arrays
 from timeception.features.bank.sources import (
-    Source,
+    SourceFile,
     array_sources,
     describe_file,
     open_bank,
@@ -31,24 +31,24 @@ logger = logging.getLogger(__name__)
 
 EVERY_KEY = "*"
 
-#: Shows progress: wraps the sources that are gone through.
-Track = Callable[[Sequence[Source]], Iterable[Source]]
-#: Answers which axis order is meant: gets the question and the candidates.
+#: Wraps the iteration over sources, to show progress.
+Track = Callable[[Sequence[SourceFile]], Iterable[SourceFile]]
+#: Chooses the axis order, given a question and the candidates.
 Ask = Callable[[str, tuple[str, ...]], str]
 
 
 @dataclass(frozen=True)
 class FrameLabels:
-    """Labels that stand beside the features, one a step, to become timed annotations.
+    """Labels stored beside the features, one per step, that become timed annotations.
 
     Args:
-        key: name of their array, of shape (S,): whole numbers or names.
-        out: the CSV to write, ``video,label,start,end`` in seconds, ends exclusive.
-        class_names: names of the whole numbers 0, 1, ...; ``None`` takes the numbers.
-        background: number (or name) of the label that is no action; its steps are left out.
+        key: Name of their array of shape (S,), with whole numbers or names.
+        out: The CSV to write, ``video,label,start,end`` in seconds, ends exclusive.
+        class_names: Names of the labels 0, 1, ...; ``None`` uses the numbers.
+        background: Number or name of the label without an action; its steps are left out.
 
     Raises:
-        ValueError: if the background's number has no name.
+        ValueError: If the background's number has no name.
     """
 
     key: str
@@ -69,20 +69,20 @@ class FrameLabels:
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """Name of the background, if there is one."""
+        """The name of the background, if given."""
         if self.class_names is not None and self._background_number is not None:
             return (self.class_names[self._background_number],)
         return () if self.background is None else (self.background,)
 
     def names(self, labels: NDArray[Any], n_steps: int) -> list[str]:
-        """The name of every step's label.
+        """Return the name of each step's label.
 
         Raises:
-            ValueError: if there is not one label a step, or a number has no name.
+            ValueError: If there is not one label per step, or a number has no name.
         """
         what = f"labels {self.key!r}"
         is_whole = labels.size == n_steps
-        checks.require(is_whole, what, f"be {n_steps}, one a step", labels.shape)
+        checks.require(is_whole, what, f"be {n_steps}, one per step", labels.shape)
         flat = labels.reshape(-1)
         if flat.dtype.kind in "SUO":
             return [str(n, "utf-8") if isinstance(n, bytes) else str(n) for n in flat.tolist()]
@@ -101,15 +101,15 @@ class FrameLabels:
 
 @dataclass
 class ImportReport:
-    """What an import did.
+    """The result of an import.
 
     Args:
-        axes: the order of axes that was read.
-        done: ids imported now.
-        skipped: ids that the bank held already, from the same files.
-        failed: error by id.
-        annotations: the CSV of timed labels, if one was written.
-        seconds: how long it took.
+        axes: The axis order of the files.
+        done: Ids that were imported.
+        skipped: Ids that were already in the bank, from the same files.
+        failed: Error messages by id.
+        annotations: The CSV of timed labels, if one was written.
+        seconds: Duration of the import.
     """
 
     axes: str
@@ -120,7 +120,7 @@ class ImportReport:
     seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """The report, as JSON holds it."""
+        """The report as plain JSON."""
         return dict(vars(self))
 
 
@@ -138,32 +138,31 @@ def import_features(
     ask: Ask | None = None,
     track: Track = iter,
 ) -> ImportReport:
-    """Bring features from .npy, .npz, HDF5, safetensors, PyTorch and pickle files into a bank.
+    """Import features from .npy, .npz, HDF5, safetensors, PyTorch and pickle files into a bank.
 
-    The kind of a file is told by its content. A file that cannot be read never stops the others:
-    the bank records it.
+    Formats are recognised by content. Unreadable files are recorded in the bank and skipped.
 
     Args:
-        paths: files and folders; ids are paths below the folder, without suffix.
-        bank_root: the bank's folder; made if it does not exist, added to if it does.
-        axes: order of the axes, such as ``"TC"`` or ``"THWC"``; ``None`` finds it where the first
-            file leaves no doubt.
-        key: name of the features in each file; ``None`` takes a file's only array; ``"*"`` takes
-            every array as a video of its own, whose id is its name.
-        fps: frames per second of the videos; with the default, a second stands for a frame.
-        stride: frames from one step to the next.
-        dtype: stored type: ``float16``, ``float32`` or ``bfloat16``.
-        labels: labels that stand beside the features.
-        is_overwritten: replace what the bank holds from other files, instead of refusing.
-        ask: answers which axes are meant, where it is in doubt; ``None`` makes that an error.
-        track: shows progress.
+        paths: Files and folders; ids are paths below the folder, without suffix.
+        bank_root: The bank's folder; a new one is created, an existing one is added to.
+        axes: Axis order, such as ``"TC"`` or ``"THWC"``; ``None`` infers it from the first file if
+            its shape is unambiguous.
+        key: Name of the features in each file; ``None`` reads a file's only array; ``"*"`` makes
+            every array a video with the array's name as id.
+        fps: Frames per second of the videos; with the default, steps are counted in seconds.
+        stride: Frames from one step to the next.
+        dtype: Stored type: ``float16``, ``float32`` or ``bfloat16``.
+        labels: Labels stored beside the features.
+        is_overwritten: Replace features in the bank that come from other files.
+        ask: Chooses the axis order if it is ambiguous; ``None`` makes that an error.
+        track: Shows progress.
 
     Returns:
-        What was imported, skipped, and failed.
+        The imported, skipped and failed videos.
 
     Raises:
-        ValueError: for wrong arguments, an axis order that stays in doubt, and a bank that does
-            not match.
+        ValueError: If an argument is invalid, the axis order is ambiguous, or the bank does not
+            match.
     """
     began = time.monotonic()
     checks.positive_int("stride", stride)
@@ -182,7 +181,7 @@ def import_features(
     importer = _Importer(bank, axes, array_key, fps, stride, labels, is_todo)
     for source in track(sources if labels else planned.todo):
         try:
-            timed += importer.bring(source)
+            timed += importer.add(source)
         except (ValueError, OSError) as error:
             logger.info("%s: %s", source.video_id, error)
             bank.record_failure(source.video_id, source.path, error)
@@ -193,7 +192,6 @@ def import_features(
         if source.video_id not in report.failed:
             (report.done if source.video_id in is_todo else report.skipped).append(source.video_id)
     if labels:
-        labels.out.parent.mkdir(parents=True, exist_ok=True)
         write_timed(labels.out, timed)
         report.annotations = str(labels.out)
     report.seconds = time.monotonic() - began
@@ -201,7 +199,7 @@ def import_features(
 
 
 class _Importer:
-    """Brings one file after the other into a bank; all must have the same number of channels."""
+    """Imports one file after another into a bank; all must have the same number of channels."""
 
     def __init__(
         self,
@@ -218,8 +216,8 @@ class _Importer:
         first = next((video_id for video_id in bank if video_id not in todo), None)
         self.example = first and (first, bank.file(first).shape[1])
 
-    def bring(self, source: Source) -> list[TimedVideo]:
-        """Import a file if it is still to do; return its timed labels, if there are any."""
+    def add(self, source: SourceFile) -> list[TimedVideo]:
+        """Import a file unless it is done already; return its timed labels, if any."""
         labels_key = self.labels.key if self.labels else None
         loaded = arrays.load(source.path, source.key or self.key, labels_key)
         features = arrays.to_steps(loaded.features, self.axes)
@@ -233,14 +231,14 @@ class _Importer:
             self._write(source, loaded, features)
         return timed
 
-    def _write(self, source: Source, loaded: arrays.Loaded, features: NDArray[Any]) -> None:
+    def _write(self, source: SourceFile, loaded: arrays.Loaded, features: NDArray[Any]) -> None:
         video_id, n_channels = self.example or (source.video_id, features.shape[1])
         checks.require(
             features.shape[1] == n_channels,
             "features",
-            f"have {n_channels} channels, as those of {video_id!r} in the bank",
+            f"have {n_channels} channels like {video_id!r} in the bank",
             features.shape[1],
-            f"Read with axes {self.axes}; is that their order?",
+            f"They were read with axes {self.axes}; check the order.",
         )
         provenance = {
             "source": describe_file(source.path),
@@ -253,26 +251,26 @@ class _Importer:
         self.example = (video_id, n_channels)
 
 
-def _expanded(sources: tuple[Source, ...], key: str | None) -> tuple[Source, ...]:
-    """One source an array, where every array is a video."""
+def _expanded(sources: tuple[SourceFile, ...], key: str | None) -> tuple[SourceFile, ...]:
+    """One source per array if every array is a video; otherwise the sources."""
     if key != EVERY_KEY:
         return sources
     found = []
     for source in sources:
         try:
             names = arrays.names_in(source.path)
-        except (ValueError, OSError):  # told when it is imported
+        except (ValueError, OSError):  # reported when it is imported
             found.append(source)
         else:
-            found += [Source(name, source.path, name) for name in names]
+            found += [SourceFile(name, source.path, name) for name in names]
     return unique_sources(found)
 
 
 def _find_axes(
-    sources: Sequence[Source], key: str | None, labels_key: str | None, ask: Ask | None
+    sources: Sequence[SourceFile], key: str | None, labels_key: str | None, ask: Ask | None
 ) -> str:
-    """The axis order of the first readable file, asked for where its shape leaves a doubt."""
-    problems = []
+    """The axis order of the first readable file; ``ask`` chooses if its shape is ambiguous."""
+    errors = []
     for source in sources:
         try:
             loaded = arrays.load(source.path, source.key or key, labels_key)
@@ -280,16 +278,16 @@ def _find_axes(
             n_labels = None if loaded.labels is None else loaded.labels.size
             options = arrays.likely_axes(shape, n_labels)
         except (ValueError, OSError) as error:  # recorded when it is imported
-            problems.append(error)
+            errors.append(error)
             continue
         if len(options) == 1:
             return options[0]
-        question = f"Features of {source.path} have the shape {shape}. {_readings(shape, options)}"
+        question = f"Features of {source.path} have shape {shape}. {_readings(shape, options)}"
         if ask is None:
-            told = " or ".join(f"--axes {option}" for option in options)
-            raise ValueError(f"{question} Tell which it is: {told}.")
+            choices = " or ".join(f"--axes {option}" for option in options)
+            raise ValueError(f"{question} Pass {choices}.")
         return arrays.parse_axes(ask(question, options))
-    raise ValueError(f"no file tells the order of its axes. The first: {problems[0]}")
+    raise ValueError(f"the axis order cannot be inferred; pass --axes. First file: {errors[0]}")
 
 
 def _readings(shape: tuple[int, ...], options: Sequence[str]) -> str:
@@ -297,5 +295,5 @@ def _readings(shape: tuple[int, ...], options: Sequence[str]) -> str:
     for axes in options:
         length = dict(zip(axes, shape, strict=True))
         maps = f" on {length['H']}x{length['W']} maps" if "H" in length else ""
-        texts.append(f"{axes} reads {length['T']} steps of {length['C']} channels{maps}")
+        texts.append(f"{axes} means {length['T']} steps of {length['C']} channels{maps}")
     return "; ".join(texts) + "."

@@ -1,4 +1,4 @@
-"""What a bank holds, and whether it is sound."""
+"""Statistics and checks of a bank."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from timeception.features.bank.sources import Source, array_sources, describe_file, video_sources
+from timeception.features.bank.sources import (
+    SourceFile,
+    array_sources,
+    describe_file,
+    video_sources,
+)
 from timeception.features.bank.storage import BankError, BankFile
 from timeception.features.bank.store import FeatureBank
 from timeception.features.extraction.settings import has_2019_segments
 
 _STEPS_AT_ONCE = 256
 
-#: Shows progress: wraps the ids that are gone through.
+#: Wraps the iteration over ids, to show progress.
 Track = Callable[[Sequence[str]], Iterable[str]]
 
 
 def statistics(bank: FeatureBank) -> dict[str, Any]:
-    """Counts, shapes, size and origin of a bank's features, from the headers alone, for JSON."""
+    """Return counts, shapes, size and origin of a bank's features as JSON. Reads only headers."""
     files, damaged = [], {}
     for video_id in bank:
         try:
@@ -48,46 +53,46 @@ def statistics(bank: FeatureBank) -> dict[str, Any]:
     }
 
 
-def find_problems(
+def inspect(
     bank: FeatureBank, sources: Sequence[str | Path] = (), track: Track = iter
 ) -> dict[str, str]:
-    """Read a bank whole and name what is wrong with it.
+    """Read a whole bank and report its errors.
 
-    Checks that every file can be read, was made with the bank's settings, has the channels of the
-    others, finite numbers and ascending start frames.
+    Checks that every file can be read, has the bank's settings and the same number of channels as
+    the others, finite numbers and ascending start frames.
 
     Args:
-        bank: any bank.
-        sources: the files that the features were made from; their content is compared too, and
-            each must be in the bank or among its failures.
-        track: shows progress.
+        bank: The bank.
+        sources: The files from which the features were made. If given, their content is compared,
+            and each must be in the bank or among its failures.
+        track: Shows progress.
 
     Returns:
-        The problem of each video that has one, by id.
+        The findings: the first error of each bad video, by id.
     """
-    problems: dict[str, str] = {}
+    findings: dict[str, str] = {}
     find = array_sources if bank.settings.get("kind") == "import" else video_sources
     by_id = {source.video_id: source for source in find(sources)} if sources else {}
     n_channels = _usual_channels(bank)
     for video_id in track(bank.video_ids):
         try:
             file = bank.file(video_id)
-            found = _problem(file, n_channels, has_2019_segments(bank.settings))
+            found = _finding(file, n_channels, has_2019_segments(bank.settings))
         except (ValueError, OSError) as error:
             found = str(error)
         else:
             if not found and sources:
-                found = _source_problem(file.metadata["provenance"], by_id.get(video_id))
+                found = _source_finding(file.metadata["provenance"], by_id.get(video_id))
         if found:
-            problems[video_id] = found
+            findings[video_id] = found
     for video_id in sorted(by_id.keys() - set(bank) - bank.failures.keys()):
-        problems[video_id] = f"{by_id[video_id].path} is not in the bank."
-    return problems
+        findings[video_id] = f"{by_id[video_id].path} is not in the bank."
+    return findings
 
 
-def _problem(file: BankFile, n_channels: int, is_of_2019: bool) -> str:
+def _finding(file: BankFile, n_channels: int, is_of_2019: bool) -> str:
     if file.shape[1] != n_channels:
-        return f"has {file.shape[1]} channels where others have {n_channels}."
+        return f"has {file.shape[1]} channels; others have {n_channels}."
     starts = file.start_frames()
     steps = np.diff(starts)
     if starts[0] < 0 or np.any(steps < 0 if is_of_2019 else steps <= 0):
@@ -100,13 +105,13 @@ def _problem(file: BankFile, n_channels: int, is_of_2019: bool) -> str:
     return ""
 
 
-def _source_problem(provenance: Mapping[str, Any], source: Source | None) -> str:
+def _source_finding(provenance: Mapping[str, Any], source: SourceFile | None) -> str:
     made_from = provenance.get("source", {})
     if source is None:
         return f"was made from {made_from.get('name')!r}, which is not among the files given."
     content = describe_file(source.path)
     if content["sha256"] != made_from.get("sha256"):
-        return f"was made from other content than {source.path} has now."
+        return f"was made from another version of {source.path}."
     return ""
 
 
@@ -115,12 +120,12 @@ def _usual_channels(bank: FeatureBank) -> int:
     for video_id in bank:
         try:
             counts[bank.file(video_id).shape[1]] += 1
-        except BankError:  # told when it is checked
+        except BankError:  # reported when it is checked
             continue
     return counts.most_common(1)[0][0] if counts else 0
 
 
 def _seconds(file: BankFile) -> float:
-    """Time from the first step's start to the last one's."""
+    """Time from the start of the first step to the start of the last one."""
     starts = file.start_frames()
     return float(starts[-1] - starts[0]) / float(file.metadata["fps"])

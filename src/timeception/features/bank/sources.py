@@ -1,8 +1,7 @@
-"""What goes into a bank: files by video id, what is known of each, and what is still to do."""
+"""Source files of a bank by video id, and which of them are still to be processed."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from timeception import checks
-from timeception.datasets.files import find_videos, video_id_of
+from timeception.datasets.video_files import find_videos, video_id_of
 from timeception.features.bank.arrays import ARRAY_SUFFIXES, looks_like_arrays
 from timeception.features.bank.storage import BankError
 from timeception.features.bank.store import FeatureBank, MismatchError, require_same
+from timeception.files import sha256_of_file
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +23,8 @@ _N_MISMATCHES_SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Source:
-    """A file that gives one video's features; ``key`` names one array of several in it."""
+class SourceFile:
+    """The file of one video or its features. ``key`` selects one of several arrays in it."""
 
     video_id: str
     path: Path
@@ -32,77 +32,73 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is still to do, and what the bank holds already."""
+class Worklist:
+    """Source files that are still to be processed, and those already in the bank."""
 
-    todo: tuple[Source, ...]
-    done: tuple[Source, ...]
+    todo: tuple[SourceFile, ...]
+    done: tuple[SourceFile, ...]
 
 
-def video_sources(paths: Sequence[str | Path]) -> tuple[Source, ...]:
+def video_sources(paths: Sequence[str | Path]) -> tuple[SourceFile, ...]:
     """Find video files.
 
     Args:
-        paths: folders, searched for the suffixes of ``timeception.datasets.files``, hidden files
-            left out; ``.txt`` files that list a path a line, relative to their own folder;
-            everything else is a video file whatever its name.
+        paths: Folders, searched recursively for video files that are not hidden; ``.txt`` files
+            with one path per line, relative to the list; and video files with any suffix.
 
     Returns:
-        Sorted by id: the path relative to the folder or list, without its suffix; of a file that
-        was named itself, its name.
+        Files sorted by id. The id is the path relative to the folder or list, without the suffix;
+        for a video file given directly, it is the name without the suffix.
 
     Raises:
-        ValueError: if a path does not exist, two files have one id, or none is found.
+        ValueError: If a path does not exist, two files have the same id, or no file is found.
     """
-    found: list[Source] = []
+    found: list[SourceFile] = []
     for path in _existing(paths):
         if path.is_dir():
-            found += [Source(video_id, file) for video_id, file in find_videos(path).items()]
+            found += [SourceFile(video_id, file) for video_id, file in find_videos(path).items()]
         elif path.suffix.lower() == ".txt":
             found += _listed(path)
         else:
-            found.append(Source(video_id_of(path.name), path))
+            found.append(SourceFile(video_id_of(path.name), path))
     return _checked(found, "video files", paths)
 
 
-def array_sources(paths: Sequence[str | Path]) -> tuple[Source, ...]:
-    """Find files of arrays, as ``video_sources`` finds videos.
-
-    Of a folder, files count whose suffix or content is that of arrays.
-    """
-    found: list[Source] = []
+def array_sources(paths: Sequence[str | Path]) -> tuple[SourceFile, ...]:
+    """Find array files like ``video_sources``, in folders by their suffix or content."""
+    found: list[SourceFile] = []
     for path in _existing(paths):
         if path.is_dir():
             found += [
-                Source(_array_id(below), path / below)
+                SourceFile(_array_id(below), path / below)
                 for below in sorted(file.relative_to(path) for file in path.rglob("*"))
                 if not any(part.startswith(".") for part in below.parts)
                 and (path / below).is_file()
                 and looks_like_arrays(path / below)
             ]
         else:
-            found.append(Source(_array_id(Path(path.name)), path))
+            found.append(SourceFile(_array_id(Path(path.name)), path))
     return _checked(found, "files of arrays", paths)
 
 
-def unique_sources(sources: Iterable[Source]) -> tuple[Source, ...]:
-    """Sort sources by id.
+def unique_sources(sources: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
+    """Sort sources by id and remove repeated ones.
 
     Raises:
-        ValueError: if two have one id; the error names both.
+        ValueError: If two different sources have the same id; the error names both.
     """
-    by_id: dict[str, Source] = {}
+    by_id: dict[str, SourceFile] = {}
     for source in sources:
         twin = by_id.setdefault(source.video_id, source)
         if (twin.path, twin.key) != (source.path, source.key):
             both = [_label(twin), _label(source)]
             advice = "Rename or remove one of them."
-            checks.require(False, f"id {source.video_id!r}", "be of one file", both, advice)
+            checks.require(False, f"id {source.video_id!r}", "belong to one file", both, advice)
     return tuple(by_id[video_id] for video_id in sorted(by_id))
 
 
 def describe_file(path: Path) -> dict[str, Any]:
-    """Name, size in bytes and SHA-256 of a file, by whose content it is known again."""
+    """Return the name, size in bytes and SHA-256 of a file, which identify its content."""
     return {"name": path.name, **_content(path)}
 
 
@@ -112,25 +108,24 @@ def _content(path: Path) -> dict[str, Any]:
     return {"size_bytes": status.st_size, "sha256": digest}
 
 
-@lru_cache(maxsize=8)  # a file of many videos' arrays is read once
+@lru_cache(maxsize=8)  # a file with the arrays of many videos is hashed once
 def _sha256(path: Path, size_bytes: int, modified_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of_file(path)
 
 
 def open_bank(
     root: str | Path,
     settings: Mapping[str, Any],
     dtype: str,
-    sources: Sequence[Source],
+    sources: Sequence[SourceFile],
     *,
     is_overwritten: bool = False,
 ) -> FeatureBank:
-    """Open a bank for the features of ``sources``, made with ``settings``.
+    """Open a bank to write the features of ``sources``, made with ``settings``.
 
     Raises:
-        MismatchError: if it was made with other settings and is not to be overwritten, or if that
-            would leave videos in it that are not among the sources.
+        MismatchError: If it has other settings and ``is_overwritten`` is false, or if it holds
+            videos that are not among the sources and would keep the old settings.
     """
     try:
         return FeatureBank(root, mode="a", settings=settings, dtype=dtype)
@@ -140,33 +135,34 @@ def open_bank(
         left = sorted(set(FeatureBank(root)) - {source.video_id for source in sources})
         if left:
             raise MismatchError(
-                f"{error}\n--overwrite would leave {len(left)} video(s) in the bank that were made "
-                f"with the other settings: {', '.join(left[:5])}. Remove the bank, or choose "
-                "another --out."
+                f"{error}\n--overwrite would leave {len(left)} video(s) in the bank with the old "
+                f"settings: {', '.join(left[:5])}. Remove the bank, or choose another --out."
             ) from error
     return FeatureBank(root, mode="a", settings=settings, dtype=dtype, is_replaced=True)
 
 
 def plan(
     bank: FeatureBank,
-    sources: Sequence[Source],
+    sources: Sequence[SourceFile],
     *,
     expected: Mapping[str, Any] | None = None,
     is_overwritten: bool = False,
     n_workers: int = 1,
-) -> Plan:
-    """Tell what the bank lacks from what it holds already, made from the same file in the same way.
+) -> Worklist:
+    """Determine which sources are still to be processed.
+
+    A source is done if the bank holds features made from the same content in the same way.
 
     Args:
-        bank: opened for writing.
-        sources: files by video id.
-        expected: what the provenance must say beside the file.
-        is_overwritten: do again what does not match, instead of refusing.
-        n_workers: files read at once.
+        bank: The bank, opened for writing.
+        sources: Files by video id.
+        expected: Required entries of the provenance.
+        is_overwritten: Process again what does not match.
+        n_workers: Number of files read at once.
 
     Raises:
-        MismatchError: if the bank holds features of a video from another file, or made in another
-            way; the error prints both sides of each.
+        MismatchError: If features in the bank do not match and ``is_overwritten`` is false; the
+            error lists the differences.
     """
     present = [source for source in sources if source.video_id in bank]
     with ThreadPoolExecutor(n_workers) as pool:
@@ -179,11 +175,11 @@ def plan(
             f"bank {bank.root} does not match {len(mismatches)} of the files:",
             *mismatches[:_N_MISMATCHES_SHOWN],
             *more,
-            "Choose another --out, or replace what does not match with --overwrite.",
+            "Choose another --out, or pass --overwrite to replace features that do not match.",
         ]
         raise MismatchError("\n".join(lines))
     finished = {s.video_id for s, state in zip(present, states, strict=True) if state == _MATCHES}
-    return Plan(
+    return Worklist(
         tuple(source for source in sources if source.video_id not in finished),
         tuple(source for source in sources if source.video_id in finished),
     )
@@ -192,19 +188,19 @@ def plan(
 _MATCHES, _DAMAGED = "matches", "damaged"
 
 
-def _state(bank: FeatureBank, expected: Mapping[str, Any], source: Source) -> str:
-    """``_MATCHES``, ``_DAMAGED``, or how the bank's features of a video differ."""
+def _state(bank: FeatureBank, expected: Mapping[str, Any], source: SourceFile) -> str:
+    """``_MATCHES``, ``_DAMAGED``, or a text that lists the differences."""
     try:
         provenance = bank.file(source.video_id).metadata["provenance"]
     except BankError as error:
-        logger.warning("%s It is made again.", error)
+        logger.warning("%s It is replaced.", error)
         return _DAMAGED
     known = provenance.get("source", {})
     try:
         content: dict[str, Any] = {"size_bytes": source.path.stat().st_size}
         if content["size_bytes"] == known.get("size_bytes"):
             content = _content(source.path)
-    except OSError:  # told when its features are made
+    except OSError:  # reported when it is processed
         return _DAMAGED
     has = {name: provenance.get(name) for name in expected}
     has["source"] = {name: known.get(name) for name in content}
@@ -216,21 +212,23 @@ def _state(bank: FeatureBank, expected: Mapping[str, Any], source: Source) -> st
     return _MATCHES
 
 
-def _listed(file: Path) -> list[Source]:
+def _listed(file: Path) -> list[SourceFile]:
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file} must list video paths as text, one a line.") from error
+        raise ValueError(f"{file} must be a text file with one video path per line.") from error
     sources = []
     for line in filter(None, lines):
         path = PurePosixPath(line)
         is_below = not path.is_absolute() and ".." not in path.parts
         video_id = video_id_of(path if is_below else path.name)
-        sources.append(Source(video_id, file.parent / line))
+        sources.append(SourceFile(video_id, file.parent / line))
     return sources
 
 
-def _checked(found: list[Source], what: str, paths: Sequence[str | Path]) -> tuple[Source, ...]:
+def _checked(
+    found: list[SourceFile], what: str, paths: Sequence[str | Path]
+) -> tuple[SourceFile, ...]:
     names = ", ".join(map(str, paths))
     checks.require(bool(found), "sources", f"hold {what}", names)
     return unique_sources(found)
@@ -247,5 +245,5 @@ def _array_id(below: Path) -> str:
     return (below.with_suffix("") if known else below).as_posix()
 
 
-def _label(source: Source) -> str:
+def _label(source: SourceFile) -> str:
     return f"{source.path}" if source.key is None else f"{source.path}:{source.key}"

@@ -1,8 +1,8 @@
-"""One file of a feature bank: its layout, its atomic making, and the rounding of features.
+"""A file of a feature bank: its format, atomic writing, and the rounding of features.
 
-A bank file is a safetensors file, so any reader of that format opens it. Written here step by
-step, so that an hour of video needs no more memory than a minute; read as a memory map, so that a
-draw touches only the steps it wants.
+A bank file is a safetensors file, which any reader of that format can open. It is written step by
+step, so that memory does not grow with the length of the video, and read as a memory map, so that
+only the sampled steps are read.
 
 Source: the safetensors format (https://huggingface.co/docs/safetensors): eight bytes with the
 header's length, a JSON header, then the tensors' bytes.
@@ -11,12 +11,8 @@ header's length, a JSON header, then the tensors' bytes.
 from __future__ import annotations
 
 import json
-import os
-import socket
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from math import prod
 from pathlib import Path
 from typing import Any, Self
@@ -25,13 +21,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from timeception import checks
+from timeception.files import move_into_place, temporary_path
 
 FORMAT_VERSION = 1
 SUFFIX = ".safetensors"
 METADATA_KEY = "timeception"
 
-#: Types that features may be stored in: the safetensors name, numpy's type of the stored bytes,
-#: and the largest number. bfloat16 is stored as the upper half of a float32.
+#: Stored types of features: the safetensors name, numpy's type of the stored bytes, and the
+#: largest number. bfloat16 is the upper half of a float32.
 DTYPES: dict[str, tuple[str, np.dtype[Any], float]] = {
     "float16": ("F16", np.dtype("<f2"), 65504.0),
     "float32": ("F32", np.dtype("<f4"), float(np.finfo(np.float32).max)),
@@ -40,12 +37,10 @@ DTYPES: dict[str, tuple[str, np.dtype[Any], float]] = {
 _DTYPE_OF_CODE = {code: name for name, (code, _, _) in DTYPES.items()}
 _START_FRAME = np.dtype("<i8")
 _MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors library
-_TEMPORARY_SUFFIX = ".tmp"
-_STALE_AFTER_SECONDS = 3600.0
 
 
 class BankError(ValueError):
-    """A file that is not what a feature bank holds: which, what is wrong, what to do."""
+    """A file is not a valid part of a feature bank."""
 
     def __init__(self, path: Path, what: str, advice: str = "") -> None:
         super().__init__(f"{path}: {what}{' ' + advice if advice else ''}")
@@ -53,15 +48,15 @@ class BankError(ValueError):
 
 @dataclass(frozen=True)
 class BankFile:
-    """A bank file whose header was read and checked; the features stay on disk.
+    """A bank file with a valid header. The features stay on disk.
 
     Args:
-        path: the file.
-        shape: of the features, (S, C, H, W).
-        dtype: stored type, ``float16``, ``float32`` or ``bfloat16``.
-        offset: of the features in the file, in bytes.
-        start_offset: of the start frames in the file, in bytes.
-        metadata: the decoded metadata: ``format_version``, ``video_id``, ``fps``, ``provenance``.
+        path: The file.
+        shape: Shape of the features, (S, C, H, W).
+        dtype: Stored type, ``float16``, ``float32`` or ``bfloat16``.
+        offset: Position of the features in the file, in bytes.
+        start_offset: Position of the start frames in the file, in bytes.
+        metadata: The decoded metadata: ``format_version``, ``video_id``, ``fps``, ``provenance``.
     """
 
     path: Path
@@ -72,20 +67,20 @@ class BankFile:
     metadata: dict[str, Any]
 
     def stored(self) -> NDArray[Any]:
-        """The stored numbers as a read-only memory map, (S, C, H, W); bfloat16 as its bits."""
+        """The stored numbers as a read-only memory map (S, C, H, W); bfloat16 as bits."""
         kind = DTYPES[self.dtype][1]
         return np.asarray(np.memmap(self.path, kind, "r", self.offset, self.shape))
 
     def features(self, steps: Any = slice(None)) -> NDArray[Any]:
-        """Features of some steps: a slice stays a memory map, an index array is a copy.
+        """Features of some steps: a memory map for a slice, a copy for an index array.
 
-        bfloat16 becomes float32, which is a copy.
+        bfloat16 is always a copy, as float32.
         """
         chosen = self.stored()[steps]
         return _widened(chosen) if self.dtype == "bfloat16" else chosen
 
     def start_frames(self) -> NDArray[np.int64]:
-        """Frame at which each step begins, (S,)."""
+        """First frame of each step, (S,)."""
         with self.path.open("rb") as file:
             file.seek(self.start_offset)
             return np.fromfile(file, _START_FRAME, self.shape[0]).astype(np.int64)
@@ -95,13 +90,13 @@ def read_header(path: Path) -> BankFile:
     """Read and check a bank file's header.
 
     Raises:
-        BankError: if the file is truncated, foreign, or of another version of the format.
+        BankError: If the file is truncated, not of a feature bank, or has another format version.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, _MAX_HEADER_BYTES):
-            raise BankError(path, "not a safetensors file, or cut off in its header.", _AGAIN)
+            raise BankError(path, "not a safetensors file, or truncated in its header.", _AGAIN)
         text = file.read(length)
     try:
         header = json.loads(text)
@@ -112,7 +107,7 @@ def read_header(path: Path) -> BankFile:
         raise BankError(path, what, "Import it with `timeception bank import`.") from error
     if version != FORMAT_VERSION:
         what = f"has format version {version}; this release reads {FORMAT_VERSION}."
-        raise BankError(path, what, "Take the release that wrote it, or extract again.")
+        raise BankError(path, what, "Use the release that wrote it, or extract again.")
     try:
         features, starts = header["features"], header["start_frames"]
         dtype = _DTYPE_OF_CODE[features["dtype"]]
@@ -129,7 +124,7 @@ def read_header(path: Path) -> BankFile:
     )
     if not is_whole or size != 8 + length + max(end, start_end):
         wanted = 8 + length + max(end, start_end)
-        raise BankError(path, f"damaged: {size} bytes where {wanted} should be.", _AGAIN)
+        raise BankError(path, f"damaged: it has {size} bytes instead of {wanted}.", _AGAIN)
     return BankFile(path, shape, dtype, 8 + length + begin, 8 + length + start_begin, metadata)
 
 
@@ -137,17 +132,17 @@ _AGAIN = "Remove it and run the same command again."
 
 
 class PendingFile:
-    """A bank file in the making: steps are put in any order, then committed, or nothing is left.
+    """A bank file that is being written. Steps are put in any order and then committed.
 
-    The bytes go to a temporary file in the same folder, which replaces ``path`` on ``commit``.
-    They depend on the arguments alone, not on the order of ``put``. For one thread at a time.
+    The bytes go to a temporary file in the same folder, which replaces ``path`` on ``commit`` and
+    is removed otherwise. They do not depend on the order of ``put``. Not thread-safe.
 
     Args:
-        path: the file to make.
-        shape: of the features, (S, C, H, W).
-        start_frames: frame at which each step begins, (S,).
-        dtype: type to store, one of ``DTYPES``.
-        metadata: what JSON can hold; must name ``video_id``.
+        path: The file to write.
+        shape: Shape of the features, (S, C, H, W).
+        start_frames: First frame of each step, (S,).
+        dtype: Stored type, one of ``DTYPES``.
+        metadata: Plain JSON with at least ``video_id``.
     """
 
     def __init__(
@@ -170,7 +165,7 @@ class PendingFile:
         checks.require(
             starts.shape == self._shape[:1],
             f"start_frames of {self._video_id!r}",
-            f"be {self._shape[0]} frame numbers, one a step",
+            f"be {self._shape[0]} frame numbers, one per step",
             starts.shape,
         )
         header = _header(self._shape, dtype, metadata)
@@ -186,7 +181,7 @@ class PendingFile:
         """Store the features of successive steps, (n, C, H, W).
 
         Raises:
-            ValueError: if a number is not finite, or too large for the stored type.
+            ValueError: If a number is not finite, or too large for the stored type.
         """
         checks.require(
             features.shape[1:] == self._shape[1:],
@@ -200,10 +195,10 @@ class PendingFile:
         self._is_missing[first_step : first_step + len(features)] = False
 
     def commit(self) -> None:
-        """Make the file appear, whole and on disk.
+        """Move the complete file to its place.
 
         Raises:
-            ValueError: if a step was never put.
+            ValueError: If a step was not put.
         """
         checks.require(
             not self._is_missing.any(),
@@ -211,12 +206,11 @@ class PendingFile:
             "be put for every step",
             f"{self._is_missing.sum()} steps missing",
         )
-        _sync_and_close(self._file)
-        self._temporary.replace(self._path)
-        _sync_folder(self._path.parent)
+        self._file.close()
+        move_into_place(self._temporary, self._path)
 
     def discard(self) -> None:
-        """Leave nothing behind; does nothing after ``commit``."""
+        """Remove the temporary file. Has no effect after ``commit``."""
         self._file.close()
         self._temporary.unlink(missing_ok=True)
 
@@ -225,73 +219,6 @@ class PendingFile:
 
     def __exit__(self, *error: object) -> None:
         self.discard()
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file by ``data``: a reader sees the old one or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_path(path)
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write sorted, indented JSON atomically: equal values give equal bytes."""
-    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
-    write_atomically(path, f"{text}\n".encode())
-
-
-def temporary_path(path: Path) -> Path:
-    """A hidden name beside ``path`` that tells which process on which machine writes it."""
-    name = sha256(path.name.encode()).hexdigest()[:16]
-    return path.with_name(f".{name}.{_host()}-{os.getpid()}{_TEMPORARY_SUFFIX}")
-
-
-def remove_stale(folder: Path) -> int:
-    """Remove the temporary files of processes that died, anywhere below ``folder``.
-
-    A file is stale if its process is gone from this machine, or if nothing was written to it for
-    an hour.
-
-    Returns:
-        How many were removed.
-    """
-    stale = [path for path in folder.rglob(f".*{_TEMPORARY_SUFFIX}") if _is_stale(path)]
-    for path in stale:
-        path.unlink(missing_ok=True)
-    return len(stale)
-
-
-def _is_stale(path: Path) -> bool:
-    owner = path.name.removesuffix(_TEMPORARY_SUFFIX).rpartition(".")[2]
-    host, _, process = owner.rpartition("-")
-    if os.name == "posix" and host == _host() and process.isdecimal():
-        return not _is_alive(int(process))
-    try:
-        return time.time() - path.stat().st_mtime > _STALE_AFTER_SECONDS
-    except FileNotFoundError:  # its writer has just finished
-        return False
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _host() -> str:
-    return socket.gethostname().replace(".", "_").replace("/", "_")[:64]
 
 
 def _header(shape: tuple[int, ...], dtype: str, metadata: Mapping[str, Any]) -> bytes:
@@ -318,7 +245,7 @@ def _rounded(features: NDArray[Any], dtype: str, video_id: str) -> NDArray[Any]:
     _, kind, largest = DTYPES[dtype]
     peak = float(np.abs(features).max(initial=0))
     what = f"features of {video_id!r}"
-    advice = "The source is damaged, or the backbone's weights are."
+    advice = "The source or the backbone's weights may be damaged."
     checks.require(np.isfinite(peak), what, "be finite numbers", peak, advice)
     if dtype == "bfloat16":
         rounded = _narrowed(np.ascontiguousarray(features, np.float32))
@@ -334,27 +261,10 @@ def _rounded(features: NDArray[Any], dtype: str, video_id: str) -> NDArray[Any]:
 
 
 def _narrowed(features: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Round float32 to bfloat16, to nearest even; returns the bits."""
+    """Round float32 to the nearest bfloat16, ties to even; return the bits."""
     bits = features.view(np.uint32)
     return ((bits + (((bits >> 16) & 1) + np.uint32(0x7FFF))) >> 16).astype(np.uint16)
 
 
 def _widened(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
     return (bits.astype(np.uint32) << 16).view(np.float32)
-
-
-def _sync_and_close(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-    file.close()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, where the system can."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,12 +1,12 @@
-"""The feature bank: dense features of videos, one file a video, drawn from anew every epoch.
+"""The feature bank: dense features of videos, one file per video, sampled in every epoch.
 
 A bank is a folder::
 
     bank.json                    the settings that all its features share, and their fingerprint
     videos/VIDEO_ID.safetensors  features (S, C, H, W), start_frames (S,), provenance
-    failures.json                the videos that could not be read, if any: {id: {path, error}}
+    failures.json                unreadable videos, if any: {id: {path, error}}
 
-Equal features with equal provenance give equal bytes, whoever writes them and in whatever order.
+Equal features with equal provenance give equal bytes, in whatever order they are written.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,23 +26,24 @@ from timeception import checks
 from timeception.datasets.windows import step_edges_seconds
 from timeception.features.bank import storage
 from timeception.features.bank.storage import BankError, BankFile, PendingFile
+from timeception.files import remove_stale, sha256_of, write_json
 from timeception.video.sampling import sample_indices
 
 DEFAULT_DTYPE = "float16"
 _SETTINGS_FILE = "bank.json"
 _FAILURES_FILE = "failures.json"
-_ANOTHER_BANK = "Choose another --out, or replace what does not match with --overwrite."
+_ANOTHER_BANK = "Choose another --out, or pass --overwrite to replace features that do not match."
 
 
 class MissingVideoError(KeyError, ValueError):
-    """The bank has no features of the video asked for."""
+    """The bank has no features of the requested video."""
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
 class MismatchError(ValueError):
-    """Features were made with other settings, or from another source, than asked for."""
+    """The features have other settings, or another source, than requested."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class BankEntry:
     """The features of one video.
 
     Args:
-        features: (S, C, H, W), one map a step. A read-only memory map in the stored type, so
-            that slicing reads only what is wanted; float32 where the bank stores bfloat16.
-        start_frames: frame at which each step begins, (S,).
-        fps: frames per second of the video.
-        provenance: how and from what the features were made.
+        features: Features (S, C, H, W). A read-only memory map in the stored type, so that slicing
+            reads only the slice; a float32 copy if the bank stores bfloat16.
+        start_frames: First frame of each step, (S,).
+        fps: Frames per second of the video.
+        provenance: Source and settings of the features.
     """
 
     features: NDArray[Any]
@@ -67,21 +67,21 @@ class BankEntry:
 class FeatureBank(Mapping[str, BankEntry]):
     """A bank of features by video id, which is a relative path without suffix (``"tea/P03_1"``).
 
-    Reads open no lasting handle and keep no state, so a bank may be shared by threads, copied to
-    processes and read while it is written.
+    A bank keeps no open files and no state, so it can be shared by threads, copied to processes,
+    and read during writing.
 
     Args:
-        root: the bank's folder.
-        mode: ``"r"`` reads a bank; ``"a"`` makes one, or adds to it.
-        settings: what all features of the bank share, as JSON holds it (mode ``"a"``). A bank
-            that exists must have the same; ``None`` takes those that it has.
-        dtype: stored type: ``float16`` (default of a new bank), ``float32`` or ``bfloat16``
-            (mode ``"a"``). Part of the settings.
-        is_replaced: give a bank that exists the new settings, where they differ (mode ``"a"``).
+        root: The bank's folder.
+        mode: ``"r"`` reads a bank; ``"a"`` creates one or adds to it.
+        settings: Common settings of all features, as plain JSON (mode ``"a"``). An existing bank
+            must have the same settings; ``None`` uses the existing ones.
+        dtype: Stored type (mode ``"a"``): ``float16`` (default of a new bank), ``float32`` or
+            ``bfloat16``. It is part of the settings.
+        is_replaced: Replace the settings of an existing bank if they differ (mode ``"a"``).
 
     Raises:
-        BankError: if ``root`` is not a feature bank.
-        MismatchError: if the bank was made with other settings; the error prints both sides.
+        BankError: If ``root`` is not a feature bank.
+        MismatchError: If the bank has other settings; the error lists the differences.
 
     Example:
         >>> import tempfile
@@ -105,19 +105,19 @@ class FeatureBank(Mapping[str, BankEntry]):
         if dtype is not None:
             checks.one_of("dtype", dtype, tuple(storage.DTYPES))
         if mode == "r":
-            advice = "Only a bank opened with mode='a' takes settings."
+            advice = "Settings can be given only with mode='a'."
             checks.require(settings is None and dtype is None, "mode", "be 'a'", mode, advice)
             self.settings = self._read_settings()
         else:
             self.settings = self._settle(settings, dtype, is_replaced)
-            storage.remove_stale(self.root)
-        #: SHA-256 of the settings: features with the same one are comparable.
+            remove_stale(self.root)
+        #: SHA-256 of the settings. Features are comparable if their fingerprints are equal.
         self.fingerprint = fingerprint(self.settings)
 
     def _settle(
         self, settings: Mapping[str, Any] | None, dtype: str | None, is_replaced: bool
     ) -> dict[str, Any]:
-        """Bring the settings asked for and those of the folder together, and write them."""
+        """Reconcile the given settings with the folder's, write and return them."""
         advice = "Choose another folder."
         checks.require(not self.root.is_file(), "root", "be a folder", str(self.root), advice)
         is_new = not self._settings_path.exists()
@@ -130,7 +130,7 @@ class FeatureBank(Mapping[str, BankEntry]):
             version = storage.FORMAT_VERSION
             content = {"format_version": version, "settings": wanted}
             content["fingerprint"] = fingerprint(wanted)
-            storage.write_json(self._settings_path, content)
+            write_json(self._settings_path, content, sort_keys=True, ensure_ascii=True)
         return wanted
 
     @property
@@ -140,7 +140,7 @@ class FeatureBank(Mapping[str, BankEntry]):
 
     @property
     def video_ids(self) -> tuple[str, ...]:
-        """Ids of the videos that the bank holds, sorted; looked up in the folder at each call."""
+        """Sorted ids of the videos in the bank. Every access searches the folder."""
         folder = self.root / "videos"
         files = folder.rglob(f"*{storage.SUFFIX}")
         return tuple(
@@ -171,21 +171,21 @@ class FeatureBank(Mapping[str, BankEntry]):
         return BankEntry(file.features(), file.start_frames(), fps, provenance)
 
     def path(self, video_id: str) -> Path:
-        """The file of a video, whether or not it exists.
+        """Path of a video's file, which may not exist.
 
         Raises:
-            ValueError: if the id is not a plain relative path.
+            ValueError: If the id is not a plain relative path.
         """
         checks.require(_is_plain(video_id), "video_id", "be a plain relative path", video_id)
         return self.root / "videos" / f"{video_id}{storage.SUFFIX}"
 
     def file(self, video_id: str) -> BankFile:
-        """The file of a video, its header read and checked.
+        """Read and check the header of a video's file.
 
         Raises:
-            MissingVideoError: if the bank does not hold it; the error names the nearest id.
-            BankError: if the file is truncated, foreign, of another video, or made with other
-                settings than the bank's.
+            MissingVideoError: If the bank does not hold the video; the error suggests an id.
+            BankError: If the file is truncated, not of a feature bank, of another video, or has
+                other settings than the bank.
         """
         path = self.path(video_id)
         try:
@@ -194,14 +194,14 @@ class FeatureBank(Mapping[str, BankEntry]):
             raise MissingVideoError(self._missing(video_id)) from None
         if file.metadata.get("video_id") != video_id:
             what = f"holds the features of {file.metadata.get('video_id')!r}."
-            raise BankError(path, what, "A file of a bank cannot be renamed; extract again.")
+            raise BankError(path, what, "Files of a bank cannot be renamed; extract again.")
         if file.metadata["provenance"].get("settings_fingerprint") != self.fingerprint:
             what = "was made with other settings than the bank's."
-            raise BankError(path, what, "Finish the --overwrite that was broken off, or remove it.")
+            raise BankError(path, what, "Finish the interrupted --overwrite, or remove the file.")
         return file
 
     def n_steps(self, video_id: str) -> int:
-        """Steps of a video: the S of its features."""
+        """Number of steps of a video: S of its features."""
         return self.file(video_id).shape[0]
 
     def edges_seconds(self, video_id: str) -> NDArray[np.float64]:
@@ -217,21 +217,21 @@ class FeatureBank(Mapping[str, BankEntry]):
         start: int = 0,
         stop: int | None = None,
     ) -> NDArray[Any]:
-        """Draw steps of a video, in order; only these are read from disk.
+        """Sample steps of a video, in order. Only these are read from disk.
 
         Args:
-            video_id: which video.
-            n_timesteps: how many steps; a video or window that has fewer repeats some.
-            rng: draws one step at random from each of ``n_timesteps`` equal strata; ``None``
-                takes the middle of each.
-            start: first step of the window to draw from.
-            stop: end of that window, exclusive; ``None`` is the end of the video.
+            video_id: Id of the video.
+            n_timesteps: Number of steps; if the video or window has fewer, some are repeated.
+            rng: Samples one random step from each of ``n_timesteps`` equal strata; ``None`` takes
+                the middle of each stratum.
+            start: First step of the window to sample from.
+            stop: End of the window, exclusive; ``None`` is the end of the video.
 
         Returns:
             A new array of shape (n_timesteps, C, H, W) in the stored type (bfloat16 as float32).
 
         Raises:
-            ValueError: if the window is empty or leaves the video.
+            ValueError: If the window is empty or not inside the video.
         """
         file = self.file(video_id)
         n_steps = file.shape[0]
@@ -251,15 +251,15 @@ class FeatureBank(Mapping[str, BankEntry]):
         fps: float,
         provenance: Mapping[str, Any] | None = None,
     ) -> PendingFile:
-        """Begin the file of a video, whose steps come bit by bit; nothing shows until ``commit``.
+        """Begin the file of a video, to be written in parts. It appears on ``commit``.
 
         Args:
-            video_id: relative path without suffix; ``/`` separates folders.
-            shape: of the features to come, (S, C, H, W).
-            start_frames: frame at which each step begins, (S,).
-            fps: frames per second of the video.
-            provenance: how the features were made, as JSON holds it. The settings' fingerprint
-                and this package's version are added.
+            video_id: Relative path without suffix; ``/`` separates folders.
+            shape: Shape of the features, (S, C, H, W).
+            start_frames: First frame of each step, (S,).
+            fps: Frames per second of the video.
+            provenance: Origin of the features, as plain JSON. The settings' fingerprint and the
+                version of this package are added.
         """
         checks.require(self.mode == "a", "bank", "be opened with mode='a' for writing", self.mode)
         checks.require(isfinite(fps) and fps > 0, f"fps of {video_id!r}", "be positive", fps)
@@ -282,11 +282,11 @@ class FeatureBank(Mapping[str, BankEntry]):
         fps: float,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write the features of a video, (S, C, H, W), atomically; an older file is replaced.
+        """Write the features (S, C, H, W) of a video atomically. An existing file is replaced.
 
         Raises:
-            ValueError: if shapes disagree, or if a number is not finite or does not fit the
-                stored type.
+            ValueError: If shapes disagree, or a number is not finite or too large for the stored
+                type.
         """
         with self.begin(video_id, features.shape, start_frames, fps, provenance) as pending:
             pending.put(0, features)
@@ -294,7 +294,7 @@ class FeatureBank(Mapping[str, BankEntry]):
 
     @property
     def failures(self) -> dict[str, dict[str, str]]:
-        """Videos that could not be read: ``{video_id: {"path": ..., "error": ...}}``."""
+        """Unreadable videos: ``{video_id: {"path": ..., "error": ...}}``."""
         path = self.root / _FAILURES_FILE
         try:
             failures: dict[str, dict[str, str]] = json.loads(path.read_bytes())
@@ -305,12 +305,12 @@ class FeatureBank(Mapping[str, BankEntry]):
         return failures
 
     def record_failure(self, video_id: str, path: str | Path, error: object) -> None:
-        """Note that a video could not be read."""
+        """Record that a video could not be read."""
         failure = {"path": str(path), "error": str(error)}
         self._write_failures({**self.failures, video_id: failure})
 
     def clear_failure(self, video_id: str) -> None:
-        """Forget that a video could not be read."""
+        """Remove the record that a video could not be read."""
         failures = self.failures
         if failures.pop(video_id, None) is not None:
             self._write_failures(failures)
@@ -318,7 +318,7 @@ class FeatureBank(Mapping[str, BankEntry]):
     def _write_failures(self, failures: Mapping[str, Any]) -> None:
         path = self.root / _FAILURES_FILE
         if failures:
-            storage.write_json(path, failures)
+            write_json(path, failures, sort_keys=True, ensure_ascii=True)
         else:
             path.unlink(missing_ok=True)
 
@@ -329,7 +329,7 @@ class FeatureBank(Mapping[str, BankEntry]):
     def _read_settings(self) -> dict[str, Any]:
         path = self._settings_path
         if not path.is_file():
-            advice = "Make one with `timeception extract` or `timeception bank import`."
+            advice = "Create one with `timeception extract` or `timeception bank import`."
             raise BankError(self.root, f"not a feature bank: it has no {_SETTINGS_FILE}.", advice)
         try:
             content = json.loads(path.read_bytes())
@@ -344,7 +344,7 @@ class FeatureBank(Mapping[str, BankEntry]):
 
     def _missing(self, video_id: str) -> str:
         known = self.video_ids
-        text = f"bank {self.root} has no video {video_id!r} among its {len(known)}."
+        text = f"bank {self.root} has no video {video_id!r} among its {len(known)} videos."
         failure = self.failures.get(video_id)
         if failure:
             return f"{text} It could not be read: {failure['error']}"
@@ -355,17 +355,17 @@ class FeatureBank(Mapping[str, BankEntry]):
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
-    """SHA-256 of settings, whatever the order of their names."""
-    return sha256(json.dumps(settings, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    """SHA-256 of settings, independent of the order of their names."""
+    return sha256_of([json.dumps(settings, sort_keys=True, allow_nan=False).encode()])
 
 
 def require_same(
     what: str, owner: str, has: Mapping[str, Any], wanted: Mapping[str, Any], advice: str
 ) -> None:
-    """Check that two nested records are equal; the error prints both sides of each difference.
+    """Check that two nested records are equal.
 
     Raises:
-        MismatchError: if they differ.
+        MismatchError: If they differ; the error lists both values of each difference.
     """
     left, right = _flat(has), _flat(wanted)
     lines = [
@@ -395,7 +395,7 @@ def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _as_json(value: Mapping[str, Any]) -> dict[str, Any]:
-    """The value as it comes back from JSON: tuples are lists; what JSON cannot hold is an error."""
+    """Convert to JSON and back, which turns tuples into lists and rejects anything not JSON."""
     try:
         return dict(json.loads(json.dumps(value, allow_nan=False)))
     except (TypeError, ValueError) as error:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timeception.features.bank import FeatureBank
-from timeception.features.bank.sources import Source, describe_file
+from timeception.features.bank.sources import SourceFile, describe_file
 from timeception.features.bank.storage import PendingFile
 from timeception.features.extraction.settings import segmenter_of
 from timeception.features.extractor import n_cores
@@ -88,7 +88,7 @@ class Log(Protocol):
     def finish(self, video_id: str) -> None:
         """Record that the features of a video are in the bank."""
 
-    def fail(self, source: Source, error: object, n_bytes_left: float) -> None:
+    def fail(self, source: SourceFile, error: object, n_bytes_left: float) -> None:
         """Record that a video is broken."""
 
 
@@ -111,7 +111,7 @@ class RunLog:
             self.bank.clear_failure(video_id)
             self.report.done.append(video_id)
 
-    def fail(self, source: Source, error: object, n_bytes_left: float) -> None:
+    def fail(self, source: SourceFile, error: object, n_bytes_left: float) -> None:
         """Record that a video is broken."""
         logger.info("%s: %s", source.video_id, error)
         with self._lock:
@@ -123,7 +123,7 @@ class RunLog:
 class BankJob:
     """Writes the features of one video into the bank."""
 
-    def __init__(self, source: Source, log: Log, n_decoders: int = 1) -> None:
+    def __init__(self, source: SourceFile, log: Log, n_decoders: int = 1) -> None:
         self._source, self._log = source, log
         self._segmenter = segmenter_of(log.bank.settings)
         self._n_threads = max(1, n_cores() // n_decoders)

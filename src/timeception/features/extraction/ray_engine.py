@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from timeception.features.bank import FeatureBank
-from timeception.features.bank.sources import Source
+from timeception.features.bank.sources import SourceFile
 from timeception.features.extraction.jobs import BankJob, RunLog, size_bytes
 from timeception.features.extractor import FeatureExtractor
 
@@ -32,7 +32,7 @@ class _Outcome:
     def finish(self, video_id: str) -> None:
         pass
 
-    def fail(self, source: Source, error: object, n_bytes_left: float) -> None:
+    def fail(self, source: SourceFile, error: object, n_bytes_left: float) -> None:
         self.error = str(error)
 
 
@@ -43,7 +43,7 @@ class _Worker:
         self._network, self._bank = make_network(), bank
         self._pipeline = self._network.pipeline(n_decoders=1, n_videos=1)
 
-    def extract(self, source: Source) -> tuple[int, str | None]:
+    def extract(self, source: SourceFile) -> tuple[int, str | None]:
         """Extract one video; return the frames that went through the network, and the error."""
         outcome = _Outcome(self._bank)
         with self._network:
@@ -52,7 +52,7 @@ class _Worker:
 
 
 def run(
-    sources: Sequence[Source],
+    sources: Sequence[SourceFile],
     log: RunLog,
     make_network: Callable[[], FeatureExtractor],
     n_workers: int,
@@ -91,11 +91,15 @@ def run(
 
 
 def _drive(
-    ray: Any, sources: Sequence[Source], idle: deque[Any], log: RunLog, on_tick: Callable[[], None]
+    ray: Any,
+    sources: Sequence[SourceFile],
+    idle: deque[Any],
+    log: RunLog,
+    on_tick: Callable[[], None],
 ) -> None:
     """Give every idle worker a video until all videos are done."""
     waiting = deque(sources)
-    running: dict[Any, tuple[Any, Source]] = {}
+    running: dict[Any, tuple[Any, SourceFile]] = {}
     while waiting or running:
         while waiting and idle:
             worker, source = idle.popleft(), waiting.popleft()
@@ -108,7 +112,7 @@ def _drive(
         on_tick()
 
 
-def _settle(ray: Any, task: Any, source: Source, log: RunLog) -> None:
+def _settle(ray: Any, task: Any, source: SourceFile, log: RunLog) -> None:
     size = float(size_bytes(source.path))
     try:
         n_frames, error = ray.get(task)

@@ -11,6 +11,7 @@ import numpy as np
 from tensorboard.summary import Writer
 
 from timeception.clips.task_data import TaskData
+from timeception.files import replacing
 from timeception.metrics import accuracy, mean_average_precision
 from timeception.recipes.recipe import Recipe
 from timeception.training.keras.data import TrainingBatches, UniformBatches, to_numpy
@@ -91,9 +92,8 @@ class Checkpoints(keras.callbacks.Callback):
 
     def _save(self, name: str) -> None:
         path = weights_file(self.run, name)
-        partial = path.with_name(f"partial.{path.name}")
-        self.model.save_weights(partial)
-        partial.replace(path)
+        with replacing(path) as temporary:
+            self.model.save_weights(temporary)
 
 
 class EpochLogs(keras.callbacks.Callback):

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import logging
 import os
 import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from timeception import checks
+from timeception.files import replacing, sha256_of
 from timeception.torch.fast.native.ctypes_structs import size_mismatches
 
 logger = logging.getLogger(__name__)
@@ -137,24 +136,19 @@ def _failure_key(compiler: str) -> str:
 
 
 def _hash_sources(salt: str) -> str:
-    digest = hashlib.sha256(" ".join(FLAGS).encode() + salt.encode())
-    for name in (*HEADERS, *SOURCES):
-        digest.update((Path(__file__).parent / name).read_bytes())
-    return digest.hexdigest()[:16]
+    files = ((Path(__file__).parent / name).read_bytes() for name in (*HEADERS, *SOURCES))
+    return sha256_of([" ".join(FLAGS).encode(), salt.encode(), *files])[:16]
 
 
 def _compile(compiler: str, path: Path) -> None:
     """Compile beside ``path``, then move into place, so that no process loads half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     _announce(
         f"timeception: compiling C++ kernels for this processor, once, up to a minute; "
         f"the result is kept in {path.parent} (TIMECEPTION_NATIVE=0 switches them off)"
     )
     sources = [str(Path(__file__).parent / name) for name in SOURCES]
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        built = Path(scratch) / path.name
+    with replacing(path) as built:
         _run([compiler, *FLAGS, *sources, "-o", str(built)])
-        built.replace(path)
 
 
 def _announce(line: str) -> None:

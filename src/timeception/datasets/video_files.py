@@ -1,4 +1,4 @@
-"""Video files in a folder, and the ids they are known by."""
+"""Video files in a folder, and their ids."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ VIDEO_SUFFIXES = frozenset(
 
 
 def video_id_of(path: str | PurePosixPath) -> str:
-    """Return the id of a video from its path below the data set's folder.
+    """Return the id of a video: its path below the data set's folder, without a video suffix.
 
-    Only the suffix of a video file is taken off, so that ids with dots stay whole.
+    Other suffixes are kept, because ids may contain dots.
 
     Raises:
-        ValueError: if the path is empty, absolute, or leaves the folder by ``..``.
+        ValueError: If the path is empty, absolute, or leaves the folder by ``..``.
 
     Example:
         >>> video_id_of("wave/a.mp4"), video_id_of("P03_cam01.v2"), video_id_of("./b.MOV")
@@ -27,19 +27,19 @@ def video_id_of(path: str | PurePosixPath) -> str:
     """
     pure = PurePosixPath(str(path).replace("\\", "/"))
     is_below = bool(pure.parts) and not pure.is_absolute() and ".." not in pure.parts
-    advice = "Write it relative to the folder of the videos."
-    checks.require(is_below, "path", "lie below the data set's folder", str(path), advice)
+    advice = "Make it relative to the folder of the videos."
+    checks.require(is_below, "path", "be below the data set's folder", str(path), advice)
     return str(pure.with_suffix("") if pure.suffix.lower() in VIDEO_SUFFIXES else pure)
 
 
 def find_videos(folder: str | Path) -> dict[str, Path]:
-    """Find the video files anywhere below ``folder``, hidden ones left out.
+    """Find all video files below ``folder``, except hidden ones.
 
     Returns:
-        Path by video id, sorted by id.
+        The path of each video by its id, sorted by id.
 
     Raises:
-        ValueError: if the folder does not exist, or if two files have one id (``a.mp4``,
+        ValueError: If the folder does not exist, or two files have the same id (``a.mp4``,
             ``a.avi``).
     """
     folder = Path(folder)
