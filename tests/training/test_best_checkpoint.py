@@ -21,7 +21,8 @@ from timeception.training.train import train
 
 pytestmark = FRAMEWORK_WARNINGS
 
-N_EPOCHS, N_TRAIN = 5, 4
+N_EPOCHS, N_TRAIN = 6, 4
+SEEDS = (10, 14, *range(10))  # the first does, unless a framework changes what it draws
 
 
 def noise(root: Path, seed: int, framework: str) -> Recipe:
@@ -47,9 +48,9 @@ def noise(root: Path, seed: int, framework: str) -> Recipe:
 
 
 def goes_up_down_and_up(values: list[float]) -> bool:
-    """The best is neither the first nor the last, is reached once, and others follow the worst."""
+    """The best comes neither first nor near the end, once; others follow the worst."""
     best, worst = int(np.argmax(values)), int(np.argmin(values))
-    is_inside = 0 < best < len(values) - 1 and values.count(max(values)) == 1
+    is_inside = 0 < best < len(values) - 3 and values.count(max(values)) == 1
     return is_inside and worst != len(values) - 1
 
 
@@ -60,7 +61,7 @@ def kept_map(run: object) -> float:
 
 
 def test_the_best_epoch_is_kept(framework: str, tmp_path: Path) -> None:
-    for seed in range(12):
+    for seed in SEEDS:
         recipe = noise(tmp_path / f"data{seed}", seed, framework)
         run = train(recipe, tmp_path / f"run{seed}")
         values = curve(run, "validation_map")
@@ -75,15 +76,15 @@ def test_an_earlier_part_counts(
     framework: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The best epoch lies before the cut: what follows is worse, and does not replace it."""
-    for seed in range(12):
+    for seed in SEEDS:
         root = tmp_path / str(seed)
         whole = train(noise(root, seed, framework), root / "whole")
         values = curve(whole, "validation_map")
         if goes_up_down_and_up(values):
             break
     n_before = int(np.argmax(values)) + 1
-    with monkeypatch.context() as patch:
-        cut_power(patch, N_TRAIN * n_before)
+    with monkeypatch.context() as patch:  # Keras draws the first batches twice, for their shape
+        cut_power(patch, N_TRAIN * (n_before + 2))
         with pytest.raises(Exception, match="the power went out"):
             train(noise(root, seed, framework), root / "cut")
     resumed = train(noise(root, seed, framework), root / "cut", resume=True)
