@@ -66,6 +66,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tests/plain_words.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
