@@ -194,9 +194,9 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, Any]]:
     """Run the installed frameworks, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    parser.add_argument("--framework", choices=FRAMEWORKS, help="measure this one here; print JSON")
+    parser.add_argument("--framework", choices=FRAMEWORKS, help="measure only this one; print JSON")
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--tiny", action="store_true", help="tiny networks, to see that it works")
+    parser.add_argument("--tiny", action="store_true", help="tiny networks, as a test")
     options = parser.parse_args(arguments)
     if options.framework:
         print(json.dumps(measure(options.framework, options.tiny, options.repeats)))
@@ -210,8 +210,8 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, Any]]:
     options.out.mkdir(parents=True, exist_ok=True)
     content = {"machine": described, "tiny": options.tiny, "frameworks": results}
     (options.out / "frameworks.json").write_text(json.dumps(content, indent=2))
-    told = ", ".join(f"{name} {value}" for name, value in described.items())
-    text = f"Median (quartiles) of {options.repeats} calls; {told}.\n\n{table(results)}\n"
+    machine_text = ", ".join(f"{name} {value}" for name, value in described.items())
+    text = f"Median (quartiles) of {options.repeats} calls; {machine_text}.\n\n{table(results)}\n"
     (options.out / "frameworks.md").write_text(text)
     print(text)
     return results

@@ -346,8 +346,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Rows]:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--tiny", action="store_true", help="tiny networks, to see that it works")
-    parser.add_argument("--no-plot", action="store_true", help="do without matplotlib")
+    parser.add_argument("--tiny", action="store_true", help="tiny networks, as a test")
+    parser.add_argument("--no-plot", action="store_true", help="do not plot; matplotlib is not required")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     plan = TINY if options.tiny else FULL
@@ -359,8 +359,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Rows]:
     content = {"machine": described, "tiny": options.tiny, "sections": results}
     (options.out / "layers.json").write_text(json.dumps(content, indent=2, default=as_json))
     parts = [f"{SECTIONS[name].__doc__}\n\n{table(rows)}\n" for name, rows in results.items()]
-    told = ", ".join(f"{name} {value}" for name, value in described.items())
-    text = f"Median (quartiles) of repeated calls; {told}.\n\n" + "\n".join(parts)
+    machine_text = ", ".join(f"{name} {value}" for name, value in described.items())
+    text = f"Median (quartiles) of repeated calls; {machine_text}.\n\n" + "\n".join(parts)
     (options.out / "layers.md").write_text(text)
     if not options.no_plot:
         plot(results, options.out / "layers.png")
