@@ -347,7 +347,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Rows]:
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--tiny", action="store_true", help="tiny networks, as a test")
-    parser.add_argument("--no-plot", action="store_true", help="do not plot; matplotlib is not required")
+    parser.add_argument("--no-plot", action="store_true", help="do not plot (needs no matplotlib)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     plan = TINY if options.tiny else FULL
