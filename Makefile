@@ -19,7 +19,7 @@ help:
 	@echo "make check   format, lint, types, import directions"
 
 $(VENV)/.base: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "timeception needs Python 3.11 or newer; tell it by make PYTHON=...")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "timeception requires Python 3.11 or newer; choose it with make PYTHON=...")'
 	@echo "== installing timeception into $(VENV)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -72,6 +72,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tests/plain_words.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -1,9 +1,9 @@
-"""The speed of feature extraction, against the network alone and against a plain script.
+"""Measure the speed of feature extraction, relative to the network alone and to a plain script.
 
     python -m benchmarks.extraction --out results/
 
-writes ``extraction.json`` and ``extraction.md``. It makes its own videos and takes about a quarter
-of an hour on two cores; ``--tiny`` runs the same code on short videos, to see that it works.
+This writes ``extraction.json`` and ``extraction.md``. It makes the videos that it needs and takes
+about 15 minutes on two cores. ``--tiny`` runs the same code on short videos, as a test.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from timeception.video import VideoReader
 Rows = list[dict[str, Any]]
 Call = Callable[[], Any]
 
-BATCH_FRAMES = (4, 8, 16)  # of the network alone: the best one counts
-ALONE_FRAMES = 192  # through the network alone, in a call
-MARGIN = 32  # pixels that the made camera moves over
+BATCH_FRAMES = (4, 8, 16)  # for the network alone; the best one is reported
+ALONE_FRAMES = 192  # per call, for the network alone
+MARGIN = 32  # pixels by which the synthetic camera moves
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Plan:
         fps: frames per second.
         strides: frames from one timestep to the next.
         repeats: rounds of timing.
-        is_tiny: leave out what takes long to prepare.
+        is_tiny: skip the ways that take long to prepare.
     """
 
     backbone: str = "efficientnet_lite0"
@@ -69,7 +69,7 @@ class Plan:
     is_tiny: bool = False
 
     def n_frames(self, stride: int) -> int:
-        """Frames that go through the network."""
+        """Number of frames that go through the network."""
         return len(self.sizes) * len(range(0, self.seconds * self.fps, stride))
 
 
@@ -78,7 +78,7 @@ TINY = replace(FULL, sizes=((64, 48), (64, 48)), seconds=1, strides=(8,), repeat
 
 
 def make_videos(folder: Path, plan: Plan) -> list[Path]:
-    """H.264 at 400 kbit/s: a drawn figure before a moving, grainy camera."""
+    """Make an H.264 video at 400 kbit/s: a drawn figure, filmed by a moving camera with noise."""
     paths = []
     for number, (width, height) in enumerate(plan.sizes):
         paths.append(folder / f"{number}.mp4")
@@ -92,7 +92,7 @@ def make_videos(folder: Path, plan: Plan) -> list[Path]:
 
 
 def pictures(width: int, height: int, plan: Plan, seed: int) -> Iterator[NDArray[np.uint8]]:
-    """The frames of one video."""
+    """Yield the frames of one video."""
     rng = np.random.default_rng(seed)
     grain = rng.normal(0, 3, (8, height, width, 3))
     place = 0
@@ -109,12 +109,12 @@ def pictures(width: int, height: int, plan: Plan, seed: int) -> Iterator[NDArray
 
 
 class Alone:
-    """The network alone, on frames that are normalised and in memory: the bound.
+    """The network alone, on normalised frames in memory: the upper bound.
 
     Args:
-        network: as extraction runs it, or as it was loaded.
-        n_frames: to compute in a call, a multiple of ``batch``.
-        n_callers: threads, each with batches of its own; the cores are shared among them.
+        network: the network that extraction runs, or the network as loaded.
+        n_frames: frames per call, a multiple of ``batch``.
+        n_callers: threads with separate batches; they share the cores.
         batch: frames in a batch.
     """
 
@@ -140,7 +140,7 @@ class Alone:
 
 
 def plain_script(videos: Iterable[Path], backbone: Backbone, stride: int, out: Path) -> None:
-    """What a careful user writes: a video at a time, PyAV, torchvision, batches of 16."""
+    """A careful plain script: one video at a time, with PyAV, torchvision and batches of 16."""
     from torchvision.transforms import v2
 
     transform = backbone.transform
@@ -173,19 +173,19 @@ def plain_script(videos: Iterable[Path], backbone: Backbone, stride: int, out: P
 
 
 def on_all_cores(work: Callable[[Path], Any], videos: Iterable[Path]) -> None:
-    """Work on one video a core, without the network."""
+    """Process one video per core, without the network."""
     with ThreadPoolExecutor(n_cores()) as pool:
         list(pool.map(work, videos))
 
 
 def decode(stride: int, path: Path) -> list[NDArray[np.uint8]]:
-    """The frames that extraction decodes of a video."""
+    """Decode the frames of a video that extraction uses."""
     with VideoReader(path, n_threads=1) as video:
         return [image for _, image in video.frames(range(0, len(video), stride))]
 
 
 def transform(backbone: Backbone, images: list[NDArray[np.uint8]]) -> None:
-    """What extraction makes of decoded frames, one by one."""
+    """Transform decoded frames like extraction, one at a time."""
     multiplier, offset = (np.tile(a, backbone.transform.crop) for a in backbone.transform.affine())
     for image in images:
         levels = torch.from_numpy(backbone.transform.levels(image[None]))
@@ -194,7 +194,7 @@ def transform(backbone: Backbone, images: list[NDArray[np.uint8]]) -> None:
 
 
 def timed(calls: dict[str, Call], repeats: int) -> dict[str, tuple[Times, Times]]:
-    """Wall and processor milliseconds of calls, in turn, round by round."""
+    """Measure wall and CPU milliseconds of calls; each round runs every call once."""
     samples: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     for place in range(repeats + 1):  # the first round is not counted
         for name, call in calls.items():
@@ -210,12 +210,12 @@ def timed(calls: dict[str, Call], repeats: int) -> dict[str, tuple[Times, Times]
 
 
 def frames_per_second(n_frames: int, times: Times) -> Times:
-    """Times of ``n_frames`` as a rate."""
+    """Convert the times for ``n_frames`` to a rate."""
     rates = [1000 * n_frames / ms for ms in (times.median, times.upper, times.lower)]
     return Times(*rates, times.n)
 
 
-#: Ways to extract: name, and options.
+#: Ways to extract: name and options.
 WAYS: dict[str, dict[str, Any]] = {
     "fp32": {},
     "fp32 compiled": {"is_compiled": True},
@@ -224,14 +224,14 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 class Extraction:
-    """``extract`` into a new bank at each call; what is prepared once a run is not timed again.
+    """``extract`` into a new bank at each call, without the preparation that a run needs once.
 
     Args:
         backbone: the network.
         videos: files.
         stride: frames from one timestep to the next.
-        root: of the bank.
-        options: of the network.
+        root: folder of the bank.
+        options: options of the network.
     """
 
     def __init__(
@@ -264,7 +264,7 @@ class Extraction:
 
 
 def measure(plan: Plan, stride: int, videos: list[Path], folder: Path) -> tuple[Rows, Rows]:
-    """Every way through the videos at one stride; and how features differ."""
+    """Measure every way at one stride, and the differences of the features."""
     backbone, n_frames = create_backbone(plan.backbone), plan.n_frames(stride)
     n_alone = ALONE_FRAMES if n_frames > ALONE_FRAMES else max(BATCH_FRAMES)
     ways = {
@@ -299,7 +299,7 @@ def measure(plan: Plan, stride: int, videos: list[Path], folder: Path) -> tuple[
 
 
 def _rows(times: dict[str, tuple[Times, Times]], n_frames: dict[str, int]) -> Rows:
-    """Rates, and their ratios to the fastest of the network alone and to the plain script."""
+    """Format rates, and their ratios to the fastest network alone and to the plain script."""
     wall = {name: frames_per_second(n_frames[name], pair[0]) for name, pair in times.items()}
     rows: Rows = []
     for name, (_, processor) in times.items():
@@ -310,16 +310,16 @@ def _rows(times: dict[str, tuple[Times, Times]], n_frames: dict[str, int]) -> Ro
             {
                 "way": name,
                 "frames/s": wall[name],
-                "of the network alone": wall[name].median / bound,
-                "of the plain script": wall[name].median / wall["plain script"].median,
-                "processor ms a frame": processor.median / n_frames[name],
+                "relative to the network alone": wall[name].median / bound,
+                "relative to the plain script": wall[name].median / wall["plain script"].median,
+                "CPU ms per frame": processor.median / n_frames[name],
             }
         )
     return rows
 
 
 def changes(banks: dict[str, FeatureBank]) -> Rows:
-    """Changes against fp32: the greatest by the greatest feature, the norm by the norm."""
+    """Return differences from fp32: largest over largest feature, and norm over norm."""
     arrays = {
         name: np.concatenate([bank[video_id].features.ravel() for video_id in bank.video_ids])
         for name, bank in banks.items()
@@ -335,12 +335,12 @@ def changes(banks: dict[str, FeatureBank]) -> Rows:
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Rows]:
-    """Make the videos, measure, and write what was found."""
+    """Make the videos, measure, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    parser.add_argument("--repeats", type=int, help="rounds, one more is not counted")
+    parser.add_argument("--repeats", type=int, help="rounds, after one that is not counted")
     parser.add_argument("--strides", type=int, nargs="+", help="frames between timesteps")
-    parser.add_argument("--tiny", action="store_true", help="short videos, to see that it works")
+    parser.add_argument("--tiny", action="store_true", help="short videos, as a test")
     options = parser.parse_args(arguments)
     plan = TINY if options.tiny else FULL
     plan = replace(
@@ -360,10 +360,10 @@ def main(arguments: list[str] | None = None) -> dict[str, Rows]:
     options.out.mkdir(parents=True, exist_ok=True)
     content = {"machine": described, "tiny": options.tiny, "sections": results}
     (options.out / "extraction.json").write_text(json.dumps(content, indent=2, default=as_json))
-    told = ", ".join(f"{name} {value}" for name, value in described.items())
+    machine_text = ", ".join(f"{name} {value}" for name, value in described.items())
     sizes = ", ".join(f"{width}x{height}" for width, height in plan.sizes)
     text = f"{plan.backbone}; videos of {plan.seconds} s at {plan.fps} frames/s: {sizes}. "
-    text += f"Median (quartiles) of {plan.repeats} rounds; {told}, {os.cpu_count()} processors.\n"
+    text += f"Median (quartiles) of {plan.repeats} rounds; {machine_text}, {os.cpu_count()} CPUs.\n"
     parts = [f"\n{name}\n\n{table(rows)}\n" for name, rows in results.items()]
     (options.out / "extraction.md").write_text(text + "".join(parts))
     return results

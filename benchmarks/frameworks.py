@@ -1,10 +1,11 @@
-"""One forward pass of every framework, against the loop network in the same framework.
+"""Compare a forward pass in every framework with the loop network in the same framework.
 
     python -m benchmarks.frameworks --out results/
 
-runs each framework that is installed in a process of its own, our and the loop network in turn, and
-writes ``frameworks.json`` and ``frameworks.md``. ``--tiny`` runs the same code on tiny networks.
-Times are medians of repeated calls; the first call, which compiles, stands beside them.
+This runs each installed framework in a separate process, our network and the loop network
+alternately, and writes ``frameworks.json`` and ``frameworks.md``. ``--tiny`` runs the same code on
+tiny networks. Times are medians of repeated calls; the first call, which compiles, is reported
+separately.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from timeception.spec import TimeceptionSpec
 Arrays = dict[str, np.ndarray]
 Calls = dict[str, Callable[[], np.ndarray]]
 
-#: What is measured: what must be installed, and Keras' backend.
+#: By framework: the required package, and the backend of Keras.
 FRAMEWORKS = {
     "PyTorch": (("torch",), "none"),
     "Keras on TensorFlow, graph": (("keras", "tensorflow"), "tensorflow"),
@@ -43,7 +44,7 @@ TINY = (TimeceptionSpec(40, 2, 4), (2, 16, 2, 3, 40))
 
 
 def weights(spec: TimeceptionSpec) -> Arrays:
-    """Canonical arrays, drawn at random."""
+    """Return random canonical arrays."""
     rng = np.random.default_rng(0)
     arrays = {}
     for name, shape in spec.parameter_shapes().items():
@@ -54,7 +55,7 @@ def weights(spec: TimeceptionSpec) -> Arrays:
 
 
 def calls_of(framework: str, spec: TimeceptionSpec, shape: tuple[int, ...]) -> Calls:
-    """Our network and the loop network on the same clip; the results are numpy arrays."""
+    """Our network and the loop network on the same clip; both return numpy arrays."""
     arrays = weights(spec)
     x = np.random.default_rng(1).uniform(-1, 1, shape).astype(np.float32)
     if framework == "PyTorch":
@@ -65,7 +66,7 @@ def calls_of(framework: str, spec: TimeceptionSpec, shape: tuple[int, ...]) -> C
 
 
 def torch_calls(spec: TimeceptionSpec, arrays: Arrays, x: np.ndarray) -> Calls:
-    """Plain PyTorch, channels first."""
+    """PyTorch, channels first."""
     import torch
 
     from benchmarks.peers import LoopTimeception
@@ -81,7 +82,7 @@ def torch_calls(spec: TimeceptionSpec, arrays: Arrays, x: np.ndarray) -> Calls:
 
 
 def jax_calls(spec: TimeceptionSpec, arrays: Arrays, x: np.ndarray) -> Calls:
-    """Plain JAX, compiled."""
+    """JAX, compiled."""
     import jax
 
     from timeception.jax import Params, apply
@@ -96,7 +97,7 @@ def jax_calls(spec: TimeceptionSpec, arrays: Arrays, x: np.ndarray) -> Calls:
 
 
 def keras_calls(framework: str, spec: TimeceptionSpec, arrays: Arrays, x: np.ndarray) -> Calls:
-    """Keras on the backend of this process, compiled where the backend compiles."""
+    """Keras on the backend of this process, compiled if the backend compiles."""
     import keras
 
     from timeception.keras import Timeception
@@ -128,14 +129,14 @@ def keras_calls(framework: str, spec: TimeceptionSpec, arrays: Arrays, x: np.nda
 
 
 def measure(framework: str, tiny: bool, repeats: int) -> dict[str, Any]:
-    """Times of one framework, in this process; ``difference`` is in standard deviations."""
+    """Measure one framework in this process; ``difference`` is in standard deviations."""
     calls, first, results = calls_of(framework, *(TINY if tiny else FULL)), {}, {}
     for name, call in calls.items():
         start = time.perf_counter()
         results[name] = call().reshape(-1)
         first[name] = round(time.perf_counter() - start, 2)
     samples: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats):  # in turn, so that a drift of the machine meets both
+    for _ in range(repeats):  # alternately, so that both see the same drift of the machine
         for name, call in calls.items():
             start = time.perf_counter()
             call()
@@ -152,7 +153,7 @@ def measure(framework: str, tiny: bool, repeats: int) -> dict[str, Any]:
 
 
 def measure_in_its_process(framework: str, tiny: bool, repeats: int) -> dict[str, Any]:
-    """Times of one framework, in a process of its own."""
+    """Measure one framework in a separate process."""
     command = [sys.executable, "-m", "benchmarks.frameworks", "--framework", framework]
     command += ["--repeats", str(repeats), *(["--tiny"] if tiny else [])]
     done = subprocess.run(
@@ -167,7 +168,7 @@ def measure_in_its_process(framework: str, tiny: bool, repeats: int) -> dict[str
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    """Results as Markdown."""
+    """Format the results as Markdown."""
     lines = [
         "| framework | ours, ms | loop, ms | speed-up | first call, ours / loop, s |",
         "|---|---|---|---|---|",
@@ -181,7 +182,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were taken on."""
+    """Describe the machine and the versions."""
     distributions = packages_distributions()
     packages = ("torch", "keras", "tensorflow", "jax")
     found = {name: distributions[name][0] for name in packages if name in distributions}
@@ -190,12 +191,12 @@ def machine() -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> dict[str, dict[str, Any]]:
-    """Run the frameworks that are installed, and write what was found."""
+    """Run the installed frameworks, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    parser.add_argument("--framework", choices=FRAMEWORKS, help="measure this one here; print JSON")
+    parser.add_argument("--framework", choices=FRAMEWORKS, help="measure only this one; print JSON")
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--tiny", action="store_true", help="tiny networks, to see that it works")
+    parser.add_argument("--tiny", action="store_true", help="tiny networks, as a test")
     options = parser.parse_args(arguments)
     if options.framework:
         print(json.dumps(measure(options.framework, options.tiny, options.repeats)))
@@ -209,15 +210,15 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, Any]]:
     options.out.mkdir(parents=True, exist_ok=True)
     content = {"machine": described, "tiny": options.tiny, "frameworks": results}
     (options.out / "frameworks.json").write_text(json.dumps(content, indent=2))
-    told = ", ".join(f"{name} {value}" for name, value in described.items())
-    text = f"Median (quartiles) of {options.repeats} calls; {told}.\n\n{table(results)}\n"
+    machine_text = ", ".join(f"{name} {value}" for name, value in described.items())
+    text = f"Median (quartiles) of {options.repeats} calls; {machine_text}.\n\n{table(results)}\n"
     (options.out / "frameworks.md").write_text(text)
     print(text)
     return results
 
 
 def _flat(x: np.ndarray) -> np.ndarray:
-    """N, T, H, W, C to N, T, H * W, C."""
+    """Reshape N, T, H, W, C to N, T, H * W, C."""
     return x.reshape(*x.shape[:2], -1, x.shape[-1])
 
 

@@ -1,9 +1,9 @@
-"""The speed and memory of Timeception's layers, against what else would do the same.
+"""Measure the speed and memory of the Timeception layers, and of alternatives to them.
 
     python -m benchmarks.layers --out results/
 
-writes ``layers.json``, ``layers.md`` and ``layers.png``. It takes about half an hour on two cores;
-``--tiny`` runs the same code on tiny networks in a minute, to see that it works.
+This writes ``layers.json``, ``layers.md`` and ``layers.png``. It takes about 30 minutes on two
+cores. ``--tiny`` runs the same code on tiny networks in a minute, as a test.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from timeception.torch.fast import native
 
 Rows = list[dict[str, Any]]
 
-STREAM_POOL = 61  # different segments in a stream; they come in an order of chance
-WHOLE_PART = 16  # output steps that the whole pass computes at once
+STREAM_POOL = 61  # different segments in a stream; they arrive in random order
+WHOLE_PART = 16  # output steps that the pass over everything computes at once
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Plan:
 
     Args:
         spec: the layers.
-        timesteps: of the main comparison.
+        timesteps: timesteps in the main comparison.
         lengths: timesteps of the linear-growth section.
         side: height and width of the maps.
         repeats: rounds of timing.
         compiles: also time ``torch.compile``.
-        stream_minute: timesteps of a minute of video (8 frames a segment, 24 frames a second).
+        stream_minute: timesteps of a minute of video (8 frames per segment, 24 frames per second).
     """
 
     spec: TimeceptionSpec
@@ -54,7 +54,7 @@ class Plan:
     stream_minute: int
 
     def clips(self, n_clips: int = 1, timesteps: int | None = None) -> torch.Tensor:
-        """An input."""
+        """Return a random input."""
         generator = torch.Generator().manual_seed(0)
         shape = (n_clips, self.spec.in_channels, timesteps or self.timesteps, self.side, self.side)
         return torch.rand(shape, generator=generator)
@@ -65,7 +65,7 @@ TINY = Plan(TimeceptionSpec(40, 2, 4), 16, (16, 64), 2, 2, False, 30)
 
 
 def networks(spec: TimeceptionSpec) -> tuple[Timeception, peers.LoopTimeception]:
-    """The network and the loop network with the same weights."""
+    """Return the network and the loop network, with the same weights."""
     torch.manual_seed(0)
     network, loop = Timeception.from_spec(spec), peers.LoopTimeception(spec)
     loop.load_canonical(network.state_dict())
@@ -73,7 +73,7 @@ def networks(spec: TimeceptionSpec) -> tuple[Timeception, peers.LoopTimeception]
 
 
 def products(plan: Plan, n_clips: int = 1) -> Callable[[], None]:
-    """The bound: the pointwise matrix products of all layers alone, their buffers at hand."""
+    """The lower bound: the pointwise matrix products of all layers, on preallocated buffers."""
     calls = []
     for index, layer in enumerate(plan.spec.layers):
         columns = (plan.timesteps >> index) * plan.side**2
@@ -90,7 +90,7 @@ def products(plan: Plan, n_clips: int = 1) -> Callable[[], None]:
 
 
 def evaluate(plan: Plan) -> Rows:
-    """Evaluation of one clip, by every way to run it."""
+    """Measure the evaluation of one clip by every implementation."""
     network, loop = networks(plan.spec)
     x, half = plan.clips(), plan.clips().bfloat16()
     fused = network.fuse("torch")
@@ -114,13 +114,18 @@ def evaluate(plan: Plan) -> Rows:
         times = interleaved(calls, plan.repeats)
     base, bound = times["loop network"].median, times["products alone"].median
     return [
-        {"network": k, "ms": t, "speed-up": base / t.median, "of the bound": t.median / bound}
+        {
+            "network": k,
+            "ms": t,
+            "speed-up": base / t.median,
+            "relative to the bound": t.median / bound,
+        }
         for k, t in times.items()
     ]
 
 
 def training_step(kind: str, plan: Plan) -> Callable[[], None]:
-    """A forward and a backward pass at batch 2."""
+    """Return a call of a forward and a backward pass at batch 2."""
     network, loop = networks(plan.spec)
     if kind == "native":
         network.use_implementation("native")
@@ -135,7 +140,7 @@ def training_step(kind: str, plan: Plan) -> Callable[[], None]:
 
 
 def train(plan: Plan) -> Rows:
-    """A training step, its time and its peak memory."""
+    """Measure the time and peak memory of a training step."""
     kinds = ["loop", "torch"] + ([] if native.why_unavailable() else ["native"])
     times = interleaved({k: training_step(k, plan) for k in kinds}, max(2, plan.repeats // 3))
     memory = {kind: peak_memory_mb(training_step, kind, plan) for kind in kinds}
@@ -145,14 +150,14 @@ def train(plan: Plan) -> Rows:
             "ms": times[kind],
             "speed-up": times["loop"].median / times[kind].median,
             "peak MB": memory[kind],
-            "of the loop's memory": memory[kind] / memory["loop"],
+            "relative memory": memory[kind] / memory["loop"],
         }
         for kind in kinds
     ]
 
 
 def length(plan: Plan) -> Rows:
-    """Evaluation of ever longer clips: the time of a timestep should not change."""
+    """Measure clips of increasing length; the time per timestep should be constant."""
     network, _ = networks(plan.spec)
     fused = network.fuse("auto")
     rows: Rows = []
@@ -162,14 +167,18 @@ def length(plan: Plan) -> Rows:
             repeats = max(3, min(plan.repeats, 8192 // timesteps))
             times = interleaved({"fused": lambda x=x: fused(x)}, repeats)["fused"]
         rows.append(
-            {"timesteps": timesteps, "ms": times, "us a timestep": 1000 * times.median / timesteps}
+            {
+                "timesteps": timesteps,
+                "ms": times,
+                "us per timestep": 1000 * times.median / timesteps,
+            }
         )
-    base = rows[len(rows) // 2]["us a timestep"]
-    return [row | {"of the middle row": row["us a timestep"] / base} for row in rows]
+    base = rows[len(rows) // 2]["us per timestep"]
+    return [row | {"relative to the middle row": row["us per timestep"] / base} for row in rows]
 
 
 def peer(name: str, plan: Plan) -> nn.Module:
-    """A network by name."""
+    """Return a network by name."""
     torch.manual_seed(0)
     channels, n_layers = plan.spec.in_channels, plan.spec.n_layers
     builders: dict[str, Callable[[], nn.Module]] = {
@@ -196,7 +205,7 @@ PEERS = (
 
 
 def peer_call(name: str, plan: Plan) -> Callable[[], None]:
-    """One evaluation of a peer."""
+    """Return a call that evaluates a peer network."""
     module, x = peer(name, plan), plan.clips()
 
     def run() -> None:
@@ -207,7 +216,7 @@ def peer_call(name: str, plan: Plan) -> Callable[[], None]:
 
 
 def compare_peers(plan: Plan) -> Rows:
-    """Other networks on the same features: four layers where they have layers, else one block."""
+    """Measure other networks on the same features: four layers, or one block."""
     times = interleaved({name: peer_call(name, plan) for name in PEERS}, max(2, plan.repeats // 5))
     rows: Rows = []
     for name in PEERS:
@@ -227,20 +236,20 @@ def compare_peers(plan: Plan) -> Rows:
 
 
 def segments_of(minutes: int, plan: Plan) -> tuple[torch.Tensor, torch.Tensor]:
-    """A stream of so many minutes: some segments, and which of them comes at each timestep."""
+    """Return a pool of segments, and the index of the segment at each timestep of a stream."""
     pool = plan.clips(timesteps=STREAM_POOL)
     generator = torch.Generator().manual_seed(1)
     return pool, torch.randint(STREAM_POOL, (minutes * plan.stream_minute,), generator=generator)
 
 
 def stream_classifier(plan: Plan) -> TimeceptionClassifier:
-    """What takes the stream."""
+    """Return the streaming classifier."""
     torch.manual_seed(0)
     return TimeceptionClassifier.from_spec(ClassifierSpec(plan.spec, 157)).eval()
 
 
 def streamed(minutes: int, plan: Plan) -> Callable[[], torch.Tensor]:
-    """A stream of so many minutes, one segment at a time; its logits."""
+    """Push a stream of ``minutes`` one segment at a time; return its logits."""
     stream = StreamingClassifier(stream_classifier(plan))
     pool, order = segments_of(minutes, plan)
 
@@ -255,10 +264,10 @@ def streamed(minutes: int, plan: Plan) -> Callable[[], torch.Tensor]:
 
 @torch.inference_mode()
 def whole_logits(minutes: int, plan: Plan) -> torch.Tensor:
-    """Logits of the same stream by the plain network, which no memory holds at once.
+    """Return the logits of the same stream by the plain network.
 
-    It computes a part of the output steps at a time, from inputs that reach beyond the part by all
-    that these steps see.
+    A single pass does not fit in memory, so parts of the output steps are computed one after the
+    other. The input of each part includes all timesteps in its receptive field.
     """
     model, (pool, order) = stream_classifier(plan), segments_of(minutes, plan)
     step = 2**plan.spec.n_layers
@@ -274,7 +283,7 @@ def whole_logits(minutes: int, plan: Plan) -> torch.Tensor:
 
 
 def stream(plan: Plan) -> Rows:
-    """A minute and an hour, streamed; difference of the logits from the plain whole pass."""
+    """Stream a minute and an hour; compare the logits with those of the plain network."""
     rows: Rows = []
     for minutes in (1, 60):
         call = streamed(minutes, plan)
@@ -286,7 +295,7 @@ def stream(plan: Plan) -> Rows:
             {
                 "minutes": minutes,
                 "segments": minutes * plan.stream_minute,
-                "ms a segment": 1000 * seconds / (minutes * plan.stream_minute),
+                "ms per segment": 1000 * seconds / (minutes * plan.stream_minute),
                 "peak MB": peak_memory_mb(streamed, minutes, plan),
                 "difference": f"{float((logits - whole).abs().max() / whole.abs().max()):.1e}",
             }
@@ -304,7 +313,7 @@ SECTIONS: dict[str, Callable[[Plan], Rows]] = {
 
 
 def table(rows: Rows) -> str:
-    """Rows as Markdown."""
+    """Format the rows as Markdown."""
 
     def cell(value: Any) -> str:
         if isinstance(value, float):
@@ -317,7 +326,7 @@ def table(rows: Rows) -> str:
 
 
 def plot(results: dict[str, Rows], path: Path) -> None:
-    """Bars of the evaluation, and the growth with length."""
+    """Plot bars of the evaluation, and the growth with length."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 3.6), layout="constrained")
@@ -332,13 +341,13 @@ def plot(results: dict[str, Rows], path: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Rows]:
-    """Run the sections that were asked for, and write what they found."""
+    """Run the selected sections, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--tiny", action="store_true", help="tiny networks, to see that it works")
-    parser.add_argument("--no-plot", action="store_true", help="do without matplotlib")
+    parser.add_argument("--tiny", action="store_true", help="tiny networks, as a test")
+    parser.add_argument("--no-plot", action="store_true", help="do not plot (needs no matplotlib)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     plan = TINY if options.tiny else FULL
@@ -350,8 +359,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Rows]:
     content = {"machine": described, "tiny": options.tiny, "sections": results}
     (options.out / "layers.json").write_text(json.dumps(content, indent=2, default=as_json))
     parts = [f"{SECTIONS[name].__doc__}\n\n{table(rows)}\n" for name, rows in results.items()]
-    told = ", ".join(f"{name} {value}" for name, value in described.items())
-    text = f"Median (quartiles) of repeated calls; {told}.\n\n" + "\n".join(parts)
+    machine_text = ", ".join(f"{name} {value}" for name, value in described.items())
+    text = f"Median (quartiles) of repeated calls; {machine_text}.\n\n" + "\n".join(parts)
     (options.out / "layers.md").write_text(text)
     if not options.no_plot:
         plot(results, options.out / "layers.png")

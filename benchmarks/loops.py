@@ -1,6 +1,6 @@
-"""The loop network in Keras and in JAX: one convolution a group and branch, as in 2019.
+"""The loop network in Keras and in JAX: one convolution per group and branch, as in 2019.
 
-Each takes the canonical arrays and works on N, T, H * W, C, with its framework's own convolutions.
+Both take the canonical arrays and inputs N, T, H * W, C, and use the convolutions of the framework.
 The loop network in PyTorch is ``peers.LoopTimeception``.
 """
 
@@ -19,7 +19,7 @@ _NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 def branches(spec: LayerSpec, arrays: Arrays) -> Iterator[tuple[int, int, Arrays]]:
-    """Every group and branch of a layer, and its own part of the arrays, channels last."""
+    """Yield each group and branch of a layer with its part of the arrays, channels last."""
     width = spec.branch_channels
     for group in range(spec.n_groups):
         for branch in range(5):
@@ -36,13 +36,13 @@ def branches(spec: LayerSpec, arrays: Arrays) -> Iterator[tuple[int, int, Arrays
 
 
 def of_layer(arrays: Arrays, index: int) -> Arrays:
-    """The arrays of one layer."""
+    """Return the arrays of one layer."""
     prefix = f"layers.{index}."
     return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 
 def keras_loop(spec: TimeceptionSpec, arrays: Arrays, timesteps: int, positions: int) -> Any:
-    """The loop network as a Keras model: N, T, S, C to N, T', S, C'."""
+    """Return the loop network as a Keras model: N, T, S, C to N, T', S, C'."""
     import keras
 
     inputs = x = keras.Input((timesteps, positions, spec.in_channels))
@@ -79,7 +79,7 @@ def keras_loop(spec: TimeceptionSpec, arrays: Arrays, timesteps: int, positions:
 
 
 def jax_loop(spec: TimeceptionSpec) -> Callable[[Any, Any], Any]:
-    """The loop network as a function of its parameters (``loop_params``) and N, T, S, C."""
+    """Return the loop network as a function of ``loop_params`` and an input N, T, S, C."""
     import jax.numpy as jnp
     from jax import lax, nn
 
@@ -126,7 +126,7 @@ def jax_loop(spec: TimeceptionSpec) -> Callable[[Any, Any], Any]:
 
 
 def loop_params(spec: TimeceptionSpec, arrays: Arrays) -> list[list[Arrays]]:
-    """The parameters of ``jax_loop``: by layer, then by group and branch."""
+    """Return the parameters of ``jax_loop``, by layer, then by group and branch."""
     return [
         [own for _, _, own in branches(layer, of_layer(arrays, index))]
         for index, layer in enumerate(spec.layers)

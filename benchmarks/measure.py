@@ -19,7 +19,7 @@ import torch
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds of one call: the median of several, and their quartiles."""
+    """Milliseconds of one call: median and quartiles of several."""
 
     median: float
     lower: float
@@ -31,10 +31,10 @@ class Times:
 
 
 def interleaved(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, Times]:
-    """Time calls in turn, round by round, so that a drift of the machine meets all alike.
+    """Time calls in rounds, so that a drift of the machine affects all of them equally.
 
     Args:
-        calls: by name; each is called once before it is timed.
+        calls: by name; each is called once before the timing starts.
         repeats: rounds.
     """
     samples: dict[str, list[float]] = {name: [] for name in calls}
@@ -49,7 +49,7 @@ def interleaved(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, 
 
 
 def summarise(times: list[float]) -> Times:
-    """The median and quartiles of at least two times."""
+    """Return the median and quartiles of at least two times."""
     quartiles = (
         statistics.quantiles(times, n=4, method="inclusive") if len(times) > 1 else [times[0]] * 3
     )
@@ -57,13 +57,13 @@ def summarise(times: list[float]) -> Times:
 
 
 def peak_memory_mb(prepare: Callable[..., Callable[[], Any]], *arguments: Any) -> float:
-    """Megabytes that a call needs at its height, beyond what was there before it (Linux).
+    """Return the peak memory of a call in megabytes, above the memory before it (Linux).
 
-    It is measured in a process of its own, at the second call.
+    It is measured in a separate process, in the second call.
 
     Args:
-        prepare: a function of a module, which builds all that is needed and returns the call.
-        arguments: for ``prepare``.
+        prepare: a module-level function that prepares everything and returns the call.
+        arguments: arguments of ``prepare``.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -82,17 +82,17 @@ def peak_memory_mb(prepare: Callable[..., Callable[[], Any]], *arguments: Any) -
 def _measure(sender: Any, threads: int, prepare: Callable[..., Any], arguments: Any) -> None:
     torch.set_num_threads(threads)
     call = prepare(*arguments)
-    call()  # what is loaded and allocated once does not count
+    call()  # one-time loading and allocation do not count
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before = _status("VmRSS")
     call()
     sender.send((_status("VmHWM") - before) / 1024)
 
 
 def _status(field: str) -> int:
-    """A field of the process's status, in kilobytes."""
+    """Return a field of the status of this process, in kilobytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1])
@@ -100,7 +100,7 @@ def _status(field: str) -> int:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were taken on."""
+    """Describe the machine and the versions."""
     names = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":")[1].strip() for line in names if "model name" in line), "")
     return {
@@ -115,5 +115,5 @@ def machine() -> dict[str, Any]:
 
 
 def as_json(value: Any) -> Any:
-    """Dataclasses as dictionaries, for ``json.dumps``."""
+    """Convert dataclasses to dictionaries, for ``json.dumps``."""
     return asdict(value) if isinstance(value, Times) else str(value)

@@ -1,7 +1,7 @@
-"""Networks that Timeception is measured against, on features N, C, T, H, W.
+"""Networks to compare Timeception with, on features N, C, T, H, W.
 
-``LoopTimeception`` has the structure of the network of 2019: one convolution a group and branch.
-The others are common ways to relate timesteps, each as its users would build it.
+``LoopTimeception`` has the structure of the network of 2019: one convolution per group and branch.
+The others are common ways to relate timesteps, in their usual form.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from timeception.spec import LayerSpec, TimeceptionSpec
 
 
 class DepthwiseTime(nn.Module):
-    """A depthwise convolution over time, for which space is folded into the batch."""
+    """A depthwise convolution over time, with space folded into the batch."""
 
     def __init__(self, channels: int, kernel: int, dilation: int) -> None:
         super().__init__()
@@ -30,14 +30,14 @@ class DepthwiseTime(nn.Module):
 
 
 class LookaheadMaximum(nn.Module):
-    """The maximum of each step and the next one."""
+    """The maximum of each timestep and the next one."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.max_pool3d(F.pad(x, (0, 0, 0, 0, 0, 1), mode="replicate"), (2, 1, 1), stride=1)
 
 
 class LoopLayer(nn.Module):
-    """One layer, a module for each group and branch."""
+    """One layer, with a module for each group and branch."""
 
     def __init__(self, spec: LayerSpec, bn_eps: float, bn_momentum: float) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class LoopLayer(nn.Module):
 
 
 class LoopTimeception(nn.Sequential):
-    """The stack of loop layers; ``load_canonical`` takes the fused network's arrays."""
+    """The stack of loop layers; ``load_canonical`` loads the arrays of ``Timeception``."""
 
     def __init__(self, spec: TimeceptionSpec) -> None:
         super().__init__(*(LoopLayer(one, spec.bn_eps, spec.bn_momentum) for one in spec.layers))
@@ -108,7 +108,7 @@ class DenseConv(nn.Module):
 
 
 class SeparableTime(nn.Module):
-    """Layers of a depthwise temporal and a pointwise convolution, norm, ReLU and pooling."""
+    """Layers with a depthwise temporal and a pointwise convolution, norm, ReLU and pooling."""
 
     def __init__(self, channels: int, n_layers: int) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class SeparableTime(nn.Module):
 
 
 class BidirectionalLSTM(nn.Module):
-    """A bidirectional LSTM over the timesteps of features averaged over space."""
+    """A bidirectional LSTM over timesteps, on features averaged over space."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -151,7 +151,7 @@ class BidirectionalLSTM(nn.Module):
 
 
 class TransformerEncoder(nn.Module):
-    """Encoder layers of 8 heads over timesteps averaged over space, or over all positions."""
+    """Encoder layers with 8 heads, over timesteps (averaged over space) or over all positions."""
 
     def __init__(self, channels: int, n_layers: int, pooled: bool) -> None:
         super().__init__()

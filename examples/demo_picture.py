@@ -1,7 +1,7 @@
-"""Draw the README's picture from a demo folder: ``python examples/demo_picture.py demo OUT.png``.
+"""Draw the picture in the README from a demo folder: ``demo_picture.py demo OUT.png``.
 
-Two synthetic test videos that hold the same one-actions in another order, and how many such test
-videos each head recognises.
+It shows two synthetic test videos with the same one-actions in a different order, and the number of
+such test videos that each head recognises.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HEADS = ("timeception", "pooling")
 
 
 def main(demo: Path, out: Path) -> None:
-    """Draw ``demo``'s two videos and scores into ``out``."""
+    """Draw two videos of the folder ``demo``, and their scores, into ``out``."""
     timed = {video.video_id: video for video in read_timed(demo / "videos/annotations.csv").videos}
     colours = _colours(timed.values())
     figure, axes = plt.subplots(
@@ -50,7 +50,7 @@ def _colours(videos):  # type: ignore[no-untyped-def]
 
 
 def _film(axis, path: Path, intervals, colours) -> None:  # type: ignore[no-untyped-def]
-    """Frames at equal steps, over bars that say which one-action happens when."""
+    """Draw equally spaced frames, above bars that show the time of each one-action."""
     with VideoReader(path) as reader:
         info = reader.info
         frames = reader.read(np.linspace(0, info.n_frames - 1, N_FRAMES).astype(int))
@@ -68,7 +68,7 @@ def _film(axis, path: Path, intervals, colours) -> None:  # type: ignore[no-unty
 
 
 def _shares(axis, demo: Path, activity: str) -> None:  # type: ignore[no-untyped-def]
-    """Share of the activity's test videos that each head gets right, over all seeds."""
+    """Draw the share of the activity's test videos that each head recognises, over all seeds."""
     for row, head in enumerate(HEADS):
         right = [
             max(

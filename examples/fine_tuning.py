@@ -1,11 +1,12 @@
-"""Fine-tuning to new classes against training from scratch, at equal steps.
+"""Compare fine-tuning to new classes with training from scratch, with equal numbers of steps.
 
     python examples/fine_tuning.py DEMO OUT
 
-DEMO is the folder of `timeception demo`, which is run first where it has not been. Its models know
-six activities. OUT gets videos of six others: the same one-actions in other pairs. A model is
-trained on these twice, with the demo's model as its start and with fresh values, on the same
-features, draws and steps, for each of the demo's three seeds.
+DEMO is the folder of `timeception demo`; the demo runs first if the folder does not exist. Its
+models know six activities. The script makes videos of six other activities in OUT: the same
+one-actions in other pairs. For each of the three seeds of the demo, it trains two models on these
+videos, one initialised from the demo's model and one with new values, on the same features, clips
+and steps.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ STARTS = ("fine-tuned", "from scratch")
 
 
 def new_activities() -> dict[str, Activity]:
-    """The pairs, each arranged both ways; none is among the demo's."""
+    """Return the pairs, each in both orders; none of them is in the demo."""
     return {
         JOIN[kind].format(first, second): Activity(kind, first, second)
         for kind, *pair in PAIRS
@@ -39,14 +40,14 @@ def new_activities() -> dict[str, Activity]:
 
 
 def run(*words: str) -> None:
-    """Run one command of the project, shown as it would be typed."""
+    """Print and run one command of the project."""
     print(f"\n$ timeception {' '.join(words)}", flush=True)
     if status := main(list(words)):
         sys.exit(status)
 
 
 def train_and_test(start: str, epochs: int, seed: int, demo: Path, out: Path) -> EvaluationReport:
-    """Train for so many epochs unless that was done before, and test on the held-out videos."""
+    """Train for a number of epochs, unless the run exists, and test on the held-out videos."""
     fields = [f"data.source={out / 'videos' / 'videos.csv'}", f"data.bank={out / 'bank'}"]
     fields += [f"training.epochs={epochs}", f"seed={seed}"]
     if start == STARTS[0]:
@@ -58,7 +59,7 @@ def train_and_test(start: str, epochs: int, seed: int, demo: Path, out: Path) ->
 
 
 def main_program(demo: Path, out: Path) -> None:
-    """Make what is missing, train, and print the table."""
+    """Make the missing data, train, and print the table."""
     run("demo", "--out", str(demo), "--seeds", str(len(SEEDS)))
     make_synthetic_activities(out / "videos", 16, seed=1, activities=new_activities())
     run("extract", str(out / "videos"), "--out", str(out / "bank"), "--recipe", "demo")
@@ -76,11 +77,11 @@ def main_program(demo: Path, out: Path) -> None:
         print(f"{epochs} epochs: {', '.join(row[1:])}", flush=True)
     columns = ("epochs", *(f"{start}: {what}" for start in STARTS for what in ("mAP", "accuracy")))
     title = f"new activities, {reports[0].n_videos} synthetic test videos, {len(SEEDS)} seeds, "
-    show(table(f"{title}average of 10 draws", columns, rows))
+    show(table(f"{title}10 random clips", columns, rows))
 
 
 def spread(values: list[float]) -> str:
-    """Mean and standard deviation."""
+    """Format the mean and standard deviation."""
     return f"{mean(values):.3f} ± {stdev(values):.3f}"
 
 

@@ -1,9 +1,10 @@
-"""One recipe in PyTorch and in Keras: ``frameworks_table.py DEMO_DIR OUT [SEEDS]``.
+"""Train one recipe in PyTorch and in Keras: ``frameworks_table.py DEMO_DIR OUT [SEEDS]``.
 
-DEMO_DIR is what ``timeception demo --out DEMO_DIR`` left. Trains and tests the demo's recipe in
-each framework with seeds 0 to SEEDS - 1 (3) below OUT, and prints a table. Seconds are those of
-``timeception train``: imports and compilation are in them. A run that is there already is not
-trained again. ``taskset -c 0`` before the command gives every framework one thread.
+DEMO_DIR is the folder that ``timeception demo --out DEMO_DIR`` made. The script trains and tests
+the recipe of the demo in each framework, with seeds 0 to SEEDS - 1 (default 3 seeds), below OUT,
+and prints a table. The seconds are those of ``timeception train``, with imports and compilation.
+Existing runs are not trained again. To give every framework one thread, run it with ``taskset -c
+0``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from resource import RUSAGE_CHILDREN, getrusage
 from statistics import mean, stdev
 from time import perf_counter
 
-#: The framework of the recipe, and Keras' backend.
+#: The framework of the recipe, and the backend of Keras.
 FRAMEWORKS = {
     "PyTorch": ("torch", ""),
     "Keras on TensorFlow": ("keras", "tensorflow"),
@@ -31,7 +32,7 @@ def main(demo: Path, out: Path, n_seeds: int = 3) -> None:
     for seed in range(n_seeds):
         for name in FRAMEWORKS:
             found[name].append(train_and_test(name, seed, demo, out))
-    print("| trained in | test mAP | of each seed | test accuracy | seconds | processor seconds |")
+    print("| framework | test mAP | for each seed | test accuracy | seconds | CPU seconds |")
     print("|---|---|---|---|---|---|")
     for name, results in found.items():
         columns = {key: [result[key] for result in results] for key in results[0]}
@@ -42,7 +43,7 @@ def main(demo: Path, out: Path, n_seeds: int = 3) -> None:
 
 
 def train_and_test(name: str, seed: int, demo: Path, out: Path) -> dict[str, float]:
-    """Test results, averaged over the recipe's draws, and the times of ``timeception train``."""
+    """Return the test results with random clips, and the times of ``timeception train``."""
     framework, backend = FRAMEWORKS[name]
     run = out / "_".join(filter(None, (framework, backend, str(seed))))
     times = run / "times.json"
@@ -51,7 +52,7 @@ def train_and_test(name: str, seed: int, demo: Path, out: Path) -> dict[str, flo
         data = [f"data.source={demo}/videos/videos.csv", f"data.videos={demo}/videos"]
         overrides = [*data, f"data.bank={demo}/bank", f"framework={framework}", f"seed={seed}"]
         before, cpu_before = perf_counter(), cpu_seconds()
-        resumed = ["--resume"] if run.exists() else []  # a training that was stopped
+        resumed = ["--resume"] if run.exists() else []  # the training was interrupted
         words = ("train", "demo", *overrides, "--out", str(run), *resumed)
         timeception(*words, environment=environment)
         took = {"wall_seconds": perf_counter() - before, "cpu_seconds": cpu_seconds() - cpu_before}
@@ -64,20 +65,20 @@ def train_and_test(name: str, seed: int, demo: Path, out: Path) -> dict[str, flo
 
 
 def timeception(*words: str, environment: dict[str, str]) -> str:
-    """Run a command of this package; return what it printed."""
+    """Run a command of this package and return its output."""
     program = [sys.executable, "-c", "import sys, timeception.cli as c; sys.exit(c.main())", *words]
     made = subprocess.run(program, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return made.stdout
 
 
 def cpu_seconds() -> float:
-    """Processor time of the commands so far."""
+    """Return the CPU time of the commands so far."""
     usage = getrusage(RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def with_spread(values: list[float]) -> str:
-    """Mean and, of several seeds, standard deviation."""
+    """Format the mean and, if there are several seeds, the standard deviation."""
     return f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# GTEA kitchen activities, leave one subject out: gtea.sh DATA OUT ["SEEDS"]
-# DATA holds split_K/*.npz with `features` (T, 128), learned without subject K, and `frame_labels` (T,).
+# Train and test on GTEA kitchen activities, leave one subject out: gtea.sh DATA OUT ["SEEDS"]
+# DATA contains split_K/*.npz with `features` (T, 128), learned without subject K, and `frame_labels` (T,).
 set -euo pipefail
 data=$1 out=$2 seeds=${3:-"0 1 2"}
 for fold in 1 2 3 4; do

@@ -1,4 +1,4 @@
-"""Mean of the test results below a folder laid out FOLD/SEED: ``mean_results.py NAME FOLDER``."""
+"""Print the mean of the test results in FOLDER/FOLD/SEED: ``mean_results.py NAME FOLDER``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from statistics import mean, stdev
 
 
 def main(name: str, folder: Path) -> None:
-    """Print, for each metric, the mean over folds of each seed, and the mean over seeds."""
+    """Print, for each metric, the mean over folds for each seed, and the mean over seeds."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for path in sorted(folder.glob("*/*/results/test.json")):
         result = json.loads(path.read_text())

@@ -1,12 +1,12 @@
-"""The seven published rows, each from video files to predictions, on a small made Charades.
+"""Run the seven published rows, from video files to predictions, on a small synthetic Charades.
 
     python examples/seven_rows.py OUT
 
-OUT/charades is a tree in the official form: synthetic videos (MP4) and annotations (CSV). The
-networks are those of the rows, with their 32 to 128 timesteps, and test on 10 draws; but the
-backbones have random weights, the frames are small, and the videos short (about 200 frames, so that
-timesteps repeat). Every score here is chance: what this shows is that each row runs, by these
-commands, on files as Charades has them. Rows of one backbone share a bank.
+OUT/charades has the official layout, with synthetic videos (MP4) and annotations (CSV). The
+networks are those of the rows, with 32 to 128 timesteps, and tests use 10 random clips. But the
+backbones have random weights, the frames are small, and the videos are short (about 200 frames, so
+timesteps repeat). All scores are at chance level: the script shows that the commands of each row
+run on files like those of Charades. Rows with the same backbone share a bank.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ COLUMNS = (
 
 
 def make_charades(folder: Path) -> None:
-    """Synthetic videos under the names, and with the annotations, that Charades has."""
+    """Make synthetic videos with the file names and annotations of Charades."""
     made = folder / "made"
     dataset = make_synthetic_activities(made, 2, side=SIDE_PIXELS, fps=24, test_fraction=0.5)
     with (made / "annotations.csv").open(encoding="utf-8") as file:
@@ -68,14 +68,14 @@ def make_charades(folder: Path) -> None:
 
 @dataclass
 class Row:
-    """Wall seconds of a row's commands, and the processor seconds of all together."""
+    """Measures the wall seconds of each row, and the CPU seconds of all rows."""
 
     name: str
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COMMANDS, 0.0))
     processor_seconds: float = 0.0
 
     def run(self, command: str, *words: str) -> None:
-        """Run one command of the project, shown as it would be typed."""
+        """Print and run one command of the project."""
         print(f"\n$ timeception {' '.join([command, *words])}", flush=True)
         began, worked = time.monotonic(), processor_seconds()
         status = main([command, *words])
@@ -86,13 +86,13 @@ class Row:
 
 
 def processor_seconds() -> float:
-    """Seconds that all cores together worked for this process and its children."""
+    """Return the CPU seconds of this process and its children, over all cores."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def run_row(name: str, out: Path) -> Row:
-    """Extract (once a backbone), train two epochs, test with 10 draws, predict one video."""
+    """Extract (once per backbone), train two epochs, test with 10 random clips, predict a video."""
     row, data, bank = Row(name), out / "charades", out / load_recipe(name).data.bank.name
     videos = str(data / "videos")
     small = [f"backbone.resize={SIDE_PIXELS}", f"backbone.crop={SIDE_PIXELS}"]
@@ -109,19 +109,19 @@ def run_row(name: str, out: Path) -> Row:
 
 
 def main_program(out: Path) -> None:
-    """Make the data, run every row, and show what each took."""
+    """Make the data, run every row, and print the times."""
     began = time.monotonic()
     make_charades(out / "charades")
     made_seconds = time.monotonic() - began
     rows = [run_row(name, out) for name in ROWS]
     print("\nRandom backbones: scores mean nothing.")
     print(f"Wall seconds, after {made_seconds:.0f} for the videos:")
-    print(f"{'row':24}" + "".join(f"{c:>11}" for c in (*COMMANDS, "all", "processor")))
+    print(f"{'row':24}" + "".join(f"{c:>11}" for c in (*COMMANDS, "all", "CPU")))
     for row in rows:
         times = (*row.seconds.values(), sum(row.seconds.values()), row.processor_seconds)
         print(f"{row.name:24}" + "".join(f"{seconds:11.1f}" for seconds in times))
     minutes, worked = (time.monotonic() - began) / 60, processor_seconds() / 60
-    print(f"All {len(ROWS)} rows: {minutes:.1f} min, {worked:.1f} processor minutes.")
+    print(f"All {len(ROWS)} rows: {minutes:.1f} min, {worked:.1f} CPU minutes.")
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def test_the_command(tmp_path: Path) -> None:
     results = layers.main([*arguments, "--sections", "evaluate", "length"])
     by_name = {row["network"]: row for row in results["evaluate"]}
     assert by_name["loop network"]["speed-up"] == 1
-    assert by_name["products alone"]["of the bound"] == 1
+    assert by_name["products alone"]["relative to the bound"] == 1
     written = json.loads((tmp_path / "layers.json").read_text())
     assert [row["timesteps"] for row in written["sections"]["length"]] == [16, 64]
     assert "| loop network |" in (tmp_path / "layers.md").read_text()
@@ -113,11 +113,15 @@ def test_the_command_of_extraction(tmp_path: Path) -> None:
     results = extraction.main(["--tiny", "--out", str(tmp_path)])
     rows = {row["way"]: row for row in results["stride 8"]}
     assert (
-        max(row["of the network alone"] for name, row in rows.items() if "alone, fp32," in name)
+        max(
+            row["relative to the network alone"]
+            for name, row in rows.items()
+            if "alone, fp32," in name
+        )
         == 1
     )
-    assert rows["plain script"]["of the plain script"] == 1
-    assert rows["extraction, fp32"]["of the network alone"] > 0
+    assert rows["plain script"]["relative to the plain script"] == 1
+    assert rows["extraction, fp32"]["relative to the network alone"] > 0
     by_name = {row["way"]: float(row["norm"]) for row in results["changes at stride 8"]}
     assert by_name["fp32"] == 0 < by_name["bf16"]
     written = json.loads((tmp_path / "extraction.json").read_text())

@@ -1,4 +1,4 @@
-"""What the documents say of recipes is so."""
+"""What the documents say about recipes is true."""
 
 from __future__ import annotations
 
@@ -34,24 +34,26 @@ def test_recipes_in_the_documents_are_valid(name: str) -> None:
 def test_defaults_in_the_documents_are_those_of_the_code() -> None:
     block = blocks("recipes.md")[0]
     defaults = build_recipe(MINIMAL).model_dump(mode="json")
-    for section in ("sampling", "model", "training", "testing"):
-        for field, value in block[section].items():
-            assert defaults[section][field] == value, f"{section}.{field}"
+    sections = ("sampling", "model", "training", "testing")
+    shown = [(section, field) for section in sections for field in block[section]]
+    assert len(shown) >= 12
+    for section, field in shown:
+        assert defaults[section][field] == block[section][field], f"{section}.{field}"
 
 
-def test_every_protocol_is_told() -> None:
+def test_every_protocol_is_listed() -> None:
     text = (DOCS / "recipes.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in text for name in PROTOCOLS)
 
 
 def test_the_table_of_published_rows_is_that_of_the_recipes() -> None:
     text = (DOCS / "model-zoo.md").read_text(encoding="utf-8")
-    told = re.findall(
+    listed = re.findall(
         r"^\| (charades_\w+) \| .*? \| (\d) \| (\d+) \| (\d+) \| ([\d.]+) \|$", text, re.M
     )
     ours = [name for name in packaged_recipes() if name.startswith(("charades_i", "charades_r"))]
-    assert sorted(name for name, *_ in told) == ours
-    for name, n_layers, n_frames, n_timesteps, percent in told:
+    assert sorted(name for name, *_ in listed) == ours
+    for name, n_layers, n_frames, n_timesteps, percent in listed:
         recipe = load_recipe(name)
         assert recipe.model.n_layers == int(n_layers)
         assert recipe.sampling.n_timesteps == int(n_timesteps)

@@ -1,6 +1,6 @@
-"""Configuration files of the 2019 code, told by their content and turned into recipes.
+"""Converts configuration files of the 2019 code, recognised by their content, to recipes.
 
-Source: the keys of the 2019 YAML files, and the values that its code takes for absent ones.
+Source: the keys of the 2019 YAML files, and the defaults of the 2019 code for missing keys.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "MODEL": {
         "CLASSIFICATION_TYPE": "ml",
         "N_CLASSES": 157,
-        "N_CHAMNNEL_GROUPS": 8,  # spelt so in 2019
+        "N_CHAMNNEL_GROUPS": 8,  # the spelling of 2019
         "N_TC_LAYERS": 4,
         "N_TC_TIMESTEPS": 64,
         "N_INPUT_TIMESTEPS": 512,
@@ -41,7 +41,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 _LEFT_OUT = ("NUM_GPUS", "LOG_PERIOD", "DEBUG")
 _SCHEMES = {"tco": "timeception_only", "ete": "end_to_end"}
 
-#: By a pattern in the 2019 name: our name, its endpoint, and its channels.
+#: Pattern in the 2019 name; our name, endpoint and channels.
 _BACKBONES = (
     (r"i3d", "i3d", "Mixed_5c", 1024),
     (r"(r3d|3d.?resnet|resnet.?3d).*50", "r3d_50", "res5", 2048),
@@ -49,7 +49,7 @@ _BACKBONES = (
     (r"r2d|resnet", "r2d_152", "features", 2048),
 )
 
-#: By a pattern in the 2019 name: kind of data.
+#: Pattern in the 2019 name; kind of data.
 _DATA = (
     (r"charades", "charades"),
     (r"breakfast.*(action|unit)", "breakfast_actions"),
@@ -60,16 +60,16 @@ _DATA = (
 
 
 def is_2019(fields: Mapping[str, Any]) -> bool:
-    """Whether a mapping is a configuration of the 2019 code."""
+    """Return whether a mapping is a configuration of the 2019 code."""
     return {"MODEL", "TRAIN", "SOLVER"} <= set(fields)
 
 
 def fields_of_2019(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Turn a 2019 configuration into a recipe's fields.
+    """Convert a 2019 configuration to the fields of a recipe.
 
     Args:
         fields: the content of the file.
-        name: of the recipe, for the file has none.
+        name: name of the recipe, because the file has none.
 
     Raises:
         ValueError: for unknown keys, data sets, backbones or choices.
@@ -92,7 +92,7 @@ def fields_of_2019(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
             "scheme": _SCHEMES[_choice("TRAIN.SCHEME", train, tuple(_SCHEMES))],
             "batch_size": train["BATCH_SIZE"],
             "epochs": train["N_EPOCHS"],
-            "workers": 0,  # features are mapped into memory; the 10 of 2019 ran the backbone
+            "workers": 0,  # features are memory-mapped; in 2019, 10 workers ran the backbone
             **_solver(solver),
         },
         "testing": {"batch_size": test["BATCH_SIZE"], "draws": test["N_SAMPLES"]},
@@ -100,19 +100,19 @@ def fields_of_2019(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _sections(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The four sections, absent keys filled in; unknown keys are errors."""
+    """Return the four sections, with defaults for missing keys; unknown keys are errors."""
     for key in fields:
         checks.one_of("key of the 2019 file", key, (*_DEFAULTS, "DATASET_NAME", *_LEFT_OUT))
     unused = [key for key in _LEFT_OUT if key in fields]
     if unused:
-        logger.info("without meaning here, left out: %s", ", ".join(unused))
+        logger.info("ignored, because they have no effect here: %s", ", ".join(unused))
     sections = []
     for section, defaults in _DEFAULTS.items():
-        told = fields.get(section) or {}
-        checks.require(isinstance(told, dict), section, "be a mapping", told)
-        for key in told:
+        given = fields.get(section) or {}
+        checks.require(isinstance(given, dict), section, "be a mapping", given)
+        for key in given:
             checks.one_of(f"key of {section} in the 2019 file", key, tuple(defaults))
-        sections.append(defaults | told)
+        sections.append(defaults | given)
     return sections
 
 
@@ -134,10 +134,10 @@ def _data(dataset: str, model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _backbone(model: Mapping[str, Any]) -> dict[str, Any]:
-    told = str(model["BACKBONE_CNN"])
-    known = [b for b in _BACKBONES if re.search(b[0], told.lower())]
+    given = str(model["BACKBONE_CNN"])
+    known = [b for b in _BACKBONES if re.search(b[0], given.lower())]
     advice = "Known: names with i3d, resnet (2D) or r3d."
-    checks.require(bool(known), "MODEL.BACKBONE_CNN", "name a known backbone", told, advice)
+    checks.require(bool(known), "MODEL.BACKBONE_CNN", "name a known backbone", given, advice)
     _, name, endpoint, channels = known[0]
     frames, steps = model["N_INPUT_TIMESTEPS"], model["N_TC_TIMESTEPS"]
     are_counts = isinstance(frames, int) and isinstance(steps, int) and steps >= 1
