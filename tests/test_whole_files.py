@@ -11,10 +11,9 @@ import pytest
 
 from tests import oracle
 from timeception.datasets.synthetic.generate import write_mp4
+from timeception.files import replacing, write_json, write_text
 from timeception.spec import ClassifierSpec, TimeceptionSpec
-from timeception.training.runs import write_json, write_text
 from timeception.weights import convert, write_folder
-from timeception.weights.files import replacing
 
 SPEC = ClassifierSpec(TimeceptionSpec(8, 1, 1), 3, hidden=4)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from timeception.features.bank import FeatureBank
-from timeception.features.bank.storage import write_atomically, write_json
+from timeception.files import write_bytes, write_json
 
 needs_folder_sync = pytest.mark.skipif(os.name != "posix", reason="folders cannot be synced here")
 
@@ -47,7 +47,7 @@ def write_plain_json(folder: Path, value: float) -> Path:
 
 
 def write_plain_bytes(folder: Path, value: float) -> Path:
-    write_atomically(folder / "a.bin", f"{value}".encode() * 999)
+    write_bytes(folder / "a.bin", f"{value}".encode() * 999)
     return folder / "a.bin"
 
 

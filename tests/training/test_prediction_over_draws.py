@@ -13,7 +13,7 @@ from timeception.backbones import Backbone
 from timeception.features.extraction.extract import extract_features
 from timeception.inference.predictor import Prediction, Predictor, WindowScores
 from timeception.inference.saved_model import load_saved
-from timeception.video.sampling import draw
+from timeception.video.sampling import sample_indices
 
 N_FRAMES, FPS, STRIDE, N_TIMESTEPS = 60, 12, 2, 8
 N_STEPS = N_FRAMES // STRIDE
@@ -36,7 +36,7 @@ def predictor_of(folder: Path, backbone: Backbone, **changes: object) -> Predict
 
 def score_of_draw(predictor: Predictor, steps: np.ndarray, number: int | None) -> np.ndarray:
     rng = None if number is None else np.random.default_rng(number)
-    return predictor.model.score(steps[draw(len(steps), N_TIMESTEPS, rng)][None])[0]
+    return predictor.model.score(steps[sample_indices(len(steps), N_TIMESTEPS, rng)][None])[0]
 
 
 @pytest.mark.parametrize("task", ["multi-label", "single-label"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from tests.training.order_recipe import table
+from tests.order_recipe import table
 from tests.training.small_runs import (
     FRAMEWORK_WARNINGS,
     curve,
@@ -16,7 +16,7 @@ from tests.training.small_runs import (
     small_recipe,
     write_data,
 )
-from timeception.training.recipe import Recipe
+from timeception.recipes.recipe import Recipe
 from timeception.training.train import train
 
 pytestmark = FRAMEWORK_WARNINGS

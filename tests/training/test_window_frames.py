@@ -12,7 +12,7 @@ from timeception.clips.sampler import ClipSampler
 from timeception.clips.video_store import VideoStore
 from timeception.datasets.records import VideoRecord
 from timeception.video import Transform
-from timeception.video.sampling import draw
+from timeception.video.sampling import sample_indices
 
 N_FRAMES, STRIDE = 60, 3
 TRANSFORM = Transform(resize=20, crop=16, mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -48,7 +48,7 @@ def test_frames_lie_in_their_window(
     for seed in (None, *range(8)):
         rngs = [None if seed is None else np.random.default_rng(seed) for _ in range(2)]
         found = store.draw("a", n_timesteps, rngs[0], start=start, stop=stop)
-        expected = steps[draw(len(steps), n_timesteps, rngs[1])] * STRIDE
+        expected = steps[sample_indices(len(steps), n_timesteps, rngs[1])] * STRIDE
         np.testing.assert_array_equal(found, expected[:, None] + np.arange(frames_per_segment))
         assert found.min() >= steps[0] * STRIDE
         assert found.max() < steps[-1] * STRIDE + frames_per_segment
