@@ -84,7 +84,7 @@ def test_import_asks_at_a_terminal(run, folder, tmp_path, monkeypatch):
     done = run(*words, answer="ct\n")
     assert "TC means 10 steps of 4 channels; CT means 4 steps of 10 channels." in done.stderr
     assert "Which order is right, TC or CT?" in done.stderr
-    assert "read as CT" in done.stdout
+    assert "axes CT" in done.stdout
     assert done.exit_code == 1  # the other files have other lengths, so other "channels"
     assert FeatureBank(tmp_path / "bank")["a"].features.shape == (4, 10, 1, 1)
 
