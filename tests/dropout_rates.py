@@ -1,4 +1,4 @@
-"""What dropout does at either place of a classifier, told by its logits.
+"""What dropout does at either place of a classifier, seen in its logits.
 
 A rate of almost one drops all: before the hidden layer it makes all clips alike, before the last
 layer it leaves that layer's bias. A last layer that hands its input on shows what was dropped.

@@ -7,6 +7,7 @@ for a file; the scores of the stream are the maxima over its windows.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from timeception.torch import StreamingClassifier, TimeceptionClassifier
 from timeception.video import StreamSource
 
 DEFAULT_INTERVAL_SECONDS = 10.0
+_ROUNDING = 1e-9  # relative error of times, in intervals
 MAX_SPACING_RATIO = 1.25  # beyond it, a notice says that timesteps differ from training
 
 
@@ -295,9 +297,10 @@ class _Scoring:
         """Cut a batch after each timestep at which an update is due."""
         first, n_steps = 0, len(batch.features)
         for index, end in enumerate(batch.end_seconds.tolist()):
-            is_due = end >= self._due
+            is_due = end >= self._due - _ROUNDING * self._interval
             if is_due:
-                self._due = (end // self._interval + 1) * self._interval
+                n_past = math.floor(end / self._interval + _ROUNDING)
+                self._due = (n_past + 1) * self._interval
             if is_due or index + 1 == n_steps:
                 yield batch[first : index + 1], is_due
                 first = index + 1

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -77,15 +80,14 @@ def _fit(model: nn.Module, recipe: Recipe, data: TaskData, run: Run, start: Star
     validation = make_loader(data.validation, recipe, False) if data.validation else None
     with _quiet_lightning():
         trainer = make_trainer(recipe, run, [best] if keep_best else [])
-        trainer.fit(
-            module,
-            make_loader(data.train, recipe, True),
-            validation,
-            ckpt_path=last if last.exists() else None,
-            weights_only=True,
-        )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        with _raises_interrupts(trainer):
+            trainer.fit(
+                module,
+                make_loader(data.train, recipe, True),
+                validation,
+                ckpt_path=last if last.exists() else None,
+                weights_only=True,
+            )
     if keep_best:
         state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
         model.load_state_dict({k.removeprefix("model."): v for k, v in state.items()})
@@ -137,6 +139,20 @@ def _keep_tensorflow_out_of_tensorboard() -> None:
     if "tensorflow" not in sys.modules:
         name = "tensorboard.compat.notf"
         sys.modules.setdefault(name, ModuleType(name))
+
+
+@contextmanager
+def _raises_interrupts(trainer: lightning.Trainer) -> Iterator[None]:
+    """Raise ``KeyboardInterrupt`` where Lightning exits with status 1 and ignores Ctrl-C."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+    if trainer.interrupted:
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt
 
 
 class _quiet_lightning(warnings.catch_warnings):  # noqa: N801 - reads as a statement
