@@ -195,7 +195,6 @@ def test_ctrl_c_says_how_to_continue(
     assert "timeception: stopped" in capsys.readouterr().err
 
 
-@pytest.mark.xfail(reason="Lightning catches Ctrl-C and exits with status 1", strict=True)
 def test_ctrl_c_in_the_midst_of_training_is_130(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
