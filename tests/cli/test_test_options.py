@@ -128,4 +128,4 @@ def test_a_backbone_that_was_trained_is_pytorchs(
     )
     run = finished_run(tmp_path / "run", recipe, ("left", "right"), "single-label")
     assert main(["test", str(run.root), "--framework", "keras"]) == 2
-    assert "test it with PyTorch" in capsys.readouterr().err
+    assert "Pass --framework torch" in capsys.readouterr().err

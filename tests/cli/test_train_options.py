@@ -75,7 +75,7 @@ def test_resume_goes_on_where_the_run_was_broken_off(
     assert main(words) == 2
     assert "holds an unfinished run" in capsys.readouterr().err
     assert main([*words, "seed=1", "--resume"]) == 2
-    assert "seed: began with 0, now 1" in capsys.readouterr().err
+    assert "seed: 0 in the run, 1 now" in capsys.readouterr().err
     drawn = N_VIDEOS  # of the one epoch that is left
     with monkeypatch.context() as patch:
         cut_power(patch, after=drawn)

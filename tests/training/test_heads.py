@@ -48,15 +48,15 @@ def test_the_defaults_are_those_of_2019(tmp_path: Path) -> None:
 
 
 def test_positions_are_kept_of_the_features_maps(tmp_path: Path) -> None:
-    assert spec_of(tmp_path, keep_positions=True).map_size == (3, 5)
+    assert spec_of(tmp_path, keep_spatial=True).map_size == (3, 5)
 
 
 def test_the_fields_of_a_pooling_head(tmp_path: Path) -> None:
     fields = {"bn_eps": 0.02, "bn_momentum": 0.3}
     found = spec_of(tmp_path, head="pooling", hidden=9, dropout=[0.1, 0.7], **fields)
     assert found == PoolingSpec(256, 7, 9, (0.1, 0.7), **fields)
-    with pytest.raises(ValueError, match=r"model\.keep_positions must be false"):
-        spec_of(tmp_path, head="pooling", keep_positions=True)
+    with pytest.raises(ValueError, match=r"model\.keep_spatial must be false"):
+        spec_of(tmp_path, head="pooling", keep_spatial=True)
 
 
 def test_the_built_head_is_the_specs(tmp_path: Path) -> None:

@@ -114,8 +114,8 @@ def test_layers_alone_leave_the_head_new(tmp_path: Path, order_data: Path) -> No
     [
         (spec_of(), CLASSES, set(), ""),
         (spec_of(), None, set(), ""),
-        (spec_of(), ["rising", "falling"], {"output"}, "other classes there"),
-        (spec_of(), ["up", "down"], {"output"}, "other classes there"),
+        (spec_of(), ["rising", "falling"], {"output"}, "the classes differ"),
+        (spec_of(), ["up", "down"], {"output"}, "the classes differ"),
         (spec_of(3), ["a", "b", "c"], {"output"}, "3 classes there, 2 here"),
         (spec_of(hidden=16), CLASSES, {"hidden", "norm", "output"}, "16 hidden units there"),
         (spec_of(map_size=(2, 2)), CLASSES, {"hidden", "norm", "output"}, r"maps kept"),

@@ -122,7 +122,7 @@ def test_resuming_gives_the_same_weights(
     with pytest.raises(ValueError, match="Add --resume"):
         train(recipe, tmp_path / "cut")
     changed = order_recipe(order_data, training__epochs=5, training__checkpoint_every=1)
-    with pytest.raises(ValueError, match=r"training\.epochs: began with 4, now 5"):
+    with pytest.raises(ValueError, match=r"training\.epochs: 4 in the run, 5 now"):
         train(changed, tmp_path / "cut", resume=True)
     resumed = train(recipe, tmp_path / "cut", resume=True)
     assert [len(table(p / "metrics.csv")) for p in sorted(resumed.logs.glob("part_*"))] == [2, 2]

@@ -138,7 +138,7 @@ def load_for_testing(run: Run, framework: Framework | None = None) -> tuple[Task
     if recipe.is_end_to_end and framework != "torch":
         raise ValueError(
             f"{run.root} was trained end to end with its backbone, which runs in PyTorch; "
-            f"got framework {framework!r}."
+            f"got framework {framework!r}. Pass --framework torch."
         )
     saved = load_saved(run.root, framework)
     if not recipe.is_end_to_end:
