@@ -40,7 +40,7 @@ class NativeUnavailableError(RuntimeError):
 
 
 class _CompilerError(NativeUnavailableError):
-    """The compiler ran and failed."""
+    """The compiler ran and reported a failure, which is remembered."""
 
 
 def load() -> ctypes.CDLL:
@@ -162,5 +162,7 @@ def _announce(line: str) -> None:
 def _run(command: list[str]) -> str:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
-        raise _CompilerError(f"{' '.join(command)} failed:\n{result.stderr.strip()}")
+        is_killed = result.returncode < 0  # says nothing about the next attempt
+        kind = NativeUnavailableError if is_killed else _CompilerError
+        raise kind(f"{' '.join(command)} failed:\n{result.stderr.strip()}")
     return result.stdout
