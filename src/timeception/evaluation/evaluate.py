@@ -19,7 +19,7 @@ from timeception import checks
 from timeception.clips.task_data import Subset
 from timeception.files import write_json, write_text
 from timeception.inference.saved_model import Scorer, load_for_testing
-from timeception.metrics import PROTOCOLS, accuracy, mean_average_precision
+from timeception.metrics import PROTOCOLS, accuracy, find_protocol, mean_average_precision
 from timeception.metrics import measure as measure_by
 from timeception.recipes.recipe import Framework
 from timeception.training.runs import Run
@@ -137,6 +137,7 @@ def evaluate(
 
 
 def _check_protocol(name: str, is_multilabel: bool) -> None:
+    find_protocol(name)  # loads plug-ins if the name is not built in
     fitting = [key for key, known in PROTOCOLS.items() if known.is_multilabel == is_multilabel]
     task = "multi-label" if is_multilabel else "single-label"
     checks.one_of("protocol", name, fitting, f"These are for {task} data.")
