@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import TypeVar
 
 from timeception import checks
+from timeception.files import write_text
 
 MAX_LISTED = 10  # bad rows listed in one error
 
@@ -127,3 +128,10 @@ def read_csv(file: Path, columns: Sequence[str]) -> tuple[list[str], list[tuple[
         f"Begin the file with {','.join(columns)}.",
     )
     return header, rows[1:]
+
+
+def write_rows(file: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV, header first; the file appears whole or not at all."""
+    stream = StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerows(rows)
+    write_text(file, stream.getvalue())

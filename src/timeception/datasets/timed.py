@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
-from io import StringIO
 from math import isfinite
 from pathlib import Path
 
@@ -12,9 +10,8 @@ from timeception import checks
 from timeception.datasets.folder import split_name
 from timeception.datasets.kind import DatasetKind, csv_files, only_csv
 from timeception.datasets.records import Interval, TimedDataset, TimedVideo
-from timeception.datasets.rows import Row, read_rows
+from timeception.datasets.rows import Row, read_rows, write_rows
 from timeception.datasets.video_files import video_id_of
-from timeception.files import write_text
 
 COLUMNS = ("video", "label", "start", "end")
 
@@ -62,16 +59,19 @@ def write_timed(file: str | Path, videos: Iterable[TimedVideo]) -> None:
 
     With coarser times, an action could extend into the step after its last one.
     """
-    stream = StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow((*COLUMNS, "split"))
+    rows: list[tuple[str, ...]] = [(*COLUMNS, "split")]
     for video in videos:
-        for i in video.intervals:
-            times = _decimal(i.start_seconds), _decimal(i.end_seconds)
-            writer.writerow((video.video_id, i.label, *times, video.split))
-        if not video.intervals:
-            writer.writerow((video.video_id, "", "", "", video.split))
-    write_text(Path(file), stream.getvalue())
+        rows += [
+            (
+                video.video_id,
+                i.label,
+                _decimal(i.start_seconds),
+                _decimal(i.end_seconds),
+                video.split,
+            )
+            for i in video.intervals
+        ] or [(video.video_id, "", "", "", video.split)]
+    write_rows(Path(file), rows)
 
 
 def parse_interval(label: str, start: str, end: str, *, ordered: bool = True) -> Interval:

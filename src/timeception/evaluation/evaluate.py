@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from timeception import checks
 from timeception.clips.task_data import Split, TaskData, read_task_data, read_video_task_data
 from timeception.files import write_json, write_text
-from timeception.inference.saved_model import Scorer, load_saved, torch_scorer
-from timeception.metrics import PROTOCOLS, accuracy, mean_average_precision, measure
+            f"{run.root} was trained end to end with its backbone, which runs in PyTorch; "
+            f"got framework {framework!r}. Pass --framework torch."
 from timeception.recipes.recipe import Framework
 from timeception.training.runs import Run
 
@@ -159,6 +159,7 @@ def _metrics(scores: Scores, split: Split, data: TaskData) -> Metrics:
 
 
 def _check_protocol(name: str, is_multilabel: bool) -> None:
+    find_protocol(name)  # loads plug-ins if the name is not built in
     fitting = [key for key, known in PROTOCOLS.items() if known.is_multilabel == is_multilabel]
     task = "multi-label" if is_multilabel else "single-label"
     checks.one_of("protocol", name, fitting, f"These are for {task} data.")

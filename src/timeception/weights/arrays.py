@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import numpy as np
 
 from timeception import checks
+from timeception.spec import ClassifierSpec, PoolingSpec, TimeceptionSpec
 
 Named = dict[str, np.ndarray]
+AnySpec = TimeceptionSpec | ClassifierSpec | PoolingSpec
 
 
-class HasShapes(Protocol):
-    """A spec that knows the canonical names and shapes of its arrays."""
-
-    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Canonical names and shapes."""
-
-
-def check_arrays(what: str, spec: HasShapes, arrays: Mapping[str, np.ndarray]) -> None:
+def check_arrays(what: str, spec: AnySpec, arrays: Mapping[str, np.ndarray]) -> None:
     """Check the names and shapes of canonical arrays.
 
     Args:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from timeception.spec import N_BRANCHES, ClassifierSpec, LayerSpec, PoolingSpec, TimeceptionSpec
+from timeception.spec import N_BRANCHES, LayerSpec, PoolingSpec, TimeceptionSpec
+from timeception.weights.arrays import AnySpec
 
-AnySpec = TimeceptionSpec | ClassifierSpec | PoolingSpec
 Shape = tuple[int, ...]
 
 

@@ -87,15 +87,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     check_arrays(str(path), spec, arrays)
     if left_out:
         logger.warning("%s: not part of the 2019 network, skipped: %s", path, ", ".join(left_out))
-    arrays = {name: np.ascontiguousarray(a, dtype=np.float32) for name, a in arrays.items()}
-    provenance: dict[str, Any] = {
-        "file": path.name,
-        "sha256": sha256_of_file(path),
-        "container": container,
-        "names": origin,
-        "left_out": left_out,
-    }
-    return Checkpoint(spec, arrays, provenance)
+    return _checkpoint(spec, arrays, path, container, origin, left_out)
 
 
 def infer_spec(arrays: Named) -> ClassifierSpec | TimeceptionSpec:
@@ -171,30 +163,35 @@ def _read_keras3(path: Path) -> Checkpoint:
     file = read_keras3(path)
     if file.left_out:
         logger.warning("%s: not part of Timeception, skipped: %s", path, ", ".join(file.left_out))
-    provenance: dict[str, Any] = {
-        "file": path.name,
-        "sha256": sha256_of_file(path),
-        "container": "keras",
-        "names": "keras3",
-        "left_out": file.left_out,
-        "pipeline": file.pipeline,
-    }
-    arrays = {k: np.ascontiguousarray(a, dtype=np.float32) for k, a in file.arrays.items()}
-    return Checkpoint(file.spec, arrays, provenance)
+    more = {"pipeline": file.pipeline}
+    return _checkpoint(file.spec, file.arrays, path, "keras", "keras3", file.left_out, more)
 
 
 def _read_saved(folder: Path) -> Checkpoint:
     spec, arrays, pipeline = read_folder(folder)
     if not isinstance(spec, ClassifierSpec):
         raise ValueError(f"{folder} holds a {type(spec).__name__}, not a Timeception network.")
-    provenance: dict[str, Any] = {
-        "file": folder.name,
-        "sha256": sha256_of_file(folder / WEIGHTS_FILE),
-        "container": "folder",
-        "names": "canonical",
-        "left_out": [],
-        "pipeline": pipeline,
+    return _checkpoint(spec, arrays, folder, "folder", "canonical", [], {"pipeline": pipeline})
+
+
+def _checkpoint(
+    spec: ClassifierSpec | TimeceptionSpec,
+    arrays: Named,
+    path: Path,
+    container: str,
+    names: str,
+    left_out: list[str],
+    more: Mapping[str, Any] | None = None,
+) -> Checkpoint:
+    provenance = {
+        "file": path.name,
+        "sha256": sha256_of_file(path / WEIGHTS_FILE if path.is_dir() else path),
+        "container": container,
+        "names": names,
+        "left_out": left_out,
+        **(more or {}),
     }
+    arrays = {name: np.ascontiguousarray(a, dtype=np.float32) for name, a in arrays.items()}
     return Checkpoint(spec, arrays, provenance)
 
 

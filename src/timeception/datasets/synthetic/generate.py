@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from timeception import checks
 from timeception.datasets.records import Interval, TimedVideo, VideoDataset, VideoRecord
+from timeception.datasets.rows import write_rows
 from timeception.datasets.synthetic.actions import draw_figure
 from timeception.datasets.synthetic.figure import Canvas, draw_background, draw_look
 from timeception.datasets.synthetic.plans import ACTIVITIES, Activity, Plan, make_plan
@@ -102,7 +102,8 @@ def make_synthetic_activities(
         timed.append(_timed(video_id, plan, fps, split))
     records.sort(key=lambda record: record.video_id)
     write_timed(out / "annotations.csv", sorted(timed, key=lambda video: video.video_id))
-    _write_csv(out / "videos.csv", records)
+    rows = [(record.path, record.labels[0], record.split) for record in records]
+    write_rows(out / "videos.csv", [("path", "labels", "split"), *rows])
     return VideoDataset("videos", tuple(sorted(activities)), tuple(records), is_multilabel=False)
 
 
@@ -155,10 +156,3 @@ def _claim(out: Path, readme: str) -> None:
 def _timed(video_id: str, plan: Plan, fps: int, split: str) -> TimedVideo:
     intervals = tuple(Interval(b.action, b.start / fps, b.stop / fps) for b in plan.bouts)
     return TimedVideo(video_id, intervals, split, duration_seconds=plan.n_frames / fps)
-
-
-def _write_csv(file: Path, records: Sequence[VideoRecord]) -> None:
-    with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("path", "labels", "split"))
-        writer.writerows((record.path, record.labels[0], record.split) for record in records)

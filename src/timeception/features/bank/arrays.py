@@ -147,6 +147,7 @@ def to_steps(array: NDArray[Any], axes: str) -> NDArray[Any]:
             not of real numbers.
 
     Example:
+        >>> import numpy as np
         >>> to_steps(np.zeros((128, 1024)), "TC").shape
         (128, 1024, 1, 1)
     """
