@@ -84,4 +84,4 @@ def test_the_command(folder, tmp_path):
     assert done.exit_code == 0, done.output
     assert FeatureBank(tmp_path).settings["frames_2019"] == 8
     done = CliRunner().invoke(app, [*words, "--frames-2019", "8", "--stride", "2"])
-    assert "tell one of them" in str(done.exception)
+    assert "not both" in str(done.exception)

@@ -96,5 +96,5 @@ def test_the_whole_model_drops_as_its_classifier(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(nn.functional, "dropout", spy)
     model = TimeceptionClassifier(24, 3, 1, 2, hidden=8, dropout=(0.4, 0.1))
     model.train()(torch.zeros(2, 24, 4, 1, 1))
-    width = model.spec.readout_channels
+    width = model.spec.pooled_channels
     assert seen == [(width, 0.4, True), (8, 0.1, True)]

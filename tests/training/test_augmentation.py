@@ -172,7 +172,7 @@ def test_a_test_changes_no_clip(clips: Path, tmp_path: Path, split: str) -> None
         return np.full((len(frames), 2), 0.5, np.float32)
 
     evaluate(run, score, n_draws=1, split=split)
-    plain = read_video_task_data(recipe, backbone.transform, is_augmented=False).subset(split)
+    plain = read_video_task_data(recipe, backbone.transform, is_augmented=False).split(split)
     numbers = [(index, number) for number in (None, 0) for index in range(len(plain))]
     for found, (index, number) in zip(seen, numbers, strict=True):
         np.testing.assert_array_equal(found, plain.sampler.sample(index, number))

@@ -25,7 +25,7 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> FeatureBank:
 
 def order(bank: FeatureBank, index: int, number: int | None, seed: int = 3) -> list[int]:
     draws = ClipSampler(bank, RECORDS, N_TIMESTEPS, is_shuffled=True, seed=seed)
-    return draws.draw(index, number)[:, 0, 0, 0].astype(int).tolist()
+    return draws.sample(index, number)[:, 0, 0, 0].astype(int).tolist()
 
 
 @pytest.mark.parametrize("number", [None, 0, 7])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.features.videos import make_video
-from timeception.clips.sampler import ClipSampler
+from timeception.clips.sampler import ClipSampler, PrepareFrames
 from timeception.clips.video_store import VideoStore
 from timeception.datasets.records import VideoRecord
 from timeception.video import Transform
@@ -64,17 +65,18 @@ def test_the_whole_of_a_window_is_reached(path: Path) -> None:
 
 def draws_of(path: Path, *windows: tuple[int, int], **more: object) -> ClipSampler:
     records = tuple(VideoRecord("a", ("x",), steps=window) for window in windows)
-    return ClipSampler(store_of(path, kind=VideoStore), records, 3, **more)
+    store = store_of(path, kind=VideoStore)
+    return ClipSampler(store, records, 3, PrepareFrames(store.transform), **more)
 
 
 def test_records_draw_from_windows_of_their_own(path: Path) -> None:
     """Neighbouring windows of three steps, taken whole, are the video cut in two."""
     both = draws_of(path, (4, 7), (7, 10))
     whole = draws_of(path, (4, 10))
-    frames = ClipSampler(whole.store, whole.records, 6).draw(0, None)
+    frames = replace(whole, n_timesteps=6).sample(0, None)
     for number in (None, 0, 5):
-        np.testing.assert_array_equal(both.draw(0, number), frames[:3])
-        np.testing.assert_array_equal(both.draw(1, number), frames[3:])
+        np.testing.assert_array_equal(both.sample(0, number), frames[:3])
+        np.testing.assert_array_equal(both.sample(1, number), frames[3:])
 
 
 def test_the_span_of_a_window(path: Path) -> None:
@@ -84,12 +86,12 @@ def test_the_span_of_a_window(path: Path) -> None:
 
 @pytest.mark.parametrize("number", [None, 2])
 def test_shuffled_segments_repeat(path: Path, number: int | None) -> None:
-    ordered = draws_of(path, (4, 7), seed=1).draw(0, number)
+    ordered = draws_of(path, (4, 7), seed=1).sample(0, number)
     shuffled = {seed: draws_of(path, (4, 7), is_shuffled=True, seed=seed) for seed in range(8)}
     orders = set()
     for draws in shuffled.values():
-        clip = draws.draw(0, number)
-        np.testing.assert_array_equal(clip, draws.draw(0, number))
+        clip = draws.sample(0, number)
+        np.testing.assert_array_equal(clip, draws.sample(0, number))
         equal = (clip[:, None] == ordered[None]).all(axis=(2, 3, 4))
         orders.add(tuple(equal.argmax(axis=1).tolist()))
     assert all(sorted(order) == [0, 1, 2] for order in orders)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from timeception.features.segments import Segmenter
+from timeception.features.segments import Segmenter2019, StrideSegmenter
 from timeception.video import Transform
 from timeception.video.sampling import (
     legacy_2019_frames,
@@ -89,9 +89,9 @@ def test_segmenters_choose_by_the_kind_of_network(
     frames_per_segment: int, n_frames: int, expected: list[int]
 ) -> None:
     """Segments of 8 for a video network, single frames for an image network."""
-    segmenter = Segmenter(frames_per_segment, 5, Transform(), frames_2019=32)
+    segmenter = Segmenter2019(frames_per_segment, Transform(), 32)
     assert segmenter.starts(n_frames).tolist() == expected
-    plain = Segmenter(frames_per_segment, 5, Transform()).starts(n_frames)
+    plain = StrideSegmenter(frames_per_segment, Transform(), 5).starts(n_frames)
     assert plain.tolist() == list(range(0, n_frames - frames_per_segment + 1, 5))
 
 

@@ -64,7 +64,7 @@ def keras_by_hand(spec: ClassifierSpec, arrays: Arrays) -> Arrays:
         expected[name] = np.array(list(zip(*arrays[name].tolist(), strict=True)), np.float32)
     height, width = spec.map_size or (1, 1)
     channels = spec.timeception.out_channels
-    theirs = np.empty((spec.readout_channels, spec.hidden), np.float32)
+    theirs = np.empty((spec.pooled_channels, spec.hidden), np.float32)
     for h, w, channel, unit in np.ndindex(height, width, channels, spec.hidden):
         place = (channel * height + h) * width + w  # canonical: C, H, W; in Keras: H, W, C
         theirs[(h * width + w) * channels + channel, unit] = arrays["hidden.weight"][unit, place]

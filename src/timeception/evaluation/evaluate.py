@@ -19,8 +19,14 @@ from numpy.typing import NDArray
 from timeception import checks
 from timeception.clips.task_data import Split, TaskData, read_task_data, read_video_task_data
 from timeception.files import write_json, write_text
-            f"{run.root} was trained end to end with its backbone, which runs in PyTorch; "
-            f"got framework {framework!r}. Pass --framework torch."
+from timeception.inference.saved_model import Scorer, load_saved, torch_scorer
+from timeception.metrics import (
+    PROTOCOLS,
+    accuracy,
+    find_protocol,
+    mean_average_precision,
+    measure,
+)
 from timeception.recipes.recipe import Framework
 from timeception.training.runs import Run
 
