@@ -204,6 +204,13 @@ def test_symbolic_inputs(model) -> None:
     assert model.compute_output_shape((5, 9, 2, 1, 24)) == (5, 3)
 
 
+def test_the_old_name_of_global_pooling() -> None:
+    model = TimeceptionClassifier(24, 3, 1, 2, hidden=8)
+    with pytest.warns(DeprecationWarning, match="readout is now called global_pool"):
+        pooled = model.readout(keras.ops.ones((2, 3, 2, 2, 30)))
+    assert tuple(pooled.shape) == (2, 30)
+
+
 @pytest.mark.parametrize(
     ("kind", "shape", "words"),
     [

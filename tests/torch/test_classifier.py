@@ -41,6 +41,8 @@ def test_old_names_work_with_a_warning(tmp_path: Path) -> None:
     model, features = MODELS["timeception"]().eval(), clips(2, 35, 2, 2, 1)
     with pytest.warns(DeprecationWarning, match="readout is now called global_pool"):
         assert torch.equal(model.readout(features), model.global_pool(features))
+    with pytest.warns(DeprecationWarning, match="readout is now called global_pool"):
+        assert torch.equal(model.fuse("torch").readout(features), model.global_pool(features))
     with pytest.warns(DeprecationWarning, match="readout_channels is now called pooled_channels"):
         assert model.spec.readout_channels == model.spec.pooled_channels
     model.save_pretrained(tmp_path)

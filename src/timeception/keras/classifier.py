@@ -177,7 +177,7 @@ class TimeceptionClassifier(_Classifier):
 
     def readout(self, features: Tensor) -> Tensor:
         """Deprecated name of ``global_pool``."""
-        checks.warn_renamed("TimeceptionClassifier.readout", "global_pool")
+        checks.warn_renamed("readout", "global_pool")
         return self.global_pool(features)
 
     def get_config(self) -> dict[str, Any]:

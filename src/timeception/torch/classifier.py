@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from timeception import checks
 from timeception.spec import (
     KERAS_BN_EPS,
     KERAS_BN_MOMENTUM,
@@ -22,7 +21,7 @@ from timeception.spec import (
     check_input,
 )
 from timeception.torch.fast.fused import FusedClassifier, fold_linear
-from timeception.torch.global_pooling import global_pool
+from timeception.torch.global_pooling import GlobalPooling
 from timeception.torch.hub import PretrainedModule
 from timeception.torch.inputs import check_tensor
 from timeception.torch.layers import BatchNorm
@@ -53,7 +52,7 @@ class _Classifier(PretrainedModule):
         return self.output(F.dropout(x, before_output, self.training))
 
 
-class TimeceptionClassifier(_Classifier):
+class TimeceptionClassifier(GlobalPooling, _Classifier):
     """Timeception, global max pooling, and two linear layers.
 
     Args:
@@ -133,15 +132,6 @@ class TimeceptionClassifier(_Classifier):
     def forward(self, x: Tensor) -> Tensor:
         """Compute the logits of clips."""
         return self.classify(self.global_pool(self.timeception(x)))
-
-    def global_pool(self, features: Tensor) -> Tensor:
-        """Reduce features N, C, T, H, W to the vectors that the linear layers take."""
-        return global_pool(features, self.spec)
-
-    def readout(self, features: Tensor) -> Tensor:
-        """Deprecated name of ``global_pool``."""
-        checks.warn_renamed("TimeceptionClassifier.readout", "global_pool")
-        return self.global_pool(features)
 
     @property
     def implementation(self) -> str:

@@ -13,8 +13,10 @@ import numpy as np
 
 from timeception.spec import (
     KERAS_BN_EPS,
+    KERAS_BN_MOMENTUM,
     N_BRANCHES,
     TORCH_BN_EPS,
+    TORCH_BN_MOMENTUM,
     ClassifierSpec,
     TimeceptionSpec,
 )
@@ -115,7 +117,7 @@ def _spec_of(blocks: Named, is_keras: bool) -> TimeceptionSpec:
         is_dilated=sizes == (3, 3, 3),
         pool_lookahead=is_keras,
         bn_eps=KERAS_BN_EPS if is_keras else TORCH_BN_EPS,
-        bn_momentum=0.01 if is_keras else 0.1,
+        bn_momentum=KERAS_BN_MOMENTUM if is_keras else TORCH_BN_MOMENTUM,
     )
 
 

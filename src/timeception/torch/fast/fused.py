@@ -18,7 +18,7 @@ from timeception.torch import functional
 from timeception.torch.fast import gradients, native
 from timeception.torch.fast.native import operators
 from timeception.torch.fast.steps import NativeSteps, NetworkSteps, Steps, TorchSteps
-from timeception.torch.global_pooling import global_pool
+from timeception.torch.global_pooling import GlobalPooling
 from timeception.torch.inputs import check_tensor
 from timeception.torch.layers import BatchNorm, TimeceptionLayer
 
@@ -135,7 +135,7 @@ class FusedTimeception(nn.Module):
         return out
 
 
-class FusedClassifier(nn.Module):
+class FusedClassifier(GlobalPooling, nn.Module):
     """``TimeceptionClassifier`` for evaluation; created by its ``fuse``.
 
     Args:
@@ -167,10 +167,6 @@ class FusedClassifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute the logits of clips."""
         return self.classify(self.global_pool(self.timeception(x)))
-
-    def global_pool(self, features: Tensor) -> Tensor:
-        """Reduce features to the vectors that the linear layers take."""
-        return global_pool(features, self.spec)
 
     def classify(self, pooled: Tensor) -> Tensor:
         """Compute logits from globally pooled features."""
