@@ -64,3 +64,13 @@ def test_what_runs_is_not_stale(tmp_path):
     (folder / "inside").mkdir(parents=True)
     assert files.remove_stale(tmp_path) == 1
     assert not folder.exists()
+
+
+def test_a_dead_process_of_the_same_number_is_no_obstacle(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_numbers", iter([0, 0, 0, 0]))
+    files.temporary_path(tmp_path / "a").mkdir()
+    with files.replacing(tmp_path / "a") as temporary:
+        temporary.write_text("whole")
+    files.temporary_path(tmp_path / "a").write_text("half")
+    files.write_text(tmp_path / "a", "new")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["new"]

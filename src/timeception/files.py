@@ -92,7 +92,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     target = path.resolve()  # a symbolic link stays one
     folder = temporary_path(target)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)  # a dead process may have had our id
     try:
         yield folder / path.name
         move_into_place(folder / path.name, target)
