@@ -18,7 +18,7 @@ SUFFIXES = (".py", ".yaml", ".md", ".cpp", ".hpp")
 ALTERNATIVES = {
     r"tell(s|ing)? apart|told apart|tell(s|ing)? \w+ apart": "distinguish",
     r"told": "given, specified, reported",
-    r"tells?|telling": "say, specify, report, show, determine",
+    r"(?<!\.)tells?|telling": "say, specify, report, show, determine",
     r"as (it|they) comes?": "say how: live, unchanged, in order of arrival",
     r"of (its|their) own": "its own ..., a separate ...",
     r"so many": "state the number, or: a number of",
