@@ -16,7 +16,18 @@ import typer
 
 import timeception
 
-_COMMANDS = ("demo", "extract", "train", "predict", "recipe", "bank", "data", "convert", "zoo")
+_COMMANDS = (
+    "demo",
+    "extract",
+    "train",
+    "compare",
+    "predict",
+    "recipe",
+    "bank",
+    "data",
+    "convert",
+    "zoo",
+)
 _RENAMED = r".+ is now called .+; the old name "  # what checks.warn_renamed says
 _INTERRUPTED = "stopped. Run the same command again to continue; `train` also needs --resume."
 

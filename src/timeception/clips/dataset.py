@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from timeception import checks
 from timeception.clips.sampler import ClipSource
+from timeception.datasets.groups import find_groups, split_by_groups
 from timeception.datasets.records import TimedDataset, VideoDataset
 from timeception.datasets.registry import read_videos
 from timeception.datasets.splits import split_by_fraction, split_by_globs
@@ -26,29 +27,38 @@ def read_dataset(data: DataSection, source: ClipSource) -> tuple[VideoDataset, t
     Returns:
         The data set, and the ids of videos left out because they are missing or unreadable.
     """
+    dataset, left_out = read_records(data, source)
+    if left_out:
+        logger.warning("%d video(s) are missing or unreadable and are left out", len(left_out))
+    dataset = _random_splits(dataset, data)
+    _check_classes(dataset, data)
+    dataset = _without_unlabelled(dataset, data)
+    _check_splits(dataset, data)
+    return dataset, left_out
+
+
+def read_records(data: DataSection, source: ClipSource) -> tuple[VideoDataset, tuple[str, ...]]:
+    """Read the records that have a video, split by globs or by the annotations.
+
+    Returns:
+        The data set, and the ids of videos left out because they are missing or unreadable.
+    """
     if data.kind == "timed":
         timed = read_timed(data.source).without_classes(data.exclude_classes)
         timed = timed.with_splits(_glob_splits(timed.video_ids, data.split))
         left_out = _missing(timed.video_ids, source, data)
         timed = replace(timed, videos=tuple(v for v in timed.videos if v.video_id not in left_out))
         dataset = _windowed(timed, data.windows, source) if data.windows else timed.to_videos()
-    else:
-        videos = sorted({*source.video_ids, *source.failures})
-        dataset = read_videos(data.kind, data.source, videos, data.pattern or "")
-        dataset = dataset.without_classes(data.exclude_classes)
-        if data.task is not None:
-            dataset = replace(dataset, is_multilabel=data.task == "multi-label")
-        dataset = dataset.with_splits(_glob_splits(dataset.video_ids, data.split))
-        left_out = _missing(dataset.video_ids, source, data)
-        kept = tuple(r for r in dataset.records if r.video_id not in left_out)
-        dataset = replace(dataset, records=kept)
-    if left_out:
-        logger.warning("%d video(s) are missing or unreadable and are left out", len(left_out))
-    dataset = _random_splits(dataset, data.split)
-    _check_classes(dataset, data)
-    dataset = _without_unlabelled(dataset, data)
-    _check_splits(dataset, data)
-    return dataset, left_out
+        return dataset, left_out
+    videos = sorted({*source.video_ids, *source.failures})
+    dataset = read_videos(data.kind, data.source, videos, data.pattern or "")
+    dataset = dataset.without_classes(data.exclude_classes)
+    if data.task is not None:
+        dataset = replace(dataset, is_multilabel=data.task == "multi-label")
+    dataset = dataset.with_splits(_glob_splits(dataset.video_ids, data.split))
+    left_out = _missing(dataset.video_ids, source, data)
+    kept = tuple(r for r in dataset.records if r.video_id not in left_out)
+    return replace(dataset, records=kept), left_out
 
 
 def _windowed(timed: TimedDataset, windows: WindowSection, source: ClipSource) -> VideoDataset:
@@ -64,13 +74,19 @@ def _glob_splits(video_ids: tuple[str, ...], split: SplitSection) -> dict[str, s
     return split_by_globs(video_ids, given) if given else {}
 
 
-def _random_splits(dataset: VideoDataset, split: SplitSection) -> VideoDataset:
+def _random_splits(dataset: VideoDataset, data: DataSection) -> VideoDataset:
     """Set aside the random shares that the recipe specifies, the test share first."""
+    split = data.split
     shares = {"test": split.test_fraction, "validation": split.validation_fraction}
     for name, share in shares.items():
         if share:
             free = tuple(r for r in dataset.records if r.split in ("", "train"))
-            drawn = split_by_fraction(replace(dataset, records=free), share, split.seed, name)
+            part = replace(dataset, records=free)
+            if data.group:
+                groups = find_groups(data.group, part.video_ids, data.source)
+                drawn = split_by_groups(part, groups, share, split.seed, name)
+            else:
+                drawn = split_by_fraction(part, share, split.seed, name)
             dataset = dataset.with_splits(drawn)
     return dataset
 

@@ -65,14 +65,21 @@ class Preparation(Protocol):
 
 @dataclass(frozen=True)
 class PrepareFeatures:
-    """Features in float32, their maps averaged down to ``map_size`` (height, width) if given."""
+    """Features in float32, their maps averaged down to ``map_size`` (height, width) if given.
+
+    ``is_centered`` subtracts the mean over the timesteps of the clip, which removes what does not
+    change, such as the room.
+    """
 
     map_size: tuple[int, int] | None = None
+    is_centered: bool = False
 
     def __call__(self, timesteps: NDArray[Any], rng: np.random.Generator | None) -> Floats:
         """(T, C, H, W) to (T, C, height, width)."""
         features = np.asarray(timesteps, dtype=np.float32)
-        return features if self.map_size is None else average_maps(features, self.map_size)
+        if self.map_size is not None:
+            features = average_maps(features, self.map_size)
+        return features - features.mean(axis=0) if self.is_centered else features
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,9 @@ def read_task_data(recipe: Recipe, bank: Path | None = None) -> TaskData:
             ``data.skip_missing``: then it is left out.
     """
     source = FeatureBank(bank or recipe.data.bank or "")
-    data = _read(recipe, source, lambda split: PrepareFeatures(recipe.sampling.map_size))
+    sampling = recipe.sampling
+    prepare = PrepareFeatures(sampling.map_size, sampling.center)
+    data = _read(recipe, source, lambda split: prepare)
     data = replace(data, features=dict(source.settings))
     _check_channels(recipe, data, source.root)
     return data
@@ -110,24 +112,40 @@ def read_video_task_data(
     Raises:
         ValueError: as ``read_task_data``, for files instead of features.
     """
-    backbone, settings, data = recipe.backbone, recipe.end_to_end, recipe.data
-    if backbone is None or data.videos is None:
-        raise ValueError("end-to-end training requires data.videos and a backbone section.")
-    source = VideoStore(
-        data.videos,
-        find_videos(data.videos),
-        backbone.frames_per_segment,
-        backbone.stride_frames,
-        transform,
-        settings.cache_megabytes * _MEGABYTE,
-    )
+    settings = recipe.end_to_end
     augmentation = Augmentation(settings.crop == "random", settings.flip, settings.colour)
 
     def preparation(split: str) -> PrepareFrames:
         is_changed = is_augmented and split == "train"
         return PrepareFrames(transform, augmentation if is_changed else NO_AUGMENTATION)
 
-    return _read(recipe, source, preparation)
+    return _read(recipe, video_store(recipe, transform), preparation)
+
+
+def video_store(recipe: Recipe, transform: Transform) -> VideoStore:
+    """Return the video files of an end-to-end recipe.
+
+    Raises:
+        ValueError: if the recipe names no videos or no backbone.
+    """
+    backbone, data = recipe.backbone, recipe.data
+    if backbone is None or data.videos is None:
+        raise ValueError("end-to-end training requires data.videos and a backbone section.")
+    return VideoStore(
+        data.videos,
+        find_videos(data.videos),
+        backbone.frames_per_segment,
+        backbone.stride_frames,
+        transform,
+        recipe.end_to_end.cache_megabytes * _MEGABYTE,
+    )
+
+
+def clip_source(recipe: Recipe) -> ClipSource:
+    """Return the videos that a recipe reads: its bank, or its video files."""
+    if recipe.is_end_to_end:
+        return video_store(recipe, Transform())
+    return FeatureBank(recipe.data.bank or "")
 
 
 def timestep_seconds(sampler: ClipSampler) -> float:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from timeception import checks
 from timeception.recipes.recipe import Framework
-from timeception.spec import PoolingSpec
+from timeception.spec import HeadSpec
 from timeception.training.backbone_file import TRAINED, load_backbone
 from timeception.training.runs import model_folder
 from timeception.weights.folder import read_folder
@@ -110,8 +111,10 @@ def load_saved(source: str | Path, framework: Framework = "torch") -> SavedModel
             f"model {source} was saved without its pipeline (class names, sampling, features). "
             "Use a model made by `timeception train`, or set model.pipeline before save_pretrained."
         )
-    name = "PoolingClassifier" if isinstance(spec, PoolingSpec) else "TimeceptionClassifier"
-    head = getattr(classifiers, name).from_arrays(spec, arrays, pipeline)
+    if framework == "keras":
+        advice = "Load it with framework torch."
+        checks.require(not isinstance(spec, HeadSpec), "head", "exist in Keras", spec, advice)
+    head = classifiers.classifier_class(spec).from_arrays(spec, arrays, pipeline)
     return SavedModel(head, pipeline, folder, framework)
 
 

@@ -4,7 +4,7 @@ Importing this package registers the classes with ``keras.saving.load_model``.
 """
 
 import timeception.import_order  # noqa: F401 - before Keras
-from timeception.keras.classifier import PoolingClassifier, TimeceptionClassifier
+from timeception.keras.classifier import PoolingClassifier, TimeceptionClassifier, classifier_class
 from timeception.keras.layers import MaxLayer, TimeceptionLayer
 from timeception.keras.network import Timeception
 
@@ -14,4 +14,5 @@ __all__ = [
     "TimeceptionLayer",
     "MaxLayer",
     "PoolingClassifier",
+    "classifier_class",
 ]

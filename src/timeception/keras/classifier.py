@@ -205,6 +205,7 @@ class PoolingClassifier(_Classifier):
         bn_eps: epsilon of the batch normalisation.
         bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
             the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
+        map_size: ``None`` pools over time and space. A pair (H, W) pools over time only.
         pipeline: as in ``TimeceptionClassifier``.
         kwargs: ``name``, ``dtype``, ``trainable``, as in every Keras model.
 
@@ -229,12 +230,12 @@ class PoolingClassifier(_Classifier):
         *,
         bn_eps: float = KERAS_BN_EPS,
         bn_momentum: float = KERAS_BN_MOMENTUM,
+        map_size: tuple[int, int] | None = None,
         pipeline: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        spec = PoolingSpec(
-            channels_of(in_channels, LAYOUT), n_classes, hidden, dropout, bn_eps, bn_momentum
-        )
+        channels = channels_of(in_channels, LAYOUT)
+        spec = PoolingSpec(channels, n_classes, hidden, dropout, bn_eps, bn_momentum, map_size)
         super().__init__(spec, pipeline, **kwargs)
         self.add_classifier(bn_eps, bn_momentum)
 
@@ -253,10 +254,18 @@ class PoolingClassifier(_Classifier):
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """Compute the logits of clips."""
         check_input(self.spec.in_channels, x.shape, LAYOUT)
-        axes = (1, 2, 3)
-        pooled = ops.concatenate([ops.mean(x, axes), ops.max(x, axes)], axis=1)
-        return self.classify(pooled, training)
+        self.spec.check_map_size(x.shape[2:4])
+        x = ops.moveaxis(x, 4, 1)  # positions are kept in the order (C, H, W)
+        axes = (2, 3, 4) if self.spec.map_size is None else 2
+        flat = (-1, self.spec.pooled_channels // 2)
+        pooled = [ops.reshape(pool(x, axes), flat) for pool in (ops.mean, ops.max)]
+        return self.classify(ops.concatenate(pooled, axis=1), training)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
         return {**super().get_config(), **self.spec.to_dict(), "pipeline": self.pipeline}
+
+
+def classifier_class(spec: ClassifierSpec | PoolingSpec) -> Any:
+    """Return the Keras class of a classifier's spec."""
+    return PoolingClassifier if isinstance(spec, PoolingSpec) else TimeceptionClassifier

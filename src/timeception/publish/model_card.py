@@ -8,6 +8,7 @@ from typing import Any
 
 import timeception
 from timeception.recipes.recipe import Recipe
+from timeception.spec.heads import spec_class
 from timeception.training.runs import Run
 from timeception.weights.folder import CONFIG_FILE
 
@@ -49,7 +50,7 @@ def model_card(run: Run, hashes: dict[str, str], licence: str) -> str:
     )
     sections = (
         _introduction(recipe.name, recipe.about, config),
-        _use(config["model_type"]),
+        _use(config),
         _training(pipeline, recipe),
         _result_lines(results),
         _files(hashes),
@@ -78,8 +79,11 @@ def _introduction(name: str, about: str, config: dict[str, Any]) -> str:
     )
 
 
-def _use(model_type: str) -> str:
-    name = "TimeceptionClassifier" if model_type == "timeception" else "PoolingClassifier"
+def _use(config: dict[str, Any]) -> str:
+    from timeception.torch import classifier_class
+
+    spec = spec_class(config["model_type"]).from_dict(config["spec"])
+    name = classifier_class(spec).__name__
     return f"""## Use
 
     pip install timeception

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from timeception import checks
+from timeception.datasets.groups import group_name
 from timeception.datasets.registry import find_kind
 from timeception.recipes.recipe_2019 import fields_of_2019, is_2019
 from timeception.recipes.sections import (
@@ -31,6 +32,7 @@ from timeception.recipes.sections import (
 )
 
 Framework = Literal["torch", "keras"]
+KERAS_HEADS = ("timeception", "pooling")
 KERAS_LOSSES = (None, "bce", "cross_entropy")
 _PACKAGED = resources.files("timeception.recipes") / "packaged"
 
@@ -77,8 +79,15 @@ class Recipe(Section):
             raise ValueError("init_sha256 requires init_from, whose hash it is")
         if self.is_end_to_end and (self.data.videos is None or self.backbone is None):
             raise ValueError("training.scheme=end_to_end requires data.videos and backbone")
+        if self.is_end_to_end and self.sampling.center:
+            raise ValueError("sampling.center=true requires training.scheme=timeception_only")
         if self.is_end_to_end and self.framework != "torch":
             raise ValueError("training.scheme=end_to_end requires framework=torch")
+        if self.framework == "keras" and self.model.head not in KERAS_HEADS:
+            raise ValueError(
+                f"model.head={self.model.head} requires framework=torch; Keras offers "
+                f"{', '.join(KERAS_HEADS)}"
+            )
         if self.framework == "keras" and self.training.loss not in KERAS_LOSSES:
             known = ", ".join(filter(None, KERAS_LOSSES))
             raise ValueError(
@@ -123,6 +132,17 @@ class Recipe(Section):
             path = {"weights": str(Path(weights).absolute())}
             changes["backbone"] = self.backbone.model_copy(update=path)
         return self.model_copy(update=changes)
+
+    def with_group(self, name: str) -> Recipe:
+        """Return a copy whose groups are those of ``name``.
+
+        Args:
+            name: the name in ``data.group``, a regular expression, or a column of the CSV file.
+        """
+        group = self.data.group
+        if group is not None and name == group_name(group):
+            return self
+        return self.model_copy(update={"data": self.data.model_copy(update={"group": name})})
 
     def to_yaml(self) -> str:
         """Return the resolved recipe, with every field."""

@@ -14,6 +14,7 @@ from timeception import checks
 from timeception.datasets.registry import find_kind
 from timeception.metrics import find_protocol
 from timeception.spec import KERAS_BN_EPS
+from timeception.spec.heads import head_names
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Globs = tuple[str, ...]
@@ -86,6 +87,12 @@ class DataSection(Section):
     trains_on_unlabelled: bool = Field(
         True, description="Keep videos without labels in the training split."
     )
+    group: str | None = Field(
+        None,
+        description="Videos that no random share or fold divides, such as those of one subject: a "
+        "regular expression on video ids with one named group, `(?P<subject>P[0-9]+)_`, or a "
+        "column of the CSV file.",
+    )
     split: SplitSection = Field(SplitSection(), description="Training, validation and test videos.")
     windows: WindowSection | None = Field(
         None, description="With `kind: timed`: learn from windows instead of whole videos."
@@ -148,6 +155,11 @@ class SamplingSection(Section):
     map_size: tuple[int, int] | None = Field(
         None, description="Height and width that the spatial maps are averaged down to."
     )
+    center: bool = Field(
+        False,
+        description="Subtract from each clip its mean over time: less of the room, more of the "
+        "action. Requires `training.scheme: timeception_only`.",
+    )
     order: Literal["forward", "shuffled"] = Field(
         "forward",
         description="`shuffled` permutes the timesteps of each clip: a control that shows how much "
@@ -158,11 +170,17 @@ class SamplingSection(Section):
 class ModelSection(Section):
     """The head on the features."""
 
-    head: Literal["timeception", "pooling"] = Field(
+    head: str = Field(
         "timeception",
-        description="`pooling` is the baseline that ignores order: mean and maximum over time.",
+        description="`timeception`, or a baseline: `pooling` (mean and maximum over time, which "
+        "ignores order), `linear`, `lstm`, `tcn`, `transformer`, or a plug-in's head.",
     )
-    n_layers: int = Field(4, ge=1, description="Timeception layers; each halves the timesteps.")
+    n_layers: int = Field(
+        4,
+        ge=1,
+        description="Timeception layers, each of which halves the timesteps; temporal layers of "
+        "`tcn` and `transformer`.",
+    )
     n_groups: int | None = Field(
         None, ge=1, description="Channel groups; left out, channels / 128, at least 1."
     )
@@ -184,7 +202,9 @@ class ModelSection(Section):
         description="Weight of a new batch in the moving statistics (PyTorch's convention). 0.1 "
         "suits runs of hundreds of steps; constructors default to 0.01, the value of 2019.",
     )
-    hidden: int = Field(512, ge=1, description="Width of the hidden linear layer.")
+    hidden: int = Field(
+        512, ge=1, description="Width of the hidden layer; of the temporal layers of a baseline."
+    )
     dropout: tuple[Fraction, Fraction] = Field(
         (0.5, 0.25), description="Dropout rates before the hidden and before the output layer."
     )
@@ -198,6 +218,11 @@ class ModelSection(Section):
     @classmethod
     def _renames(cls, fields: Any) -> Any:
         return renamed(fields, "model", {"keep_positions": "keep_spatial"})
+
+    @field_validator("head")
+    @classmethod
+    def _is_registered(cls, head: str) -> str:
+        return str(checks.one_of("model.head", head, head_names()))
 
 
 class TrainingSection(Section):

@@ -4,6 +4,7 @@ Standard library only.
 """
 
 from timeception.spec.classifiers import ClassifierSpec, PoolingSpec
+from timeception.spec.heads import HeadSpec
 from timeception.spec.layers import (
     CHANNELS_PER_GROUP,
     DEPTHWISE_BIAS_INIT,
@@ -37,6 +38,7 @@ __all__ = [
     "TORCH_BN_MOMENTUM",
     "ClassifierSpec",
     "LayerSpec",
+    "HeadSpec",
     "PoolingSpec",
     "TimeceptionSpec",
     "channels_of",

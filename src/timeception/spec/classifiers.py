@@ -23,8 +23,29 @@ def _readout_channels(spec: ClassifierSpec | PoolingSpec) -> int:
     return spec.pooled_channels
 
 
+class KeepsMaps:
+    """A spec whose global pooling can keep the positions of an H x W map (``map_size``)."""
+
+    map_size: tuple[int, int] | None
+
+    def check_map_size(self, size: Sequence[int | None]) -> None:
+        """Check the (H, W) of an input against ``map_size``; an unknown size is ``None``.
+
+        Raises:
+            ValueError: if the sizes differ.
+        """
+        checks.require(
+            self.map_size is None
+            or all(given in (None, side) for given, side in zip(size, self.map_size, strict=True)),
+            "input",
+            f"have maps of map_size={self.map_size} (H, W)",
+            tuple(size),
+            "Resize the maps, or build the classifier with map_size=None.",
+        )
+
+
 @dataclass(frozen=True)
-class ClassifierSpec:
+class ClassifierSpec(KeepsMaps):
     """Timeception, global max pooling, dropout, linear, batch norm, LeakyReLU, dropout, linear.
 
     Args:
@@ -47,10 +68,6 @@ class ClassifierSpec:
 
     def __post_init__(self) -> None:
         _check_head(self)
-        if self.map_size is not None:
-            checks.require(len(self.map_size) == 2, "map_size", "be (height, width)", self.map_size)
-            sizes = tuple(checks.positive_int("map_size", side) for side in self.map_size)
-            object.__setattr__(self, "map_size", sizes)
 
     @property
     def pooled_channels(self) -> int:
@@ -58,21 +75,6 @@ class ClassifierSpec:
         return self.timeception.out_channels * prod(self.map_size or (1, 1))
 
     readout_channels = property(_readout_channels)
-
-    def check_map_size(self, size: Sequence[int | None]) -> None:
-        """Check the (H, W) of an input against ``map_size``; an unknown size is ``None``.
-
-        Raises:
-            ValueError: if the sizes differ.
-        """
-        checks.require(
-            self.map_size is None
-            or all(given in (None, side) for given, side in zip(size, self.map_size, strict=True)),
-            "input",
-            f"have maps of map_size={self.map_size} (H, W)",
-            tuple(size),
-            "Resize the maps, or build the classifier with map_size=None.",
-        )
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return canonical names and shapes of all arrays; layers are under ``timeception.``."""
@@ -103,7 +105,7 @@ class ClassifierSpec:
 
 
 @dataclass(frozen=True)
-class PoolingSpec:
+class PoolingSpec(KeepsMaps):
     """The order-blind baseline: global mean and max pooling, then the same linear layers.
 
     Args:
@@ -114,6 +116,7 @@ class PoolingSpec:
         bn_eps: epsilon of the batch normalisation.
         bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
             the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
+        map_size: ``None`` pools over time and space; a pair (H, W) pools over time only.
     """
 
     in_channels: int
@@ -122,6 +125,7 @@ class PoolingSpec:
     dropout: tuple[float, float] = (0.5, 0.25)
     bn_eps: float = KERAS_BN_EPS
     bn_momentum: float = KERAS_BN_MOMENTUM
+    map_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         checks.positive_int("in_channels", self.in_channels)
@@ -130,7 +134,7 @@ class PoolingSpec:
     @property
     def pooled_channels(self) -> int:
         """Size of the pooled vector that the hidden layer takes: means, then maxima."""
-        return 2 * self.in_channels
+        return 2 * self.in_channels * prod(self.map_size or (1, 1))
 
     readout_channels = property(_readout_channels)
 
@@ -140,7 +144,8 @@ class PoolingSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, ready for JSON."""
-        return asdict(self) | {"dropout": list(self.dropout)}
+        sizes = None if self.map_size is None else list(self.map_size)
+        return asdict(self) | {"dropout": list(self.dropout), "map_size": sizes}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> PoolingSpec:
@@ -149,7 +154,11 @@ class PoolingSpec:
 
 
 def _check_head(spec: ClassifierSpec | PoolingSpec) -> None:
-    """Check the fields of the linear layers; convert the rates to a tuple."""
+    """Check the fields of the linear layers; convert rates and map size to tuples."""
+    if spec.map_size is not None:
+        checks.require(len(spec.map_size) == 2, "map_size", "be (height, width)", spec.map_size)
+        sizes = tuple(checks.positive_int("map_size", side) for side in spec.map_size)
+        object.__setattr__(spec, "map_size", sizes)
     checks.positive_int("n_classes", spec.n_classes)
     checks.positive_int("hidden", spec.hidden)
     checks.require(len(spec.dropout) == 2, "dropout", "be two rates", spec.dropout)

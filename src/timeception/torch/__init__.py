@@ -1,6 +1,7 @@
 """Timeception for PyTorch."""
 
 from timeception.torch.classifier import PoolingClassifier, TimeceptionClassifier
+from timeception.torch.heads import Head, classifier_class
 from timeception.torch.layers import TimeceptionLayer
 from timeception.torch.network import Timeception
 from timeception.torch.streaming import Evidence, StreamingClassifier
@@ -12,4 +13,6 @@ __all__ = [
     "PoolingClassifier",
     "StreamingClassifier",
     "Evidence",
+    "Head",
+    "classifier_class",
 ]

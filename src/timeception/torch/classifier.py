@@ -165,6 +165,7 @@ class PoolingClassifier(_Classifier):
         bn_eps: epsilon of the batch normalisation.
         bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
             the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
+        map_size: ``None`` pools over time and space. A pair (H, W) pools over time only.
         pipeline: as in ``TimeceptionClassifier``.
 
     Shape:
@@ -187,11 +188,11 @@ class PoolingClassifier(_Classifier):
         *,
         bn_eps: float = KERAS_BN_EPS,
         bn_momentum: float = KERAS_BN_MOMENTUM,
+        map_size: tuple[int, int] | None = None,
         pipeline: Mapping[str, Any] | None = None,
     ) -> None:
-        spec = PoolingSpec(
-            channels_of(in_channels), n_classes, hidden, dropout, bn_eps, bn_momentum
-        )
+        channels = channels_of(in_channels)
+        spec = PoolingSpec(channels, n_classes, hidden, dropout, bn_eps, bn_momentum, map_size)
         super().__init__(spec, BatchNorm(hidden, bn_eps, bn_momentum), pipeline)
 
     @classmethod
@@ -203,7 +204,10 @@ class PoolingClassifier(_Classifier):
         """Compute the logits of clips."""
         check_tensor(x)
         check_input(self.spec.in_channels, x.shape)
-        return self.classify(torch.cat([x.mean((2, 3, 4)), x.amax((2, 3, 4))], dim=1))
+        self.spec.check_map_size(x.shape[3:])
+        axes = (2, 3, 4) if self.spec.map_size is None else 2
+        pooled = [x.mean(axes).flatten(1), x.amax(axes).flatten(1)]
+        return self.classify(torch.cat(pooled, dim=1))
 
 
 def _linear(in_features: int, out_features: int) -> nn.Linear:

@@ -4,35 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from timeception import checks
 from timeception.recipes.recipe import Recipe
-from timeception.spec import ClassifierSpec, PoolingSpec, TimeceptionSpec, default_groups
+from timeception.spec import ClassifierSpec, HeadSpec, PoolingSpec, TimeceptionSpec, default_groups
+from timeception.weights.folder import ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
-HeadSpec = ClassifierSpec | PoolingSpec
-
 
 def head_spec(
     recipe: Recipe, in_channels: int, n_classes: int, map_size: tuple[int, int]
-) -> HeadSpec:
+) -> ModelSpec:
     """Return the spec of the recipe's head, for features of ``in_channels`` and ``map_size``.
 
     Raises:
-        ValueError: if a setting is out of range, or the head does not offer it.
+        ValueError: if a setting is out of range.
     """
-    model = recipe.model
-    if model.head == "pooling":
-        positions = model.keep_spatial
-        checks.require(
-            not positions, "model.keep_spatial", "be false with model.head=pooling", True
-        )
-        return PoolingSpec(
-            in_channels, n_classes, model.hidden, model.dropout, model.bn_eps, model.bn_momentum
-        )
-    return ClassifierSpec(
-        TimeceptionSpec(
+    model, kept = recipe.model, map_size if recipe.model.keep_spatial else None
+    if model.head == "timeception":
+        layers = TimeceptionSpec(
             in_channels,
             n_layers=model.n_layers,
             n_groups=model.n_groups or default_groups(in_channels),
@@ -41,18 +31,20 @@ def head_spec(
             pool_lookahead=model.pool_lookahead,
             bn_eps=model.bn_eps,
             bn_momentum=model.bn_momentum,
-        ),
-        n_classes,
-        hidden=model.hidden,
-        dropout=model.dropout,
-        map_size=map_size if model.keep_spatial else None,
+        )
+        return ClassifierSpec(layers, n_classes, model.hidden, model.dropout, kept)
+    if model.head == "pooling":
+        norm = {"bn_eps": model.bn_eps, "bn_momentum": model.bn_momentum}
+        return PoolingSpec(
+            in_channels, n_classes, model.hidden, model.dropout, **norm, map_size=kept
+        )
+    return HeadSpec(
+        model.head, in_channels, n_classes, model.hidden, model.n_layers, model.dropout, kept
     )
 
 
-def build_head(spec: HeadSpec) -> nn.Module:
+def build_head(spec: ModelSpec) -> nn.Module:
     """Build a new PyTorch head from its spec."""
-    from timeception.torch import PoolingClassifier, TimeceptionClassifier
+    from timeception.torch import classifier_class
 
-    if isinstance(spec, PoolingSpec):
-        return PoolingClassifier.from_spec(spec)
-    return TimeceptionClassifier.from_spec(spec)
+    return classifier_class(spec).from_spec(spec)

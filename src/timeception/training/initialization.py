@@ -18,18 +18,28 @@ from numpy.typing import NDArray
 from timeception import checks
 from timeception.files import sha256_of_file
 from timeception.recipes.recipe import Recipe
-from timeception.spec import ClassifierSpec, PoolingSpec, TimeceptionSpec
+from timeception.spec import ClassifierSpec, TimeceptionSpec
+from timeception.spec.heads import head_name
 from timeception.training.backbone_file import BACKBONE_PREFIX, read_tensors
-from timeception.training.build_head import HeadSpec
 from timeception.training.runs import model_folder
 from timeception.weights import read_checkpoint, read_folder
-from timeception.weights.folder import BACKBONE_FILE, WEIGHTS_FILE
+from timeception.weights.folder import BACKBONE_FILE, WEIGHTS_FILE, ModelSpec
 
 Arrays = dict[str, NDArray[Any]]
-Source = ClassifierSpec | PoolingSpec | TimeceptionSpec
+Source = ModelSpec | TimeceptionSpec
 
 #: Fields of the layers that change what they compute; ``bn_momentum`` matters in training alone.
-_FUNCTION = ("n_layers", "n_groups", "is_dilated", "expansion", "pool_lookahead", "bn_eps")
+_FUNCTION = {
+    "timeception": (
+        "n_layers",
+        "n_groups",
+        "is_dilated",
+        "expansion",
+        "pool_lookahead",
+        "bn_eps",
+    ),
+    "pooling": ("bn_eps",),
+}
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,7 @@ class Start:
 
 def find_start(
     recipe: Recipe,
-    spec: HeadSpec,
+    spec: ModelSpec,
     classes: Sequence[str],
     backbone_shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Start:
@@ -142,14 +152,13 @@ def _read(source: str) -> _Found:
     return _Found(spec, arrays, classes, sha256_of_file(folder / WEIGHTS_FILE))
 
 
-def _check_layers(source: str, theirs: Source, ours: HeadSpec) -> None:
+def _check_layers(source: str, theirs: Source, ours: ModelSpec) -> None:
     """Require layers that compute the same function; the error says what to override."""
     theirs = theirs.timeception if isinstance(theirs, ClassifierSpec) else theirs
     layers = ours.timeception if isinstance(ours, ClassifierSpec) else ours
-    kinds = {True: "a pooling head", False: "Timeception layers"}
-    given, wanted = (isinstance(spec, PoolingSpec) for spec in (theirs, layers))
-    must = f"hold {kinds[wanted]}, as model.head says"
-    checks.require(given == wanted, f"init_from {source}", must, kinds[given])
+    given, wanted = _head_of(theirs), _head_of(layers)
+    must = f"hold a {wanted} head, as model.head says"
+    checks.require(given == wanted, f"init_from {source}", must, given)
     checks.require(
         theirs.in_channels == layers.in_channels,
         f"init_from {source}",
@@ -157,7 +166,7 @@ def _check_layers(source: str, theirs: Source, ours: HeadSpec) -> None:
         theirs.in_channels,
         "Use features of the same backbone and endpoint.",
     )
-    names = ("bn_eps",) if wanted else _FUNCTION
+    names = _FUNCTION.get(wanted, ("hidden", "n_layers", "map_size"))
     both = [(name, getattr(theirs, name), getattr(layers, name)) for name in names]
     differing = [(name, old, new) for name, old, new in both if old != new]
     if differing:
@@ -167,8 +176,12 @@ def _check_layers(source: str, theirs: Source, ours: HeadSpec) -> None:
         raise ValueError("\n".join([*lines, f"To use the source's: {words}"]))
 
 
+def _head_of(spec: Source) -> str:
+    return "timeception" if isinstance(spec, TimeceptionSpec) else head_name(spec)
+
+
 def _skipped(
-    found: _Found, spec: HeadSpec, classes: Sequence[str], backbone: Mapping[str, tuple[int, ...]]
+    found: _Found, spec: ModelSpec, classes: Sequence[str], backbone: Mapping[str, tuple[int, ...]]
 ) -> dict[str, str]:
     """Return the reason for each array of the source that cannot be used."""
     reasons = {}
@@ -190,7 +203,7 @@ def _skipped(
     return reasons
 
 
-def _readout_differs(found: _Found, spec: HeadSpec) -> str:
+def _readout_differs(found: _Found, spec: ModelSpec) -> str:
     """Return how the inputs of the linear layers differ; empty if they do not."""
     theirs = found.spec
     if isinstance(theirs, TimeceptionSpec):

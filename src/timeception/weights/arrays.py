@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from timeception import checks
-from timeception.spec import ClassifierSpec, PoolingSpec, TimeceptionSpec
+from timeception.spec import ClassifierSpec, HeadSpec, PoolingSpec, TimeceptionSpec
 
 Named = dict[str, np.ndarray]
-AnySpec = TimeceptionSpec | ClassifierSpec | PoolingSpec
+AnySpec = TimeceptionSpec | ClassifierSpec | PoolingSpec  # of every framework
 
 
-def check_arrays(what: str, spec: AnySpec, arrays: Mapping[str, np.ndarray]) -> None:
+def check_arrays(what: str, spec: AnySpec | HeadSpec, arrays: Mapping[str, np.ndarray]) -> None:
     """Check the names and shapes of canonical arrays.
 
     Args:

@@ -12,19 +12,16 @@ from safetensors.numpy import load_file, save_file
 
 from timeception import checks
 from timeception.files import replacing, sha256_of_file, write_json, write_text
-from timeception.spec import ClassifierSpec, PoolingSpec
+from timeception.spec import ClassifierSpec, HeadSpec, PoolingSpec
+from timeception.spec.heads import head_name, head_names, spec_class
 from timeception.weights.arrays import check_arrays
 
-ModelSpec = ClassifierSpec | PoolingSpec
+ModelSpec = ClassifierSpec | PoolingSpec | HeadSpec
 
 FORMAT_VERSION = 1
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 #: Optional files: a backbone that was trained with the head, and the SHA-256 of all files.
 BACKBONE_FILE, HASHES_FILE = "backbone.safetensors", "SHA256SUMS"
-MODEL_TYPES: dict[str, type[ClassifierSpec] | type[PoolingSpec]] = {
-    "timeception": ClassifierSpec,
-    "pooling": PoolingSpec,
-}
 
 
 def write_folder(
@@ -49,9 +46,8 @@ def write_folder(
     check_arrays("arrays", spec, arrays)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    model_type = next(name for name, known in MODEL_TYPES.items() if isinstance(spec, known))
     config = {
-        "model_type": model_type,
+        "model_type": head_name(spec),
         "format_version": FORMAT_VERSION,
         "spec": spec.to_dict(),
         "pipeline": pipeline,
@@ -87,9 +83,9 @@ def read_folder(
         raise ValueError(f"{folder} is not a saved model: it has no {' and no '.join(missing)}.")
     config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     source = str(folder / CONFIG_FILE)
-    checks.one_of(f"model_type in {source}", config.get("model_type"), list(MODEL_TYPES))
+    checks.one_of(f"model_type in {source}", config.get("model_type"), head_names())
     checks.one_of(f"format_version in {source}", config.get("format_version"), [FORMAT_VERSION])
-    spec = MODEL_TYPES[config["model_type"]].from_dict(config["spec"])
+    spec = spec_class(config["model_type"]).from_dict(config["spec"])
     arrays = load_file(folder / WEIGHTS_FILE)
     check_arrays(str(folder / WEIGHTS_FILE), spec, arrays)
     return spec, arrays, config.get("pipeline")

@@ -18,19 +18,18 @@ from numpy.typing import NDArray
 
 from timeception import checks
 from timeception.clips.task_data import TaskData
-from timeception.keras import PoolingClassifier, TimeceptionClassifier
+from timeception.keras import TimeceptionClassifier, classifier_class
 from timeception.recipes.recipe import Recipe
-from timeception.spec import PoolingSpec
-from timeception.training.build_head import HeadSpec
 from timeception.training.initialization import Start
 from timeception.training.keras.callbacks import EpochLogs, make_callbacks, weights_file
 from timeception.training.keras.data import TrainingBatches
 from timeception.training.keras.optimizers import make_optimizer
 from timeception.training.runs import Run
+from timeception.weights.folder import ModelSpec
 
 
 def fit(
-    recipe: Recipe, data: TaskData, run: Run, spec: HeadSpec, start: Start
+    recipe: Recipe, data: TaskData, run: Run, spec: ModelSpec, start: Start
 ) -> dict[str, NDArray[np.float32]]:
     """Train a head; resume from the run's last checkpoint if there is one.
 
@@ -61,10 +60,9 @@ def fit(
     return model.to_arrays()
 
 
-def make_model(recipe: Recipe, data: TaskData, spec: HeadSpec, start: Start) -> Any:
+def make_model(recipe: Recipe, data: TaskData, spec: Any, start: Start) -> Any:
     """Build and compile the head with its first values, and build its optimiser."""
-    kind: Any = PoolingClassifier if isinstance(spec, PoolingSpec) else TimeceptionClassifier
-    model = kind.from_spec(spec)
+    model = classifier_class(spec).from_spec(spec)
     model.load_arrays(model.to_arrays() | start.arrays)
     freeze(model, start.frozen)
     settings = recipe.training

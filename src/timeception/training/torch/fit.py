@@ -24,15 +24,16 @@ from timeception.backbones import Backbone
 from timeception.backbones.video_classifier import VideoClassifier
 from timeception.clips.task_data import TaskData
 from timeception.recipes.recipe import Recipe
-from timeception.training.build_head import HeadSpec, build_head
+from timeception.training.build_head import build_head
 from timeception.training.initialization import Start
 from timeception.training.runs import Run
 from timeception.training.torch.data import make_loader
 from timeception.training.torch.module import Training, tensors
+from timeception.weights.folder import ModelSpec
 
 
 def fit(
-    recipe: Recipe, data: TaskData, run: Run, spec: HeadSpec, start: Start
+    recipe: Recipe, data: TaskData, run: Run, spec: ModelSpec, start: Start
 ) -> dict[str, NDArray[np.float32]]:
     """Train a head; resume from the run's last checkpoint if there is one.
 
@@ -47,7 +48,7 @@ def fit(
 
 
 def fit_end_to_end(
-    recipe: Recipe, data: TaskData, run: Run, spec: HeadSpec, start: Start, backbone: Backbone
+    recipe: Recipe, data: TaskData, run: Run, spec: ModelSpec, start: Start, backbone: Backbone
 ) -> dict[str, NDArray[np.float32]]:
     """Train a head and its backbone, like ``fit``; the backbone is changed in place."""
     seed(recipe.seed)

@@ -1,0 +1,101 @@
+"""Comparison of tested runs on the same test records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from timeception import checks
+from timeception.evaluation.cross_validation import (
+    RESULT_FILE,
+    fold_scores,
+    seed_mean,
+    seed_stack,
+)
+from timeception.evaluation.scores import TestScores, read_scores
+from timeception.evaluation.uncertainty import (
+    Difference,
+    Interval,
+    confidence_interval,
+    metric_of,
+    paired_difference,
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Results of several runs on the same test records.
+
+    Args:
+        metric: name of the metric.
+        intervals: the metric of each run.
+        differences: difference of each pair of runs, first minus second.
+    """
+
+    metric: str
+    intervals: dict[str, Interval]
+    differences: dict[tuple[str, str], Difference]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the results, for JSON."""
+        return {
+            "metric": self.metric,
+            "runs": {run: asdict(interval) for run, interval in self.intervals.items()},
+            "differences": [
+                {"first": one, "second": other, **asdict(found.interval), "p": found.p_value}
+                for (one, other), found in self.differences.items()
+            ],
+        }
+
+
+def compare(runs: Sequence[str | Path], split: str = "test") -> Comparison:
+    """Compare tested runs, or cross-validations, by the paired bootstrap.
+
+    Args:
+        runs: folders of tested runs, or of ``cross-validate``; all of one kind.
+        split: split whose scores are compared.
+
+    Raises:
+        ValueError: if fewer than two are given, one was not tested, or their test records differ.
+    """
+    checks.require(len(runs) >= 2, "RUN", "be at least two runs", len(runs))
+    folds = {str(run): tested_folds(Path(run), split) for run in runs}
+    sizes = {len(found) for found in folds.values()}
+    checks.require(len(sizes) == 1, "runs", "have the same number of folds", sorted(sizes))
+    first = next(iter(folds.values()))
+    is_multilabel = any((fold.targets.sum(axis=1) != 1).any() for fold in first)
+    name, metric = metric_of(is_multilabel)
+    over_seeds = seed_mean(metric)
+    return Comparison(
+        name,
+        {run: confidence_interval(over_seeds, found) for run, found in folds.items()},
+        {
+            (one, other): paired_difference(over_seeds, folds[one], folds[other])
+            for one, other in combinations(folds, 2)
+        },
+    )
+
+
+def tested_folds(folder: Path, split: str = "test") -> list[TestScores]:
+    """Read the scores of a tested run (one fold) or a cross-validation, stacked over seeds.
+
+    Raises:
+        ValueError: if the folder is neither, or was not tested.
+    """
+    result = folder / RESULT_FILE
+    if result.is_file():
+        folds = json.loads(result.read_text(encoding="utf-8"))["folds"]
+        seeds = sorted(
+            int(path.name.removeprefix("seed_"))
+            for path in (folder / f"fold_{next(iter(folds))}").glob("seed_*")
+        )
+        by_seed = [fold_scores(folder, list(folds), seed) for seed in seeds]
+        return [seed_stack(scores) for scores in zip(*by_seed, strict=True)]
+    table = folder / "results" / f"{split}_scores.csv"
+    advice = f"Test it: timeception test {folder} --split {split}"
+    checks.require(table.is_file(), f"{folder}", f"hold scores of split {split}", "none", advice)
+    return [seed_stack([read_scores(table)])]

@@ -1,0 +1,170 @@
+"""Confidence intervals and paired comparisons of test results, by the bootstrap.
+
+Records of one video (windows) are not independent, so whole videos are resampled. The intervals
+cover the choice of test videos, not that of training videos or seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import bootstrap
+
+from timeception import checks
+from timeception.evaluation.scores import TestScores
+from timeception.metrics import accuracy, mean_average_precision
+
+N_RESAMPLES = 1000
+CONFIDENCE = 0.95
+
+Metric = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Difference of a metric between two models on the same records.
+
+    Args:
+        interval: the difference, first model minus second.
+        p_value: two-sided bootstrap p-value of no difference.
+    """
+
+    interval: Interval
+    p_value: float
+
+
+def metric_of(is_multilabel: bool) -> tuple[str, Metric]:
+    """Return the main metric of a task: mAP for multi-label data, else accuracy."""
+    return ("mAP", mean_ap) if is_multilabel else ("accuracy", accuracy)
+
+
+def mean_ap(scores: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
+    """Return mAP, or NaN if no class has a positive."""
+    return mean_average_precision(scores, targets).mean if targets.any() else float("nan")
+
+
+def confidence_interval(
+    metric: Metric, folds: Sequence[TestScores], n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> Interval:
+    """Return a metric, averaged over folds, with its 95 % interval.
+
+    Args:
+        metric: function of scores and targets, both (n_records, n_classes).
+        folds: scores of each fold; videos are resampled within their fold.
+        n_resamples: bootstrap resamples.
+        seed: seed of the resamples.
+
+    Source: the percentile bootstrap of ``scipy.stats.bootstrap`` on videos.
+    """
+    value = float(np.mean([metric(fold.scores, fold.targets) for fold in folds]))
+    drawn = _resampled([metric_by_videos(metric, fold) for fold in folds], n_resamples, seed)
+    low, high = np.nanquantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def paired_difference(
+    metric: Metric,
+    first: Sequence[TestScores],
+    second: Sequence[TestScores],
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> Difference:
+    """Compare two models on the same test records: every resample takes the same videos of both.
+
+    Args:
+        metric: as in ``confidence_interval``.
+        first: scores of the first model by fold.
+        second: scores of the second model, of the same folds and records.
+        n_resamples: bootstrap resamples.
+        seed: seed of the resamples.
+
+    Raises:
+        ValueError: if the records, their labels or the classes differ.
+    """
+    for one, other in zip(first, second, strict=True):
+        require_same_records(one, other)
+    value = float(
+        np.mean([metric(a.scores, a.targets) for a in first])
+        - np.mean([metric(b.scores, b.targets) for b in second])
+    )
+    pairs = [
+        _difference(metric_by_videos(metric, a), metric_by_videos(metric, b))
+        for a, b in zip(first, second, strict=True)
+    ]
+    drawn = _resampled(pairs, n_resamples, seed)
+    drawn = drawn[~np.isnan(drawn)]
+    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    p_value = min(1.0, 2 * (tail + 1) / (len(drawn) + 1))
+    return Difference(Interval(value, float(low), float(high)), p_value)
+
+
+def require_same_records(one: TestScores, other: TestScores) -> None:
+    """Check that two tests have the same records, labels and classes.
+
+    Raises:
+        ValueError: if they differ; the error names what does.
+    """
+    checks.require(one.classes == other.classes, "classes of both", "be equal", other.classes[:5])
+    differing = sorted(set(one.records) ^ set(other.records))
+    advice = "Compare runs that were tested on the same split of the same data."
+    checks.require(not differing, "test records of both", "be the same", differing[:5], advice)
+    same = one.records == other.records and (one.targets == other.targets).all()
+    checks.require(bool(same), "order and labels of the test records", "be the same", "others")
+
+
+@dataclass(frozen=True)
+class ByVideos:
+    """A metric as a function of chosen videos; ``n_videos`` can be chosen from."""
+
+    n_videos: int
+    function: Callable[[NDArray[np.int64]], float]
+
+
+def metric_by_videos(metric: Metric, scores: TestScores) -> ByVideos:
+    """Return a metric as a function of the indices of the videos it is computed on."""
+    names, numbers = np.unique(np.array(scores.videos), return_inverse=True)
+    rows = [np.flatnonzero(numbers == index) for index in range(len(names))]
+
+    def function(videos: NDArray[np.int64]) -> float:
+        chosen = np.concatenate([rows[index] for index in videos])
+        return metric(scores.scores[chosen], scores.targets[chosen])
+
+    return ByVideos(len(names), function)
+
+
+def _difference(one: ByVideos, other: ByVideos) -> ByVideos:
+    return ByVideos(one.n_videos, lambda videos: one.function(videos) - other.function(videos))
+
+
+def _resampled(folds: Sequence[ByVideos], n_resamples: int, seed: int) -> NDArray[np.float64]:
+    """Resample the videos of each fold; return the mean over folds of each resample."""
+    drawn = [
+        bootstrap(
+            (np.arange(fold.n_videos),),
+            fold.function,
+            vectorized=False,
+            n_resamples=n_resamples,
+            method="percentile",
+            rng=np.random.default_rng([seed, index]),
+        ).bootstrap_distribution
+        if fold.n_videos > 1
+        else np.full(n_resamples, fold.function(np.zeros(1, dtype=np.int64)))
+        for index, fold in enumerate(folds)
+    ]
+    return np.asarray(np.nanmean(drawn, axis=0))
