@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from timeception.cli.recipe import Overrides, Source
+from timeception.cli.recipe import Overrides
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +21,10 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    recipe: Source,
+    recipe: Annotated[
+        str | None,
+        typer.Argument(help="A recipe file, or the name of a packaged recipe.", show_default="none"),
+    ] = None,
     overrides: Overrides = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder, created.", show_default="runs/RECIPE_NAME")
@@ -29,16 +32,83 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the last checkpoint in the run folder.")
     ] = False,
+    videos: Annotated[
+        Path | None,
+        typer.Option(
+            help="Train on this folder of videos instead of a recipe: one folder per class, or "
+            "--labels.",
+            show_default="none",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --videos: CSV file with the columns path,labels and optionally split.",
+            show_default="none",
+        ),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            help="With --videos: column of --labels, or pattern such as "
+            "'(?P<subject>P[0-9]+)_', for groups that the split must not divide.",
+            show_default="none",
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            help="With --videos: time for the whole command, which the settings should fit.",
+            show_default="10",
+        ),
+    ] = None,
+    scheme: Annotated[
+        Literal["auto", "end_to_end", "timeception_only"] | None,
+        typer.Option(
+            help="With --videos: train the backbone too (end_to_end), or only the head.",
+            show_default="auto",
+        ),
+    ] = None,
 ) -> None:
-    """Train the model that a recipe specifies, and save it in the run folder.
+    """Train the model that a recipe specifies, or a model of a folder of videos.
 
-    Recipes of the scheme timeception_only train a head on a feature bank; recipes of the scheme
-    end_to_end train the backbone too, on video files.
+    `timeception train RECIPE [KEY=VALUE]...` trains and saves in the run folder. Recipes of the
+    scheme timeception_only train a head on a feature bank; recipes of the scheme end_to_end train
+    the backbone too, on video files.
+
+    `timeception train --videos DIR --out RUN [KEY=VALUE]...` does everything: it prints what it
+    finds, chooses settings and gives the reasons, extracts features, trains, tests on held-out
+    videos, and compares with baselines. The same command continues after an interruption.
     """
+    from timeception.cli.usage import exclude, require
+
+    words = list(overrides or ())
+    if videos is not None:
+        if recipe is not None and "=" in recipe:
+            words, recipe = [recipe, *words], None
+        exclude(RECIPE=recipe, videos=videos)
+        exclude(resume=resume, videos=videos)
+        require("--out", out, videos=videos)
+        from timeception.cli.own_videos import train_videos
+
+        train_videos(
+            videos,
+            labels,
+            out or Path(),
+            group=group,
+            minutes=minutes or 10.0,
+            scheme=scheme or "auto",
+            overrides=words,
+        )
+        return
+    require("--videos", videos, labels=labels, group=group, minutes=minutes, scheme=scheme)
+    if recipe is None:
+        raise ValueError("pass a RECIPE, or a folder of videos with --videos.")
     from timeception.recipes.recipe import load_recipe
     from timeception.training.train import train as train_recipe
 
-    settings = load_recipe(recipe, overrides or ())
+    settings = load_recipe(recipe, words)
     run = train_recipe(
         settings,
         out or Path("runs") / settings.name,
@@ -46,6 +116,7 @@ def train(
         report=partial(print, flush=True),
     )
     print(f"Trained {settings.name}. Run folder: {run.root}; model: {run.model}")
+    print(f"Test it: timeception test {run.root}")
 
 
 def test(

@@ -60,6 +60,12 @@ class EvaluationReport:
     classes_without_positives: list[str]
     left_out: list[str]
 
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> EvaluationReport:
+        """Build a report from the fields of ``to_dict``."""
+        samplings = ("equidistant", "average_of_draws")
+        return cls(**fields | {name: Metrics(**fields[name]) for name in samplings})
+
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON holds it."""
         return asdict(self)

@@ -175,6 +175,18 @@ def load_recipe(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     return build_recipe(fields, str(source))
 
 
+def apply_overrides(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
+    """Return the recipe with ``key=value`` overrides.
+
+    Raises:
+        ValueError: if an override is malformed or a field is wrong.
+    """
+    fields = recipe.model_dump(mode="json")
+    for override in overrides:
+        _apply(fields, override)
+    return build_recipe(fields, recipe.name)
+
+
 def read_2019_yaml(path: str | Path) -> Recipe:
     """Read a configuration file of the 2019 code as a recipe.
 
