@@ -90,8 +90,8 @@ def test_segmenters_choose_by_the_kind_of_network(
 ) -> None:
     """Segments of 8 for a video network, single frames for an image network."""
     segmenter = Segmenter2019(frames_per_segment, Transform(), 32)
-    assert segmenter.starts(n_frames).tolist() == expected
-    plain = StrideSegmenter(frames_per_segment, Transform(), 5).starts(n_frames)
+    assert segmenter.starts(np.arange(n_frames) / 24).tolist() == expected
+    plain = StrideSegmenter(frames_per_segment, Transform(), 5).starts(np.arange(n_frames) / 24)
     assert plain.tolist() == list(range(0, n_frames - frames_per_segment + 1, 5))
 
 

@@ -166,6 +166,7 @@ def stat(bank: Bank, as_json: Json = False) -> None:
         ("type", found["dtype"]),
         ("size", f"{found['n_bytes'] / 1e6:.1f} MB"),
         ("made by", _origin(found["settings"])),
+        ("timestep", _spacing(found["settings"])),
         ("fingerprint", found["fingerprint"][:16]),
         ("failures", str(len(found["failures"]))),
         ("damaged files", str(len(found["damaged"]))),
@@ -250,6 +251,17 @@ def _origin(settings: dict[str, Any]) -> str:
         weights = backbone.get("weights", {})
         return f"{backbone.get('name')}, {backbone.get('endpoint')}, {weights.get('source')}"
     return str(settings.get("kind", "unknown"))
+
+
+def _spacing(settings: dict[str, Any]) -> str:
+    from timeception.features.bank.store import timesteps_per_second
+
+    rate = timesteps_per_second(settings)
+    if rate is not None:
+        return f"every {1 / rate:.3g} s ({rate:g} fps)"
+    if "frames_2019" in settings:
+        return f"as in 2019, for clips of {settings['frames_2019']} frames"
+    return f"every {settings['stride']} frames" if "stride" in settings else "unknown"
 
 
 def _report(word: str, problems: dict[str, str]) -> None:

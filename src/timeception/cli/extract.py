@@ -37,7 +37,8 @@ def extract(
         str | None,
         typer.Option(
             help="Recipe (file, or name of a packaged one) that specifies the backbone, its "
-            "preprocessing, stride and map size. Options given here take precedence over it.",
+            "preprocessing, stride or fps, and map size. Options given here take precedence over "
+            "it.",
             show_default="none",
         ),
     ] = None,
@@ -78,6 +79,14 @@ def extract(
             min=1,
             help="Distance between successive timesteps, in frames.",
             show_default="the recipe's, else 8, or one segment of the backbone if that is longer",
+        ),
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            help="Timesteps per second, at equal times in videos of any frame rate. Replaces "
+            "--stride; use it for videos of different frame rates.",
+            show_default="the recipe's, else off",
         ),
     ] = None,
     map_size: Annotated[
@@ -159,7 +168,7 @@ def extract(
     """
     from timeception.cli import usage
 
-    usage.exclude(stride=stride, frames_2019=frames_2019)
+    usage.exclude(stride=stride, fps=fps, frames_2019=frames_2019)
     usage.require("--recipe", recipe, set=change)
     cells = parse_map_size(map_size) if map_size else None
     if recipe is None:
@@ -171,7 +180,9 @@ def extract(
 
         section = _section_of(recipe, change or [], backbone, weights, endpoint)
         network = make_backbone(section)
-        stride, cells = stride or section.stride_frames, cells or section.map_size
+        cells = cells or section.map_size
+        if stride is None and fps is None:
+            stride, fps = section.stride_frames, section.fps if frames_2019 is None else None
     report = extract_with_progress(
         videos,
         out,
@@ -181,6 +192,7 @@ def extract(
         map_size=cells,
         precision=precision,
         frames_2019=frames_2019,
+        fps=fps,
         dtype=dtype,
         is_overwritten=overwrite,
         engine=engine,

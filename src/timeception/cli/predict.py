@@ -80,6 +80,14 @@ def predict(
             rich_help_panel=_STREAM,
         ),
     ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            help="Timesteps per second, whatever the frame rate of the stream. Replaces --stride.",
+            show_default="the rate of the model's training features, if they were sampled by time",
+            rich_help_panel=_STREAM,
+        ),
+    ] = None,
     evidence: Annotated[
         bool,
         typer.Option(
@@ -124,11 +132,13 @@ def predict(
     """
     usage.exclude(VIDEOS=videos, stream=stream)
     usage.exclude(draws=draws, stream=stream)
+    usage.exclude(stride=stride, fps=fps)
     usage.require(
         "--stream",
         stream,
         interval=interval,
         stride=stride,
+        fps=fps,
         evidence=evidence,
         input_format=input_format,
         option=option,
@@ -152,6 +162,7 @@ def predict(
             source,
             interval_seconds=interval,
             stride=stride,
+            fps=fps,
             top=top,
             has_evidence=evidence,
             as_json=as_json,

@@ -27,6 +27,7 @@ def follow(
     *,
     interval_seconds: float,
     stride: int | None,
+    fps: float | None,
     top: int,
     has_evidence: bool,
     as_json: bool,
@@ -41,14 +42,14 @@ def follow(
 
     stop = threading.Event()
     updates = stream_video(
-        predictor, source, stride=stride, interval_seconds=interval_seconds, stop=stop
+        predictor, source, stride=stride, fps=fps, interval_seconds=interval_seconds, stop=stop
     )
     is_noticed = False
     with _stopped_by_interrupt(stop):
         for update in updates:
             if not is_noticed and update.timestep_seconds is not None:
                 is_noticed = True
-                _say(spacing_notice(predictor.model, update, stride))
+                _say(spacing_notice(predictor.model, update, stride, fps))
             shown = (
                 _json_line(update, top, has_evidence)
                 if as_json

@@ -138,6 +138,7 @@ def video_store(recipe: Recipe, transform: Transform) -> VideoStore:
         backbone.stride_frames,
         transform,
         recipe.end_to_end.cache_megabytes * _MEGABYTE,
+        backbone.fps,
     )
 
 

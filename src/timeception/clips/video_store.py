@@ -2,7 +2,7 @@
 
 Each video is decoded and resized once and kept in memory as 8-bit frames while a budget allows;
 beyond the budget, only the frames of each clip are decoded. Clips take the same segments as those
-from a bank of the same stride.
+from a bank of the same stride or rate.
 """
 
 from __future__ import annotations
@@ -14,9 +14,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from timeception import checks
 from timeception.datasets.windows import Edges, step_edges_seconds
-from timeception.video import Transform, VideoError, VideoInfo, VideoReader, probe
-from timeception.video.sampling import sample_indices, segment_frames, segment_starts
+from timeception.video import Transform, VideoError, VideoInfo, VideoReader
+from timeception.video.sampling import (
+    sample_indices,
+    segment_frames,
+    segment_starts,
+    timed_segment_starts,
+)
 
 Frames = NDArray[np.uint8]
 
@@ -29,19 +35,22 @@ class VideoStore:
         root: folder of the video files, named in messages.
         paths: file of each video id.
         frames_per_segment: frames that the backbone takes at once.
-        stride_frames: frames from one segment's start to the next.
+        stride_frames: frames from one segment's start to the next; ``None`` with ``fps``.
         transform: the backbone's preprocessing, which resizes the frames.
         cache_bytes: memory for decoded frames.
+        fps: segments per second, instead of ``stride_frames``.
     """
 
     root: Path
     paths: Mapping[str, Path]
     frames_per_segment: int
-    stride_frames: int
+    stride_frames: int | None
     transform: Transform
     cache_bytes: int = 0
+    fps: float | None = None
     failures: dict[str, dict[str, str]] = field(default_factory=dict)
     _infos: dict[str, VideoInfo] = field(default_factory=dict, repr=False)
+    _starts: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
     _cache: dict[str, tuple[NDArray[np.int64], Frames]] = field(default_factory=dict, repr=False)
     _cached_bytes: int = 0
 
@@ -65,18 +74,29 @@ class VideoStore:
     def info(self, video_id: str) -> VideoInfo:
         """Size, rate and number of frames of a video; reads its file once."""
         if video_id not in self._infos:
-            self._infos[video_id] = probe(self.paths[video_id])
+            with VideoReader(self.paths[video_id]) as video:
+                self._starts[video_id] = self._starts_of(video)
+                self._infos[video_id] = video.info
         return self._infos[video_id]
 
     def starts(self, video_id: str) -> NDArray[np.int64]:
         """First frame of each segment, (S,)."""
-        n_frames = self.info(video_id).n_frames
-        return segment_starts(n_frames, self.stride_frames, self.frames_per_segment)
+        self.info(video_id)
+        return self._starts[video_id]
+
+    def _starts_of(self, video: VideoReader) -> NDArray[np.int64]:
+        if self.fps is not None:
+            return timed_segment_starts(video.timestamps_seconds, self.fps, self.frames_per_segment)
+        stride = checks.positive_int("stride_frames", self.stride_frames)
+        return segment_starts(len(video), stride, self.frames_per_segment)
 
     def edges_seconds(self, video_id: str) -> Edges:
         """Start of each segment and end of the last one, in seconds, (S + 1,)."""
         return step_edges_seconds(
-            self.starts(video_id), self.info(video_id).fps, self.stride_frames
+            self.starts(video_id),
+            self.info(video_id).fps,
+            self.stride_frames,
+            timesteps_per_second=self.fps,
         )
 
     def draw(

@@ -18,16 +18,22 @@ Edges = NDArray[np.float64]
 
 
 def step_edges_seconds(
-    start_frames: ArrayLike, fps: float, stride_frames: int | None = None
+    start_frames: ArrayLike,
+    fps: float,
+    stride_frames: int | None = None,
+    *,
+    timesteps_per_second: float | None = None,
 ) -> Edges:
     """Return the start time of every step of a video, and the end time of the last one.
 
-    A step ends where the next one starts. The last one has the median length of the others.
+    A step ends where the next one starts. The last one has the median length of the others. Steps
+    that were sampled by time start at equal distances, whatever their first frames.
 
     Args:
-        start_frames: First frame of each step, increasing, shape (S,).
+        start_frames: First frame of each step, shape (S,); increasing, unless sampled by time.
         fps: Frames per second.
         stride_frames: Length of the step in a video with only one; ``None`` is one frame.
+        timesteps_per_second: Rate of steps that were sampled by time.
 
     Shape:
         (S,) -> (S + 1,)
@@ -35,9 +41,13 @@ def step_edges_seconds(
     Example:
         >>> step_edges_seconds([0, 8, 16], fps=4.0).tolist()
         [0.0, 2.0, 4.0, 6.0]
+        >>> step_edges_seconds([0, 1, 1, 2], fps=1.0, timesteps_per_second=2.0).tolist()
+        [0.0, 0.5, 1.0, 1.5, 2.0]
     """
     starts = np.asarray(start_frames, dtype=np.float64)
     checks.require(starts.ndim == 1 and starts.size > 0, "start_frames", "be (S,)", starts.shape)
+    if timesteps_per_second is not None:
+        return np.arange(len(starts) + 1) / timesteps_per_second
     lengths = np.diff(starts)
     checks.require(bool((lengths > 0).all()), "start_frames", "increase", starts.tolist()[:8])
     checks.require(fps > 0, "fps", "be positive", fps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -18,6 +19,8 @@ from timeception.video.sampling import (
     legacy_2019_segment_starts,
     segment_frames,
     segment_starts,
+    timed_segment_starts,
+    timed_starts,
 )
 
 _Raw = TypeVar("_Raw")
@@ -61,16 +64,22 @@ class Segmenter(ABC):
     transform: Transform
 
     @abstractmethod
-    def starts(self, n_frames: int) -> NDArray[np.int64]:
+    def starts(self, frame_seconds: NDArray[np.float64]) -> NDArray[np.int64]:
         """First frames of the segments of a video, (S,), in order.
+
+        Args:
+            frame_seconds: time of each frame since the first one, (n_frames,).
 
         Raises:
             ValueError: if the choice is not defined for a video of that length.
         """
 
     @abstractmethod
-    def stream_starts(self) -> Iterator[int]:
+    def stream_starts(self, frame_seconds: Iterable[float]) -> Iterator[int]:
         """First frames of the segments of a stream, whose length is unknown.
+
+        Args:
+            frame_seconds: time of each frame since the first one; iterating waits for frames.
 
         Raises:
             ValueError: if the choice depends on the length.
@@ -86,7 +95,7 @@ class Segmenter(ABC):
             VideoError: if a frame is damaged.
             ValueError: if the frames are too small for the transform.
         """
-        starts = self.starts(len(video))
+        starts = self.starts(video.timestamps_seconds)
         wanted = np.unique(segment_frames(starts, self.frames_per_segment, len(video)))
         for frames in self._cut(video.frames(wanted), starts.tolist(), self._levels):
             yield _joined(frames)
@@ -105,7 +114,9 @@ class Segmenter(ABC):
         def convert(frame: StreamFrame) -> tuple[NDArray[np.uint8], float]:
             return self._levels(frame.rgb()), frame.seconds
 
-        for timed in self._cut(enumerate(frames), self.stream_starts(), convert):
+        arriving = _Arriving(frames)
+        starts = self.stream_starts(arriving.seconds())
+        for timed in self._cut(arriving, starts, convert):
             levels, seconds = zip(*timed, strict=True)
             yield TimedSegment(_joined(levels), seconds[0], seconds[-1])
 
@@ -152,13 +163,32 @@ class StrideSegmenter(Segmenter):
 
     stride: int
 
-    def starts(self, n_frames: int) -> NDArray[np.int64]:
+    def starts(self, frame_seconds: NDArray[np.float64]) -> NDArray[np.int64]:
         """First frames of all whole segments; a video shorter than one has a single segment."""
-        return segment_starts(n_frames, self.stride, self.frames_per_segment)
+        return segment_starts(len(frame_seconds), self.stride, self.frames_per_segment)
 
-    def stream_starts(self) -> Iterator[int]:
+    def stream_starts(self, frame_seconds: Iterable[float]) -> Iterator[int]:
         """Every ``stride``-th frame."""
         return itertools.count(0, self.stride)
+
+
+@dataclass(frozen=True)
+class FpsSegmenter(Segmenter):
+    """Segments at a fixed rate in time, whatever the frame rate of the video.
+
+    Args:
+        fps: segments per second.
+    """
+
+    fps: float
+
+    def starts(self, frame_seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The frames nearest to 0, 1 / fps, 2 / fps, ... seconds; they may repeat."""
+        return timed_segment_starts(frame_seconds, self.fps, self.frames_per_segment)
+
+    def stream_starts(self, frame_seconds: Iterable[float]) -> Iterator[int]:
+        """The same frames; each is known when the first frame at or after its time arrives."""
+        return timed_starts(frame_seconds, self.fps)
 
 
 @dataclass(frozen=True)
@@ -172,17 +202,55 @@ class Segmenter2019(Segmenter):
 
     n_frames_asked: int
 
-    def starts(self, n_frames: int) -> NDArray[np.int64]:
+    def starts(self, frame_seconds: NDArray[np.float64]) -> NDArray[np.int64]:
         """First frames of the segments; not defined for segments of 8 in shorter videos."""
         is_image = self.frames_per_segment == 1
         choose = legacy_2019_frames if is_image else legacy_2019_segment_starts
-        return choose(n_frames, self.n_frames_asked)
+        return choose(len(frame_seconds), self.n_frames_asked)
 
-    def stream_starts(self) -> Iterator[int]:
+    def stream_starts(self, frame_seconds: Iterable[float]) -> Iterator[int]:
         """Not defined: the choice needs the length of the video."""
         advice = "The 2019 choice of segments needs the length of the video."
         requirement = "be left out of streams"
         raise ValueError(checks.problem("frames_2019", requirement, self.n_frames_asked, advice))
+
+
+class _Arriving:
+    """Numbered frames of a stream, which can also be asked for their times ahead of reading.
+
+    A frame that is read for its time alone is kept for the reader of frames, but not more than the
+    last two: a segment starts at the first frame at or after a time, or at the one before it.
+    """
+
+    def __init__(self, frames: Iterable[StreamFrame]) -> None:
+        self._frames = enumerate(frames)
+        self._ahead: deque[tuple[int, StreamFrame]] = deque(maxlen=2)
+        self._times: deque[float] = deque()  # of frames that were read, but not for their times
+        self._counts_times = False
+
+    def __iter__(self) -> Iterator[tuple[int, StreamFrame]]:
+        return self
+
+    def __next__(self) -> tuple[int, StreamFrame]:
+        if self._ahead:
+            return self._ahead.popleft()
+        index, frame = next(self._frames)
+        if self._counts_times:
+            self._times.append(frame.seconds)
+        return index, frame
+
+    def seconds(self) -> Iterator[float]:
+        """Times of all frames, once; reads frames where they have not been read yet."""
+        self._counts_times = True
+        while True:
+            if self._times:
+                yield self._times.popleft()
+                continue
+            numbered = next(self._frames, None)
+            if numbered is None:
+                return
+            self._ahead.append(numbered)
+            yield numbered[1].seconds
 
 
 def _joined(frames: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timeception.datasets.windows import step_edges_seconds, window_starts
+from timeception.features.bank.store import timesteps_per_second
 from timeception.features.extraction.extract import VideoFeatures, features_through
 from timeception.features.extraction.settings import extraction_settings, segmenter_of
 from timeception.features.extractor import DEFAULT_PRECISION, FeatureExtractor
@@ -115,13 +116,18 @@ class Predictor:
             self.backbone, made["map_size"], batch_size, device, precision=precision
         )
 
-    def segmenter(self, stride: int | None = None) -> Segmenter:
-        """Make what cuts videos into segments, as in training or at another stride."""
+    def segmenter(self, stride: int | None = None, fps: float | None = None) -> Segmenter:
+        """Make what cuts videos into segments, as in training or at another stride or rate."""
         made = self.model.features
-        stride = made["stride"] if stride is None else stride
+        if stride is None and fps is None:
+            stride, fps = made.get("stride"), timesteps_per_second(made)
         return segmenter_of(
             extraction_settings(
-                self.backbone, stride, made["map_size"], frames_2019=made.get("frames_2019")
+                self.backbone,
+                stride,
+                made["map_size"],
+                frames_2019=made.get("frames_2019"),
+                fps=fps,
             )
         )
 
@@ -136,7 +142,10 @@ class Predictor:
         if self.model.window_steps is None:  # only the ends matter; segments of 2019 may overlap
             edges = np.linspace(0.0, features.n_frames / features.fps, n_steps + 1)
         else:
-            edges = step_edges_seconds(features.start_frames, features.fps)
+            rate = timesteps_per_second(self.model.features)
+            edges = step_edges_seconds(
+                features.start_frames, features.fps, timesteps_per_second=rate
+            )
         windows = []
         for start in window_starts(n_steps, length, stride).tolist():
             stop = min(start + length, n_steps)

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from timeception import checks
+from timeception.features.bank.store import timesteps_per_second
 from timeception.features.extraction.settings import has_2019_segments
 from timeception.features.maps import average_maps
 from timeception.features.pipeline import BROKEN_VIDEO
@@ -220,6 +221,7 @@ def stream_video(
     source: StreamSource | str,
     *,
     stride: int | None = None,
+    fps: float | None = None,
     interval_seconds: float = DEFAULT_INTERVAL_SECONDS,
     batch_size: int | None = None,
     device: str | None = None,
@@ -231,6 +233,7 @@ def stream_video(
         predictor: the model and its backbone.
         source: the stream, or its location.
         stride: frames from one timestep to the next; ``None`` uses the model's.
+        fps: timesteps per second, instead of ``stride``.
         interval_seconds: seconds of video from one update to the next.
         batch_size: maximum number of segments that the backbone takes at once; ``None`` chooses.
         device: device of the backbone; ``None`` uses a GPU if there is one.
@@ -250,7 +253,7 @@ def stream_video(
     checks.require(not is_of_2019, "model", "be able to score streams", name, advice)
     stop = stop or threading.Event()
     extractor = predictor.extractor(batch_size, device)
-    features = FeatureStream(source, predictor.segmenter(stride), extractor, stop)
+    features = FeatureStream(source, predictor.segmenter(stride, fps), extractor, stop)
     return _Scoring(predictor, features, interval_seconds, stop).updates()
 
 
@@ -289,7 +292,7 @@ class _Scoring:
             needed = self._scorer.needed_timesteps
             error = (
                 f"{self._features.source.name} has {self._n_timesteps} timesteps, but scores "
-                f"require {needed}. Use a longer video, or a smaller --stride."
+                f"require {needed}. Use a longer video, or a smaller --stride or a larger --fps."
             )
         yield self._update(is_final=True, error=error)
 
@@ -331,28 +334,38 @@ class _Scoring:
         )
 
 
-def spacing_notice(model: SavedModel, update: StreamUpdate, stride: int | None) -> str | None:
+def spacing_notice(
+    model: SavedModel, update: StreamUpdate, stride: int | None, fps: float | None = None
+) -> str | None:
     """Return a notice if a stream's timesteps are much closer or wider apart than in training.
 
     Args:
         model: a model that records the time between the timesteps of a training clip.
         update: an update of the stream with at least two timesteps.
         stride: frames between timesteps, if not the model's.
+        fps: timesteps per second, if not the model's.
 
     Returns:
-        The difference, and the stride that comes closest; ``None`` if there is no difference, or
-        the model has no record.
+        The difference, and the stride or rate that comes closest; ``None`` if there is no
+        difference, or the model has no record.
     """
     trained, streamed = model.timestep_seconds, update.timestep_seconds
     if trained is None or not streamed:
         return None
     if model.window_steps is not None:  # a clip is sampled from each window
         streamed *= model.window_steps[0] / model.n_timesteps
-    stride = stride or int(model.features["stride"])
-    matching = max(1, round(stride * trained / streamed))
-    if matching == stride or 1 / MAX_SPACING_RATIO < trained / streamed < MAX_SPACING_RATIO:
+    if 1 / MAX_SPACING_RATIO < trained / streamed < MAX_SPACING_RATIO:
         return None
+    if stride is None:
+        fps = fps or timesteps_per_second(model.features)
+    if fps is not None:
+        matching = f"--fps {fps * streamed / trained:.3g}"
+    else:
+        stride = stride or int(model.features["stride"])
+        matching = f"--stride {max(1, round(stride * trained / streamed))}"
+        if matching == f"--stride {stride}":
+            return None
     return (
         f"timesteps are {streamed:.2f} s apart here, but were {trained:.2f} s apart in training "
-        f"(median): scores may suffer. --stride {matching} comes closest."
+        f"(median): scores may suffer. {matching} comes closest."
     )

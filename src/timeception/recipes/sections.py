@@ -125,8 +125,15 @@ class BackboneSection(Section):
     frames_per_segment: int = Field(
         1, ge=1, description="Successive frames that the backbone takes at once."
     )
-    stride_frames: int = Field(
-        8, ge=1, description="Frames from the start of one segment to the next."
+    stride_frames: int | None = Field(
+        8, ge=1, description="Frames from the start of one segment to the next; with `fps`, null."
+    )
+    fps: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Segments per second, at equal times in videos of any frame rate; instead of "
+        "`stride_frames`.",
     )
     channels: int | None = Field(
         None, ge=1, description="Channels of a feature; a bank with other channels is an error."
@@ -144,6 +151,21 @@ class BackboneSection(Section):
     options: dict[str, bool | int | float | str] = Field(
         {}, description="Further arguments of `create_backbone`."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _samples_by_frames_or_by_time(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        stride, fps = fields.get("stride_frames"), fields.get("fps")
+        if stride is not None and fps is not None:
+            raise ValueError(
+                "backbone.stride_frames and backbone.fps exclude each other; got "
+                f"{stride!r} and {fps!r}. Set the one that you do not want to null."
+            )
+        if fps is None and stride is None:
+            return {name: value for name, value in fields.items() if name != "stride_frames"}
+        return {**fields, "stride_frames": stride}
 
 
 class SamplingSection(Section):

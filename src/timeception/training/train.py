@@ -105,7 +105,8 @@ def _train_end_to_end(recipe: Recipe, out: Path, resume: bool, report: Report) -
     start = find_start(recipe, spec, data.classes, shapes)
     run = _begin(recipe, out, resume, start, report)
     arrays = fit_end_to_end(recipe, data, run, spec, start, backbone)
-    features = extraction_settings(backbone, recipe.backbone.stride_frames)
+    stride, fps = recipe.backbone.stride_frames, recipe.backbone.fps
+    features = extraction_settings(backbone, stride, fps=fps)
     features["backbone"] = save_backbone(backbone, run.model)
     write_folder(run.model, spec, arrays, pipeline(recipe, data, features))
     return run

@@ -1,11 +1,16 @@
 """Choose frames and segments of a video: pure index arithmetic.
 
 A segment is a run of successive frames that a video backbone takes at once. A feature bank stores
-segments at a fixed stride (``segment_starts``); a clip is a sample of them (``sample_indices``).
-``legacy_2019_*`` reproduce the sampling of the 2019 code.
+segments at a fixed stride in frames (``segment_starts``) or at a fixed rate in time
+(``timed_segment_starts``); a clip is a sample of them (``sample_indices``). ``legacy_2019_*``
+reproduce the sampling of the 2019 code.
 """
 
 from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +18,9 @@ import numpy.typing as npt
 from timeception import checks
 
 IndexArray = npt.NDArray[np.int64]
+
+#: Containers round times (Matroska: to a millisecond); a frame this much early is on time.
+TIME_TOLERANCE_SECONDS = 1e-3
 
 LEGACY_SEGMENT_FRAMES = 8  # the 2019 recipe fed I3D eight successive frames at a time
 
@@ -46,6 +54,99 @@ def segment_starts(n_frames: int, stride: int, frames_per_segment: int) -> Index
     checks.positive_int("frames_per_segment", frames_per_segment)
     last_start = max(0, n_frames - frames_per_segment)
     return np.arange(0, last_start + 1, stride, dtype=np.int64)
+
+
+def timed_starts(frame_seconds: Iterable[float], fps: float) -> Iterator[int]:
+    """The frame nearest to each time 0, 1 / fps, 2 / fps, ..., as soon as it is known.
+
+    A frame is chosen when the first frame at or after the time has been read: that frame, or the
+    one before it if that is nearer. If both are equally near, the later one is chosen. Frames
+    repeat where the video has fewer than ``fps`` per second. No time lies after the last frame.
+
+    Args:
+        frame_seconds: times of successive frames, never descending, the first at 0; read only as
+            far as needed.
+        fps: timesteps per second.
+
+    Returns:
+        Frame indices, never descending.
+
+    Raises:
+        ValueError: if ``fps`` is not a positive number.
+
+    Example:
+        >>> list(timed_starts([0.0, 0.1, 0.2, 0.3, 0.4], fps=5))  # every second frame at 10 fps
+        [0, 2, 4]
+        >>> list(timed_starts([0.0, 0.1, 0.2], fps=20))  # twice the frame rate
+        [0, 1, 1, 2, 2]
+        >>> list(timed_starts([0.0, 0.1, 0.9, 1.0], fps=2))  # variable frame rate: 0.5 s is at 0.9
+        [0, 2, 3]
+    """
+    check_fps(fps)
+    frames = enumerate(frame_seconds)
+    before, at = (0, 0.0), next(frames, None)
+    for step in itertools.count():
+        due = step / fps
+        while at is not None and at[1] < due - TIME_TOLERANCE_SECONDS:
+            before, at = at, next(frames, None)
+        if at is None:
+            return
+        is_before_nearer = due - before[1] < at[1] - due - TIME_TOLERANCE_SECONDS
+        yield before[0] if is_before_nearer else at[0]
+
+
+def timed_segment_starts(
+    frame_seconds: npt.ArrayLike, fps: float, frames_per_segment: int
+) -> IndexArray:
+    """First frames of all whole segments of a video, ``1 / fps`` seconds apart.
+
+    Segment k starts at the frame nearest to the time k / fps (see ``timed_starts``), so videos of
+    different frame rates have segments at the same times. The frames of a segment are successive.
+    Segments that begin too late to be whole are left out; a video shorter than one segment has
+    one segment, as with ``segment_starts``.
+
+    Args:
+        frame_seconds: time of each frame since the first one, (n_frames,), never descending.
+        fps: segments per second. Starts repeat where the video has fewer frames per second.
+        frames_per_segment: frames that the backbone takes at once.
+
+    Returns:
+        Starts, never descending, at least one.
+
+    Raises:
+        ValueError: if there are no frames, ``fps`` is not a positive number, or
+            ``frames_per_segment`` is not a whole number of at least 1.
+
+    Example:
+        >>> timed_segment_starts(np.arange(30) / 30, fps=5, frames_per_segment=1)
+        array([ 0,  6, 12, 18, 24])
+        >>> timed_segment_starts(np.arange(10) / 10, fps=5, frames_per_segment=1)
+        array([0, 2, 4, 6, 8])
+        >>> timed_segment_starts(np.arange(30) / 30, fps=5, frames_per_segment=8)
+        array([ 0,  6, 12, 18])
+    """
+    seconds = np.asarray(frame_seconds, dtype=np.float64)
+    is_row = seconds.ndim == 1 and seconds.size > 0
+    checks.require(is_row, "frame_seconds", "be (n_frames,), at least one frame", seconds.shape)
+    checks.positive_int("frames_per_segment", frames_per_segment)
+    last_start = len(seconds) - frames_per_segment
+    if last_start < 0:
+        check_fps(fps)
+        return np.zeros(1, dtype=np.int64)
+    starts = itertools.takewhile(lambda s: s <= last_start, timed_starts(seconds.tolist(), fps))
+    return np.fromiter(starts, dtype=np.int64)
+
+
+def check_fps(fps: float) -> float:
+    """Return timesteps per second, as a float.
+
+    Raises:
+        ValueError: if it is not a positive, finite number.
+    """
+    is_number = isinstance(fps, int | float) and not isinstance(fps, bool)
+    is_rate = is_number and isfinite(fps) and fps > 0
+    checks.require(is_rate, "fps", "be a positive number of timesteps per second", fps)
+    return float(fps)
 
 
 def segment_frames(

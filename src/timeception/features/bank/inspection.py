@@ -16,7 +16,7 @@ from timeception.features.bank.sources import (
     video_sources,
 )
 from timeception.features.bank.storage import BankError, BankFile
-from timeception.features.bank.store import FeatureBank
+from timeception.features.bank.store import FeatureBank, timesteps_per_second
 from timeception.features.extraction.settings import has_2019_segments
 
 _STEPS_AT_ONCE = 256
@@ -35,7 +35,8 @@ def statistics(bank: FeatureBank) -> dict[str, Any]:
             damaged[video_id] = str(error)
     steps = [file.shape[0] for file in files]
     maps = Counter("x".join(map(str, file.shape[1:])) for file in files)
-    seconds = sum(_seconds(file) for file in files)
+    rate = timesteps_per_second(bank.settings)
+    seconds = sum(_seconds(file, rate) for file in files)
     return {
         "root": str(bank.root),
         "n_videos": len(files) + len(damaged),
@@ -74,10 +75,12 @@ def inspect(
     find = array_sources if bank.settings.get("kind") == "import" else video_sources
     by_id = {source.video_id: source for source in find(sources)} if sources else {}
     n_channels = _usual_channels(bank)
+    is_timed = timesteps_per_second(bank.settings) is not None
+    may_repeat = is_timed or has_2019_segments(bank.settings)
     for video_id in track(bank.video_ids):
         try:
             file = bank.file(video_id)
-            found = _finding(file, n_channels, has_2019_segments(bank.settings))
+            found = _finding(file, n_channels, may_repeat)
         except (ValueError, OSError) as error:
             found = str(error)
         else:
@@ -90,12 +93,12 @@ def inspect(
     return findings
 
 
-def _finding(file: BankFile, n_channels: int, is_of_2019: bool) -> str:
+def _finding(file: BankFile, n_channels: int, may_repeat: bool) -> str:
     if file.shape[1] != n_channels:
         return f"has {file.shape[1]} channels; others have {n_channels}."
     starts = file.start_frames()
     steps = np.diff(starts)
-    if starts[0] < 0 or np.any(steps < 0 if is_of_2019 else steps <= 0):
+    if starts[0] < 0 or np.any(steps < 0 if may_repeat else steps <= 0):
         return "has start frames that do not ascend."
     for step in range(0, file.shape[0], _STEPS_AT_ONCE):
         part = file.features(slice(step, step + _STEPS_AT_ONCE))
@@ -125,7 +128,14 @@ def _usual_channels(bank: FeatureBank) -> int:
     return counts.most_common(1)[0][0] if counts else 0
 
 
-def _seconds(file: BankFile) -> float:
-    """Time from the start of the first step to the start of the last one."""
+def _seconds(file: BankFile, rate: float | None) -> float:
+    """Time from the start of the first step to the start of the last one.
+
+    Args:
+        file: The features.
+        rate: Steps per second, if they were sampled by time.
+    """
+    if rate is not None:
+        return (file.shape[0] - 1) / rate
     starts = file.start_frames()
     return float(starts[-1] - starts[0]) / float(file.metadata["fps"])

@@ -206,8 +206,8 @@ class FeatureBank(Mapping[str, BankEntry]):
 
     def edges_seconds(self, video_id: str) -> NDArray[np.float64]:
         """Start of each step and end of the last one, in seconds, (S + 1,)."""
-        entry = self[video_id]
-        return step_edges_seconds(entry.start_frames, entry.fps)
+        entry, rate = self[video_id], timesteps_per_second(self.settings)
+        return step_edges_seconds(entry.start_frames, entry.fps, timesteps_per_second=rate)
 
     def draw(
         self,
@@ -352,6 +352,14 @@ class FeatureBank(Mapping[str, BankEntry]):
 
     def __repr__(self) -> str:
         return f"FeatureBank({str(self.root)!r}, mode={self.mode!r}, {self.dtype})"
+
+
+def timesteps_per_second(settings: Mapping[str, Any]) -> float | None:
+    """The rate at which a bank samples time; ``None`` if its steps are a stride of frames apart.
+
+    Imported features have both a stride and the frame rate of the videos, ``fps``.
+    """
+    return None if "stride" in settings or "fps" not in settings else float(settings["fps"])
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:

@@ -59,6 +59,7 @@ def extract(
     map_size: tuple[int, int] | None = None,
     precision: str = DEFAULT_PRECISION,
     frames_2019: int | None = None,
+    fps: float | None = None,
     dtype: str = DEFAULT_DTYPE,
     is_overwritten: bool = False,
     engine: str = "local",
@@ -85,6 +86,8 @@ def extract(
             settings.
         frames_2019: choose segments as the 2019 code did for a clip of this number of frames (32
             to 1024), instead of by ``stride``; sampling all of them uniformly gives the 2019 clip.
+        fps: segments per second, at equal times in videos of any frame rate (see
+            ``video.sampling.timed_starts``), instead of ``stride``.
         dtype: stored type: ``float16``, ``float32`` or ``bfloat16``.
         is_overwritten: replace features that do not match, instead of raising an error.
         engine: ``"local"`` runs threads in this process; ``"ray"`` runs one task per video on a
@@ -105,7 +108,7 @@ def extract(
     """
     checks.one_of("engine", engine, ENGINES)
     n_workers = checks.positive_int("n_workers", n_workers or n_cores())
-    settings = extraction_settings(backbone, stride, map_size, precision, frames_2019)
+    settings = extraction_settings(backbone, stride, map_size, precision, frames_2019, fps)
     sources = video_sources(videos)
     bank = open_bank(bank_root, settings, dtype, sources, is_overwritten=is_overwritten)
     planned = plan(bank, sources, is_overwritten=is_overwritten, n_workers=n_workers)
@@ -153,6 +156,7 @@ def extract_features(
     map_size: tuple[int, int] | None = None,
     precision: str = DEFAULT_PRECISION,
     frames_2019: int | None = None,
+    fps: float | None = None,
     batch_size: int | None = None,
     device: str | None = None,
 ) -> VideoFeatures:
@@ -162,7 +166,7 @@ def extract_features(
         VideoError: if the video cannot be read, or its frames do not suit the backbone.
         ValueError: if an argument is invalid.
     """
-    settings = extraction_settings(backbone, stride, map_size, precision, frames_2019)
+    settings = extraction_settings(backbone, stride, map_size, precision, frames_2019, fps)
     network = FeatureExtractor(backbone, map_size, batch_size, device, precision=precision)
     return features_through(network, video, segmenter_of(settings))
 

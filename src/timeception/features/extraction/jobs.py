@@ -142,7 +142,7 @@ class BankJob:
                 "n_frames": len(video),
                 "decoder": decoder_version(),
             }
-            starts, fps = self._segmenter.starts(len(video)), video.info.fps
+            starts, fps = self._segmenter.starts(video.timestamps_seconds), video.info.fps
             self._n_steps = len(starts)
             self._begin = lambda shape: bank.begin(
                 self._source.video_id, (len(starts), *shape), starts, fps, provenance
@@ -187,6 +187,7 @@ class MemoryJob:
         """Decode the video."""
         with _open_video(self._path, self._n_threads) as video:
             self._info = video.info
+            self._starts = self._segmenter.starts(video.timestamps_seconds)
             yield from self._segmenter.segments(video)
 
     def put(self, step: int, features: NDArray[np.float32]) -> None:
@@ -212,8 +213,7 @@ class MemoryJob:
         if self._error is not None:
             raise self._error
         features = np.concatenate([self._maps[step] for step in sorted(self._maps)])
-        starts = self._segmenter.starts(self._info.n_frames)
-        return VideoFeatures(features, starts, self._info.fps, self._info.n_frames)
+        return VideoFeatures(features, self._starts, self._info.fps, self._info.n_frames)
 
 
 @contextmanager

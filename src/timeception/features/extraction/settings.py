@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from timeception import checks
+from timeception.features.bank.store import timesteps_per_second
 from timeception.features.extractor import DEFAULT_PRECISION, PRECISIONS
 from timeception.features.segments import (
+    FpsSegmenter,
     Segmenter,
     Segmenter2019,
     StrideSegmenter,
     default_stride,
 )
 from timeception.video import Transform
-from timeception.video.sampling import LEGACY_SEGMENT_FRAMES
+from timeception.video.sampling import LEGACY_SEGMENT_FRAMES, check_fps
 
 if TYPE_CHECKING:
     from timeception.backbones import Backbone
@@ -27,19 +29,21 @@ def extraction_settings(
     map_size: tuple[int, int] | None = None,
     precision: str = DEFAULT_PRECISION,
     frames_2019: int | None = None,
+    fps: float | None = None,
 ) -> dict[str, Any]:
-    """Everything that determines the features of a video, as stored in a bank's settings."""
+    """Everything that determines the features of a video, as stored in a bank's settings.
+
+    Segments start ``stride`` frames apart, or 1 / ``fps`` seconds apart; pass one of them at most.
+    """
     checks.one_of("precision", precision, PRECISIONS)
     frames_per_segment = backbone.frames_per_segment
-    stride = default_stride(frames_per_segment) if stride is None else stride
-    checks.positive_int("stride", stride)
     if map_size is not None:
         _require_map_size(backbone, map_size)
     settings = {
         "kind": "extraction",
         "backbone": backbone.describe(),
         "frames_per_segment": frames_per_segment,
-        "stride": stride,
+        **_spacing(stride, fps, frames_2019, frames_per_segment),
         "segment_mean": True,
         "map_size": None if map_size is None else list(map_size),
         "precision": precision,
@@ -48,6 +52,19 @@ def extraction_settings(
         _require_frames_2019(frames_per_segment, frames_2019)
         settings["frames_2019"] = frames_2019
     return settings
+
+
+def _spacing(
+    stride: int | None, fps: float | None, frames_2019: int | None, frames_per_segment: int
+) -> dict[str, Any]:
+    """The time from one segment to the next, as stored in settings."""
+    if fps is None:
+        stride = default_stride(frames_per_segment) if stride is None else stride
+        return {"stride": checks.positive_int("stride", stride)}
+    advice = "Segments start at equal distances in frames, in seconds, or as in 2019."
+    checks.require(stride is None, "stride", "be left out with fps", stride, advice)
+    checks.require(frames_2019 is None, "frames_2019", "be left out with fps", frames_2019, advice)
+    return {"fps": check_fps(fps)}
 
 
 def _require_frames_2019(frames_per_segment: int, frames_2019: int) -> None:
@@ -78,6 +95,9 @@ def segmenter_of(settings: Mapping[str, Any]) -> Segmenter:
     frames_per_segment = settings["frames_per_segment"]
     if has_2019_segments(settings):
         return Segmenter2019(frames_per_segment, transform, settings["frames_2019"])
+    fps = timesteps_per_second(settings)
+    if fps is not None:
+        return FpsSegmenter(frames_per_segment, transform, fps)
     return StrideSegmenter(frames_per_segment, transform, settings["stride"])
 
 
