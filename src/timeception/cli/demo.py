@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from timeception.cli.usage import exclude
+
 if TYPE_CHECKING:
     from timeception.evaluation.evaluate import EvaluationReport
 
 HEADS = ("timeception", "pooling")
 STRIDE_FRAMES = 2
-TEST_SHARE = 0.25
+DEFAULT_SEEDS = 3
 
 
 def register(app: typer.Typer) -> None:
@@ -30,13 +31,16 @@ def demo(
     videos: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of your own videos, with one subfolder per class.",
+            help="Folder of your own videos: the same as `timeception train --videos`.",
             show_default="synthetic videos",
         ),
     ] = None,
     seeds: Annotated[
-        int, typer.Option(min=1, help="Training runs of each head, with seeds 0, 1, ...")
-    ] = 3,
+        int | None,
+        typer.Option(
+            min=1, help="Training runs of each head, with seeds 0, 1, ...", show_default="3"
+        ),
+    ] = None,
 ) -> None:
     """Run every step, end to end: videos, features, training, testing, prediction.
 
@@ -44,57 +48,42 @@ def demo(
     differ only in temporal order or extent. It compares a Timeception head with pooling, which
     ignores order. Run the same command again to continue after an interruption.
     """
+    if videos is not None:
+        from timeception.cli.own_videos import train_videos
+
+        exclude(seeds=seeds, videos=videos)
+        train_videos(videos, None, out, group=None, minutes=10.0, scheme="auto", overrides=[])
+        return
+    seeds = seeds or DEFAULT_SEEDS
     began = time.monotonic()
-    source = _own_videos(videos) if videos else _synthetic_videos(out)
+    folder = _synthetic_videos(out)
     _say(2, "extracting features with an ImageNet EfficientNet-Lite0")
-    failed = _extract(source.folder, out / "bank")
+    failed = _extract(folder, out / "bank")
     reports: dict[str, list[EvaluationReport]] = {}
     for head in HEADS:
         _say(3, f"training and testing: {head}, {seeds} seed(s)")
-        reports[head] = [_train_and_test(head, seed, source, out) for seed in range(seeds)]
+        reports[head] = [_train_and_test(head, seed, folder, out) for seed in range(seeds)]
     _say(4, "results on held-out videos")
-    _print_table(reports, source.title)
+    _print_table(reports)
     _say(5, "predicting one held-out video from its file")
     run = _run_folder(out, HEADS[0], 0)
-    _predict_one(run, source)
+    _predict_one(run, folder)
     minutes = (time.monotonic() - began) / 60
-    print(f"\nDone in {minutes:.1f} min. Videos: {source.folder}; features: {out / 'bank'};")
+    print(f"\nDone in {minutes:.1f} min. Videos: {folder}; features: {out / 'bank'};")
     print(f"runs: {out / 'runs'} (recipe, model, logs, results). Try:")
     print(f"  timeception predict {run} VIDEO.mp4")
     if failed:
         raise typer.Exit(1)
 
 
-@dataclass(frozen=True)
-class Source:
-    """Videos to learn from, and the recipe fields that specify their labels."""
-
-    folder: Path
-    fields: tuple[str, ...]
-    title: str
-
-
-def _synthetic_videos(out: Path) -> Source:
+def _synthetic_videos(out: Path) -> Path:
     from timeception.cli.tables import track
     from timeception.datasets.synthetic import make_synthetic_activities
 
     folder = out / "videos"
     _say(1, f"making synthetic activities in {folder}")
     make_synthetic_activities(folder, track=lambda jobs: track(jobs, "videos"))
-    fields = ("data.kind=csv", f"data.source={folder / 'videos.csv'}")
-    return Source(folder, fields, "synthetic test videos")
-
-
-def _own_videos(folder: Path) -> Source:
-    from timeception.datasets.folder import from_folder
-
-    _say(1, f"reading your videos in {folder}")
-    dataset = from_folder(folder)
-    print(f"{len(dataset)} videos of {len(dataset.classes)} classes")
-    fields = ["data.kind=folder", f"data.source={folder}"]
-    if "test" not in dataset.splits:
-        fields.append(f"data.split.test_fraction={TEST_SHARE}")
-    return Source(folder, tuple(fields), f"held-out videos of {folder}")
+    return folder
 
 
 def _extract(folder: Path, bank: Path) -> bool:
@@ -111,16 +100,17 @@ def _run_folder(out: Path, head: str, seed: int) -> Path:
     return out / "runs" / f"{head}_{seed}"
 
 
-def _train_and_test(head: str, seed: int, source: Source, out: Path) -> EvaluationReport:
+def _train_and_test(head: str, seed: int, folder: Path, out: Path) -> EvaluationReport:
     """Train one head, unless its run is finished, and test it."""
     from timeception.evaluation.evaluate import evaluate
     from timeception.recipes.recipe import load_recipe
     from timeception.training.runs import Run
     from timeception.training.train import train
 
-    places = [f"data.videos={source.folder}", f"data.bank={out / 'bank'}"]
-    fields = [*source.fields, *places, f"model.head={head}", f"seed={seed}"]
-    recipe = load_recipe("demo", [*fields, f"name=demo_{head}_{seed}"])
+    places = {"source": folder / "videos.csv", "videos": folder, "bank": out / "bank"}
+    words = [f"data.{name}={path}" for name, path in places.items()]
+    words += [f"model.head={head}", f"seed={seed}", f"name=demo_{head}_{seed}"]
+    recipe = load_recipe("demo", words)
     run = Run(_run_folder(out, head, seed))
     if not run.is_finished:
         train(recipe, run.root, resume=run.recipe_file.exists())
@@ -129,7 +119,7 @@ def _train_and_test(head: str, seed: int, source: Source, out: Path) -> Evaluati
     return report
 
 
-def _print_table(reports: dict[str, list[EvaluationReport]], title: str) -> None:
+def _print_table(reports: dict[str, list[EvaluationReport]]) -> None:
     from timeception.cli.tables import show, table
 
     rows = []
@@ -142,7 +132,11 @@ def _print_table(reports: dict[str, list[EvaluationReport]], title: str) -> None
     first = reports[HEADS[0]][0]
     columns = ("head", f"mAP, {first.n_draws} draws", "mAP, uniform clip", "accuracy")
     n_seeds = len(reports[HEADS[0]])
-    show(table(f"{title} ({first.n_videos}), mean over {n_seeds} seed(s)", columns, rows))
+    show(
+        table(
+            f"synthetic test videos ({first.n_videos}), mean over {n_seeds} seed(s)", columns, rows
+        )
+    )
 
 
 def _spread(values: list[float]) -> str:
@@ -150,7 +144,7 @@ def _spread(values: list[float]) -> str:
     return f"{mean(values):.3f}{spread}"
 
 
-def _predict_one(run: Path, source: Source) -> None:
+def _predict_one(run: Path, folder: Path) -> None:
     from timeception.cli.tables import print_predictions
     from timeception.clips.task_data import read_task_data
     from timeception.datasets.video_files import find_videos
@@ -158,7 +152,7 @@ def _predict_one(run: Path, source: Source) -> None:
     from timeception.training.runs import find_run
 
     record = read_task_data(find_run(run).recipe()).split("test").sampler.records[0]
-    video = find_videos(source.folder)[record.video_id]
+    video = find_videos(folder)[record.video_id]
     print(f"true label: {', '.join(record.labels)}")
     print_predictions([Predictor.load(run)(video)], top=3)
 

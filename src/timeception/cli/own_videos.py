@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -149,9 +150,7 @@ def report_results(run: Run, reports: dict[str, EvaluationReport], survey: Surve
         paired_difference,
     )
 
-    scores = {
-        head: read_scores(run_of(run, head).results / "test_scores.csv") for head in reports
-    }
+    scores = {head: read_scores(run_of(run, head).results / "test_scores.csv") for head in reports}
     head = next(iter(scores))
     own, is_multilabel = scores[head], survey.dataset.is_multilabel
     name, metric = metric_of(is_multilabel)
@@ -171,11 +170,9 @@ def trivial_results(scores: TestScores, survey: Survey) -> list[tuple[str, str]]
     """Return what a model reaches that looks at no video: majority class, and chance."""
     if survey.dataset.is_multilabel:
         return [("chance (share of positives)", f"{scores.targets.mean():.3f}")]
-    test, labels = set(scores.records), {}
-    for record in survey.dataset.records:
-        if record.video_id not in test:
-            labels[record.labels[0]] = labels.get(record.labels[0], 0) + 1
-    majority = max(sorted(labels), key=labels.__getitem__)
+    test = set(scores.records)
+    labels = [r.labels[0] for r in survey.dataset.records if r.video_id not in test]
+    majority = Counter(sorted(labels)).most_common(1)[0][0]
     share = scores.targets[:, scores.classes.index(majority)].mean()
     chance = 1 / len(scores.classes)
     return [(f"majority class ({majority})", f"{share:.3f}"), ("chance", f"{chance:.3f}")]

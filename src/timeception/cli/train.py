@@ -23,7 +23,9 @@ def register(app: typer.Typer) -> None:
 def train(
     recipe: Annotated[
         str | None,
-        typer.Argument(help="A recipe file, or the name of a packaged recipe.", show_default="none"),
+        typer.Argument(
+            help="A recipe file, or the name of a packaged recipe.", show_default="none"
+        ),
     ] = None,
     overrides: Overrides = None,
     out: Annotated[

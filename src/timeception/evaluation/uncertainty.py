@@ -77,8 +77,10 @@ def confidence_interval(
     """
     value = float(np.mean([metric(fold.scores, fold.targets) for fold in folds]))
     error = _standard_error([metric_by_videos(metric, fold) for fold in folds], n_resamples, seed)
-    low, high = value - _Z * error, value + _Z * error
-    return Interval(value, max(low, 0.0), min(high, 1.0))
+    if not error and value in (0.0, 1.0):  # all resamples agree: the exact binomial interval
+        margin = 1 - 0.025 ** (1 / sum(len(set(fold.videos)) for fold in folds))
+        return Interval(value, max(value - margin, 0.0), min(value + margin, 1.0))
+    return Interval(value, max(value - _Z * error, 0.0), min(value + _Z * error, 1.0))
 
 
 def paired_difference(
