@@ -49,10 +49,7 @@ def backbone_names() -> tuple[str, ...]:
 
 
 def create_backbone(
-    name: str,
-    weights: str | Path | None = None,
-    endpoint: str | None = None,
-    **options: Any,
+    name: str, weights: str | Path | None = None, endpoint: str | None = None, **options: Any
 ) -> Backbone:
     """Make a frozen backbone.
 

@@ -72,10 +72,7 @@ def find_kind(name: str) -> DatasetKind:
 
 
 def read_videos(
-    name: str,
-    source: str | Path,
-    available_ids: Iterable[str] | None = None,
-    pattern: str = "",
+    name: str, source: str | Path, available_ids: Iterable[str] | None = None, pattern: str = ""
 ) -> VideoDataset:
     """Read the video-level labels of a data set.
 

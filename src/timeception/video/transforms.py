@@ -222,9 +222,6 @@ PRESETS: dict[str, Transform] = {
     "caffe2": Transform(mean=(114.75,) * 3, std=(57.375,) * 3, scale=1.0),
     # kenshohara's 3D-ResNets
     "kenshohara": Transform(
-        resize=112,
-        crop=112,
-        mean=(0.4345, 0.4051, 0.3775),
-        std=(0.2768, 0.2713, 0.2737),
+        resize=112, crop=112, mean=(0.4345, 0.4051, 0.3775), std=(0.2768, 0.2713, 0.2737)
     ),
 }

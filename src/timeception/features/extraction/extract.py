@@ -124,11 +124,7 @@ def extract(
         on_progress(report)
 
     tick()
-    options: dict[str, Any] = {
-        "device": device,
-        "precision": precision,
-        "is_compiled": is_compiled,
-    }
+    options: dict[str, Any] = {"device": device, "precision": precision, "is_compiled": is_compiled}
     if engine == "ray" and planned.todo:
         from timeception.features.extraction import ray_engine
 

@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from timeception import checks
 from timeception.features.extractor import DEFAULT_PRECISION, PRECISIONS
-from timeception.features.segments import (
-    Segmenter,
-    Segmenter2019,
-    StrideSegmenter,
-    default_stride,
-)
+from timeception.features.segments import Segmenter, Segmenter2019, StrideSegmenter, default_stride
 from timeception.video import Transform
 from timeception.video.sampling import LEGACY_SEGMENT_FRAMES
 
