@@ -79,6 +79,4 @@ def rgb_array(
         frame, format="rgb24", dst_color_range=ColorRange.JPEG, interpolation=SCALER, threads=1
     )
     array = cast("npt.NDArray[np.uint8]", rgb.to_ndarray())
-    return (
-        array.copy() if rgb is frame else array
-    )  # do not expose the memory of frames stored as RGB
+    return array.copy() if rgb is frame else array  # a frame stored as RGB keeps its memory

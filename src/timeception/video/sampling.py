@@ -160,22 +160,15 @@ def legacy_2019_segment_starts(n_frames: int, n_frames_asked: int) -> IndexArray
     Source: the 2019 implementation's sampling for I3D on Charades.
     """
     checks.positive_int("n_frames_asked", n_frames_asked)
-    checks.require(
-        n_frames_asked % LEGACY_SEGMENT_FRAMES == 0,
-        "n_frames_asked",
-        f"be a multiple of {LEGACY_SEGMENT_FRAMES}",
-        n_frames_asked,
-    )
+    length = LEGACY_SEGMENT_FRAMES
+    is_whole = n_frames_asked % length == 0
+    checks.require(is_whole, "n_frames_asked", f"be a multiple of {length}", n_frames_asked)
     checks.positive_int("n_frames", n_frames)
-    checks.require(
-        n_frames > LEGACY_SEGMENT_FRAMES,
-        "n_frames",
-        f"be more than {LEGACY_SEGMENT_FRAMES}",
-        n_frames,
-        "The 2019 sampling is undefined for shorter videos; use segment_starts and sample_indices.",
-    )
-    n_segments = n_frames_asked // LEGACY_SEGMENT_FRAMES
-    span = n_frames if n_frames >= n_frames_asked else n_frames - LEGACY_SEGMENT_FRAMES
+    advice = "The 2019 sampling is undefined for shorter videos; "
+    advice += "use segment_starts and sample_indices."
+    checks.require(n_frames > length, "n_frames", f"be more than {length}", n_frames, advice)
+    n_segments = n_frames_asked // length
+    span = n_frames if n_frames >= n_frames_asked else n_frames - length
     return np.arange(n_segments, dtype=np.int64) * (span // n_segments)
 
 

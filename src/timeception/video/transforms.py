@@ -64,9 +64,8 @@ class Transform:
                 size = checks.positive_int(name, getattr(self, name), "None disables it.")
                 object.__setattr__(self, name, size)
         if self.resize is not None and self.crop is not None:
-            checks.require(
-                self.crop <= self.resize, "crop", f"fit in resize ({self.resize})", self.crop
-            )
+            fits, must = self.crop <= self.resize, f"fit in resize ({self.resize})"
+            checks.require(fits, "crop", must, self.crop)
         checks.one_of("interpolation", self.interpolation, INTERPOLATIONS)
         checks.one_of("channel_order", self.channel_order, CHANNEL_ORDERS)
         for name in ("mean", "std"):
@@ -115,12 +114,8 @@ class Transform:
             ValueError: if ``frames`` has another dtype or shape, or is smaller than the crop.
         """
         is_clip = frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[-1] == 3
-        checks.require(
-            is_clip,
-            "frames",
-            "be uint8 of shape (T, H, W, 3)",
-            f"{frames.dtype} of shape {frames.shape}",
-        )
+        received = f"{frames.dtype} of shape {frames.shape}"
+        checks.require(is_clip, "frames", "be uint8 of shape (T, H, W, 3)", received)
         n_frames, height, width = frames.shape[:3]
         top, left, out_height, out_width = self._crop_box(*self.resized_size(height, width))
         result = np.empty((n_frames, out_height, out_width, 3), dtype=np.uint8)
@@ -144,9 +139,7 @@ class Transform:
             (256, 341)
         """
         short = min(height, width)
-        if self.resize is None or short == self.resize:
-            return height, width
-        if self.resize_only_up and short > self.resize:
+        if self.resize is None or (self.resize_only_up and short > self.resize):
             return height, width
         return self.resize * height // short, self.resize * width // short
 
@@ -161,10 +154,7 @@ class Transform:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields in JSON form."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
-        }
+        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Transform:
@@ -182,13 +172,10 @@ class Transform:
         """Top, left, height and width of the crop in a resized frame."""
         if self.crop is None:
             return 0, 0, height, width
-        checks.require(
-            min(height, width) >= self.crop,
-            "frames",
-            f"have sides of at least the crop ({self.crop}) after resizing",
-            f"{height} x {width}",
-            "Set resize, or use a smaller crop.",
-        )
+        must = f"have sides of at least the crop ({self.crop}) after resizing"
+        advice = "Set resize, or use a smaller crop."
+        fits = min(height, width) >= self.crop
+        checks.require(fits, "frames", must, f"{height} x {width}", advice)
         top, left = round((height - self.crop) / 2), round((width - self.crop) / 2)
         return top, left, self.crop, self.crop
 
@@ -203,9 +190,8 @@ class Transform:
         # 8-bit kernel; torch.from_numpy requires a writeable array.
         owned = np.require(frames, requirements=("C_CONTIGUOUS", "WRITEABLE"))
         images = torch.from_numpy(owned).permute(0, 3, 1, 2)
-        sized = torch.nn.functional.interpolate(
-            images, size, mode=self.interpolation, antialias=True
-        )
+        resize = torch.nn.functional.interpolate
+        sized = resize(images, size, mode=self.interpolation, antialias=True)
         array: npt.NDArray[np.uint8] = sized.permute(0, 2, 3, 1).numpy()
         return array
 
