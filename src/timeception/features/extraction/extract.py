@@ -97,9 +97,6 @@ def extract(
             It changes features only by rounding, so it is not part of the bank's settings.
         on_progress: called several times a second with the report so far.
 
-    Returns:
-        Which videos were extracted, were skipped, and failed.
-
     Raises:
         ValueError: if an argument is invalid or the bank does not match.
     """
