@@ -67,16 +67,7 @@ class VideoInfo:
 def probe(path: str | os.PathLike[str], *, stream: int | None = None) -> VideoInfo:
     """Describe a video after reading its packets and decoding its first frame.
 
-    Args:
-        path: the file.
-        stream: index of the video stream; ``None`` selects the best one.
-
-    Returns:
-        The same as ``VideoReader(path).info``.
-
-    Raises:
-        VideoError: if the file is not a video, is truncated or encrypted, or its first frame is
-            damaged.
+    The arguments and errors are as for ``VideoReader``, and the result is its ``info``.
     """
     with VideoReader(path, stream=stream) as video:
         return video.info
@@ -165,11 +156,8 @@ class VideoReader:
         Args:
             frame_indices: each in [0, n_frames).
 
-        Shape:
-            (len(frame_indices), height, width, 3)
-
         Returns:
-            Upright 8-bit RGB frames in the order of ``frame_indices``.
+            Upright 8-bit RGB frames (len(frame_indices), height, width, 3).
 
         Raises:
             ValueError: if an index lies outside the video.

@@ -44,7 +44,6 @@ class FrameFetcher:
     decoded.
 
     Args:
-        source: the stream.
         index: of its frames. If the source skips damage, it contains the intact frames, and
             decoding always starts at the beginning of the file.
     """
@@ -92,10 +91,8 @@ class FrameFetcher:
     def fetch(self, index: int, wanted: frozenset[int] | None = None) -> av.VideoFrame:
         """Decode the frame with the given index.
 
-        Args:
-            index: of the frame.
-            wanted: times of this frame and of the next requests; other frames may be skipped.
-                ``None``: any frame may be requested next.
+        ``wanted`` holds the times of this frame and of the next requests: other frames may be
+        skipped. With ``None``, any frame may be requested next.
 
         Raises:
             VideoError: if the frame, or one that it is predicted from, is damaged.

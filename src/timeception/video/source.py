@@ -49,7 +49,6 @@ class VideoSource:
     """Opens a file, chooses a video stream, and demuxes and decodes it.
 
     Args:
-        path: the file.
         stream: index of the video stream; ``None`` selects the best one.
         n_threads: decoding threads; 0 uses one per core.
         skips_damage: skip packets that cannot be decoded, and record their times.

@@ -77,16 +77,10 @@ class Transform:
         object.__setattr__(self, "scale", float(self.scale))
 
     def __call__(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Apply the transform.
-
-        Args:
-            frames: 8-bit RGB frames of one size.
+        """Apply the transform to 8-bit RGB frames of one size.
 
         Shape:
-            (T, H, W, 3) -> (3, T, H', W')
-
-        Returns:
-            A new, contiguous array.
+            (T, H, W, 3) -> (3, T, H', W'), a new, contiguous array.
 
         Raises:
             ValueError: if ``frames`` has another dtype or shape, or is smaller than the crop.
@@ -99,16 +93,10 @@ class Transform:
         return result
 
     def levels(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Only resize and crop: a quarter of the bytes of the whole transform.
-
-        Args:
-            frames: 8-bit RGB frames of one size.
+        """Only resize and crop 8-bit RGB frames: a quarter of the bytes of the whole transform.
 
         Shape:
-            (T, H, W, 3) -> (T, H', W', 3)
-
-        Returns:
-            A new, contiguous array with channels in ``channel_order``.
+            (T, H, W, 3) -> (T, H', W', 3), a new, contiguous array in ``channel_order``.
 
         Raises:
             ValueError: if ``frames`` has another dtype or shape, or is smaller than the crop.
