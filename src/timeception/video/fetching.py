@@ -43,9 +43,8 @@ class FrameFetcher:
     If the frames to be requested next are known, others from which no frame is predicted are not
     decoded.
 
-    Args:
-        index: of its frames. If the source skips damage, it contains the intact frames, and
-            decoding always starts at the beginning of the file.
+    If the source skips damage, the index contains only the intact frames, and decoding always
+    starts at the beginning of the file.
     """
 
     def __init__(self, source: VideoSource, index: FrameIndex) -> None:

@@ -66,7 +66,6 @@ class FrameIndex:
     """The frames of a video in presentation order.
 
     Attributes:
-        n_frames: number of readable frames.
         pts: strictly ascending presentation times in units of the time base. ``None`` if times
             are missing or repeat; frames are then identified by counting.
         starts: frame indices at which decoding can start, ascending; the first is 0.
@@ -74,7 +73,6 @@ class FrameIndex:
             to it. Frames may be predicted from frames shown later, so damage is ruled out only
             once that frame is decoded intact.
         seconds: time of each frame since the first one.
-        fps: average frames per second.
         duration_seconds: from the start of the first frame to the end of the last one.
     """
 

@@ -97,11 +97,7 @@ class StreamSource:
 
 @dataclass(frozen=True)
 class StreamFrame:
-    """One frame; its pixels are converted on request.
-
-    Args:
-        seconds: since the first frame.
-    """
+    """One frame, ``seconds`` after the first one; its pixels are converted on request."""
 
     seconds: float
     _frame: av.VideoFrame
@@ -115,10 +111,7 @@ class StreamFrame:
 
 
 class FrameStream:
-    """Iterates over the frames of a stream once.
-
-    Args:
-        source: opened when iteration starts.
+    """Iterates over the frames of a stream once; it is opened when iteration starts.
 
     Attributes:
         n_frames: frames so far.
