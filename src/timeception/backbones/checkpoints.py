@@ -92,10 +92,8 @@ def recognise(state: Mapping[str, Tensor]) -> Family | None:
         >>> recognise({"Conv3d_1a_7x7.conv3d.weight": torch.empty(64, 3, 7, 7, 7)}).title
         'I3D (piergiaj)'
     """
-    for family in FAMILIES:
-        if family.signature in state and state[family.signature].ndim == family.rank:
-            return family
-    return None
+    found = (f for f in FAMILIES if f.signature in state and state[f.signature].ndim == f.rank)
+    return next(found, None)
 
 
 def read_state(path: str | Path) -> StateFile:

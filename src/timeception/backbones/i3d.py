@@ -124,11 +124,7 @@ class Classifier(nn.Module):
 
 
 class I3d(FeatureNetwork):
-    """The network; its layers have the names of the public checkpoints.
-
-    Args:
-        in_channels: 3 for RGB, 2 for optical flow.
-    """
+    """The network for RGB (3 channels) or optical flow (2), with layers named as in checkpoints."""
 
     is_video = True
     default_endpoint = "Mixed_5c"
