@@ -141,11 +141,9 @@ class FeatureExtractor:
             with config.patch(freezing=True):  # weights are constants in an optimal layout
                 self(np.zeros(shape, np.uint8))
         except (InductorError, InvalidCxxCompiler) as error:
-            first = str(error).strip().partition("\n")[0]
-            raise ValueError(
-                f"{self.backbone.name} cannot be compiled here: {first} "
-                "Install a C++ compiler (g++), or leave out --compile."
-            ) from error
+            first, name = str(error).strip().partition("\n")[0], self.backbone.name
+            advice = "Install a C++ compiler (g++), or leave out --compile."
+            raise ValueError(f"{name} cannot be compiled here: {first} {advice}") from error
 
     def __exit__(self, *error: object) -> None:
         import torch

@@ -104,9 +104,7 @@ class ImportReport:
 
     Args:
         axes: The axis order of the files.
-        done: Ids that were imported.
         skipped: Ids that were already in the bank, from the same files.
-        failed: Error messages by id.
         annotations: The CSV of timed labels, if one was written.
     """
 

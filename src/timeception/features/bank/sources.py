@@ -40,15 +40,12 @@ class Worklist:
 
 
 def video_sources(paths: Sequence[str | Path]) -> tuple[SourceFile, ...]:
-    """Find video files.
+    """Find video files, sorted by id.
 
-    Args:
-        paths: Folders, searched recursively for video files that are not hidden; ``.txt`` files
-            with one path per line, relative to the list; and video files with any suffix.
-
-    Returns:
-        Files sorted by id. The id is the path relative to the folder or list, without the suffix;
-        for a video file given directly, it is the name without the suffix.
+    Paths are folders, searched recursively for video files that are not hidden; ``.txt`` files with
+    one path per line, relative to the list; and video files with any suffix. The id is the path
+    relative to the folder or list, without the suffix; for a video file given directly, it is the
+    name without the suffix.
 
     Raises:
         ValueError: If a path does not exist, two files have the same id, or no file is found.
@@ -161,7 +158,9 @@ def plan(
     if mismatches and not is_overwritten:
         hidden = len(mismatches) - _N_MISMATCHES_SHOWN
         lines = [f"bank {bank.root} does not match {len(mismatches)} of the files:"]
-        lines += mismatches[:_N_MISMATCHES_SHOWN] + [f"... and {hidden} more"] * (hidden > 0)
+        lines += mismatches[:_N_MISMATCHES_SHOWN]
+        if hidden > 0:
+            lines.append(f"... and {hidden} more")
         raise MismatchError("\n".join([*lines, ANOTHER_BANK]))
     finished = {s.video_id for s, state in zip(present, states, strict=True) if state == _MATCHES}
     return Worklist(

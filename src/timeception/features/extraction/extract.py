@@ -47,8 +47,6 @@ __all__ = [
 
 ENGINES = ("local", "ray")
 
-OnProgress = Callable[[ExtractionReport], None]
-
 
 def extract(
     videos: Sequence[str | Path],
@@ -66,7 +64,7 @@ def extract(
     batch_size: int | None = None,
     device: str | None = None,
     is_compiled: bool = False,
-    on_progress: OnProgress = lambda report: None,
+    on_progress: Callable[[ExtractionReport], None] = lambda report: None,
 ) -> ExtractionReport:
     """Extract features of videos into a bank.
 

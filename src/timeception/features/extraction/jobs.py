@@ -47,12 +47,9 @@ class ExtractionReport:
     """The result of an extraction, or its progress so far.
 
     Args:
-        done: ids of the extracted videos.
         skipped: ids already in the bank, with the same settings and from the same files.
-        failed: error by id.
         n_frames: frames that went through the network.
         seconds: duration since the extraction of the first video began.
-        n_videos: videos requested.
         n_bytes: size of the files to extract.
         n_bytes_done: part of ``n_bytes`` that is done, to estimate the remaining time.
     """
