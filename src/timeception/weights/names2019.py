@@ -62,9 +62,8 @@ def from_2019(named: Named) -> tuple[ClassifierSpec | TimeceptionSpec, Named, st
     origin = "keras2019" if is_keras else "torch2019"
     if head is None:
         return spec, arrays, origin, left_out
-    classifier = ClassifierSpec(
-        spec, n_classes=len(head["output.bias"]), hidden=len(head["hidden.bias"])
-    )
+    n_classes, hidden = len(head["output.bias"]), len(head["hidden.bias"])
+    classifier = ClassifierSpec(spec, n_classes=n_classes, hidden=hidden)
     return classifier, {f"timeception.{k}": v for k, v in arrays.items()} | head, origin, left_out
 
 
@@ -80,13 +79,12 @@ def _torch_leaves(named: Named) -> Named:
 
 def _squeezed(named: Named) -> Named:
     """PyTorch arrays with kernels as matrices: (out, in), or (channels, k) if depthwise."""
-    return {
-        name.replace(".depthwise_conv1d.", "."): (
-            array.reshape(array.shape[0], -1) if array.ndim > 2 else array
-        )
-        for name, array in named.items()
-        if not name.endswith("num_batches_tracked")
-    }
+    squeezed = {}
+    for name, array in named.items():
+        if not name.endswith("num_batches_tracked"):
+            array = array.reshape(array.shape[0], -1) if array.ndim > 2 else array
+            squeezed[name.replace(".depthwise_conv1d.", ".")] = array
+    return squeezed
 
 
 def _split(named: Named) -> tuple[Named, Named]:
@@ -161,8 +159,7 @@ def _head(others: Named, hidden: str, norm: str, output: str) -> tuple[Named | N
 
 def _get(blocks: Named, name: str) -> np.ndarray:
     if name not in blocks:
-        raise ValueError(
-            f"the file has names of the 2019 network but not {name!r}. "
-            f"It has {len(blocks)} such arrays: {', '.join(sorted(blocks)[:4])}, ..."
-        )
+        problem = f"the file has names of the 2019 network but not {name!r}."
+        known = ", ".join(sorted(blocks)[:4])
+        raise ValueError(f"{problem} It has {len(blocks)} such arrays: {known}, ...")
     return blocks[name]

@@ -61,6 +61,6 @@ def infer_spec(arrays: Named) -> ClassifierSpec | TimeceptionSpec:
     hidden, n_inputs = shape("hidden.weight")
     advice = "If the classifier has a map_size, read its saved-model folder or its .keras file, "
     advice += "which store height and width."
-    fits, must = n_inputs == layers.out_channels, f"have {layers.out_channels} inputs"
-    checks.require(fits, "hidden.weight", must, n_inputs, advice)
+    must = f"have {layers.out_channels} inputs"
+    checks.require(n_inputs == layers.out_channels, "hidden.weight", must, n_inputs, advice)
     return ClassifierSpec(layers, n_classes=shape("output.weight")[0], hidden=hidden)
