@@ -36,7 +36,6 @@ class CheckReport:
 
     Args:
         kind: Family of the kind of data set.
-        title: Display name of the data set.
         folder: The folder with the annotations.
         counts: By name, the count found and that of a complete copy (``None`` if unknown).
         findings: The findings, problems first.

@@ -170,7 +170,6 @@ class VideoDataset(_Dataset[VideoRecord]):
     """Labelled videos or windows.
 
     Args:
-        name: Name of the data set.
         classes: Class names; a class's position is its index in ``targets`` and in scores.
         records: The videos or windows.
         is_multilabel: Whether a record may have any number of labels; otherwise it has one.
@@ -238,8 +237,7 @@ class TimedDataset(_Dataset[TimedVideo]):
     def to_videos(self) -> VideoDataset:
         """Multi-label data with one record per video, labelled with all its actions."""
         records = tuple(
-            VideoRecord(video.video_id, video.labels, video.split, path=video.path)
-            for video in self.videos
+            VideoRecord(v.video_id, v.labels, v.split, path=v.path) for v in self.videos
         )
         return VideoDataset(self.name, self.classes, records, is_multilabel=True)
 
