@@ -34,12 +34,9 @@ def default_stride(frames_per_segment: int) -> int:
 
 @dataclass(frozen=True)
 class TimedSegment:
-    """A segment of a stream as 8-bit levels, and the times of its first and last frame.
+    """A segment of a stream as 8-bit levels, (T, H, W, 3).
 
-    Args:
-        frames: (T, H, W, 3).
-        start_seconds: since the stream's first frame.
-        end_seconds: likewise.
+    The times of its first and last frame are in seconds since the stream's first frame.
     """
 
     frames: NDArray[np.uint8]
@@ -144,11 +141,7 @@ class Segmenter(ABC):
 
 @dataclass(frozen=True)
 class StrideSegmenter(Segmenter):
-    """Segments at a fixed stride.
-
-    Args:
-        stride: frames from one segment's start to the next.
-    """
+    """Segments at a fixed ``stride``: frames from one segment's start to the next."""
 
     stride: int
 
@@ -174,8 +167,7 @@ class Segmenter2019(Segmenter):
 
     def starts(self, n_frames: int) -> NDArray[np.int64]:
         """First frames of the segments; not defined for segments of 8 in shorter videos."""
-        is_image = self.frames_per_segment == 1
-        choose = legacy_2019_frames if is_image else legacy_2019_segment_starts
+        choose = legacy_2019_frames if self.frames_per_segment == 1 else legacy_2019_segment_starts
         return choose(n_frames, self.n_frames_asked)
 
     def stream_starts(self) -> Iterator[int]:

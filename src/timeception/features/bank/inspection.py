@@ -35,7 +35,10 @@ def statistics(bank: FeatureBank) -> dict[str, Any]:
             damaged[video_id] = str(error)
     steps = [file.shape[0] for file in files]
     maps = Counter("x".join(map(str, file.shape[1:])) for file in files)
-    seconds = sum(_seconds(file) for file in files)
+    seconds = 0.0  # from the start of the first step to the start of the last one
+    for file in files:
+        starts = file.start_frames()
+        seconds += float(starts[-1] - starts[0]) / float(file.metadata["fps"])
     return {
         "root": str(bank.root),
         "n_videos": len(files) + len(damaged),
@@ -56,7 +59,7 @@ def statistics(bank: FeatureBank) -> dict[str, Any]:
 def inspect(
     bank: FeatureBank, sources: Sequence[str | Path] = (), track: Track = iter
 ) -> dict[str, str]:
-    """Read a whole bank and report its errors.
+    """Read a whole bank and return the first error of each bad video, by id.
 
     Checks that every file can be read, has the bank's settings and the same number of channels as
     the others, finite numbers and ascending start frames.
@@ -66,9 +69,6 @@ def inspect(
         sources: The files from which the features were made. If given, their content is compared,
             and each must be in the bank or among its failures.
         track: Shows progress.
-
-    Returns:
-        The findings: the first error of each bad video, by id.
     """
     findings: dict[str, str] = {}
     find = array_sources if bank.settings.get("kind") == "import" else video_sources
@@ -109,8 +109,7 @@ def _source_finding(provenance: Mapping[str, Any], source: SourceFile | None) ->
     made_from = provenance.get("source", {})
     if source is None:
         return f"was made from {made_from.get('name')!r}, which is not among the files given."
-    content = describe_file(source.path)
-    if content["sha256"] != made_from.get("sha256"):
+    if describe_file(source.path)["sha256"] != made_from.get("sha256"):
         return f"was made from another version of {source.path}."
     return ""
 
@@ -123,9 +122,3 @@ def _usual_channels(bank: FeatureBank) -> int:
         except BankError:  # reported when it is checked
             continue
     return counts.most_common(1)[0][0] if counts else 0
-
-
-def _seconds(file: BankFile) -> float:
-    """Time from the start of the first step to the start of the last one."""
-    starts = file.start_frames()
-    return float(starts[-1] - starts[0]) / float(file.metadata["fps"])
