@@ -6,7 +6,6 @@ from timeception.backbones import (  # noqa: F401 - registers their names
     i3d,
     image,
     r3d,
-    resnet2d,
     torchvision_video,
 )
 from timeception.backbones.base import LOGITS, Backbone, FeatureNetwork, WeightsRecord

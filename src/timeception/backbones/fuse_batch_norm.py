@@ -28,15 +28,11 @@ _MOST_CHANGE = 1e-2
 
 
 def for_inference(backbone: Backbone, dtype: torch.dtype = torch.float32) -> Backbone:
-    """Return a faster backbone with the same features, which cannot be trained.
+    """Return a faster backbone with the same features, for inference only.
 
-    Args:
-        backbone: frozen, in eval mode; not changed.
-        dtype: of the weights and of the input frames.
-
-    Returns:
-        A copy with fused batch norms and weights of ``dtype``; the backbone itself if nothing
-        changes.
+    It is a copy with fused batch norms and weights of ``dtype``, which the input frames must have
+    too; the backbone itself if nothing changes. The given backbone, frozen and in eval mode, is
+    not changed.
     """
     network = fuse_batch_norms(backbone)
     if dtype != torch.float32:
@@ -62,13 +58,7 @@ def fuse_batch_norms(backbone: Backbone) -> FeatureNetwork:
     """Fuse the batch norms that directly follow a convolution.
 
     A run on meta tensors finds them, and a run on random frames checks that the result is the
-    same. Otherwise the network is returned unchanged.
-
-    Args:
-        backbone: frozen, in eval mode; not changed.
-
-    Returns:
-        A copy of its network, or the network itself.
+    same. Returns a copy of the backbone's network, or the network itself if nothing can be fused.
     """
     network, endpoint = backbone.network, backbone.endpoint
     n_frames, side = backbone.frames_per_segment, backbone.side
@@ -128,10 +118,8 @@ def _watched(network: nn.Module) -> Iterator[list[tuple[str, str]]]:
 def _fuse(network: nn.Module, convolution: str, norm: str) -> None:
     conv: Any = network.get_submodule(convolution)
     bn: Any = network.get_submodule(norm)
-    wide: list[Any] = [
-        None if tensor is None else tensor.detach().cpu().double()
-        for tensor in (conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.weight, bn.bias)
-    ]
+    tensors = (conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.weight, bn.bias)
+    wide: list[Any] = [None if t is None else t.detach().cpu().double() for t in tensors]
     weight, bias, mean, variance, scale, shift = wide
     fused = fuse_conv_bn_weights(weight, bias, mean, variance, bn.eps, scale, shift)
     conv.weight, conv.bias = (

@@ -11,11 +11,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from timeception import checks
-from timeception.backbones.base import Backbone, FeatureNetwork, WeightsRecord, seeded
+from timeception.backbones.base import FEATURES, Backbone, FeatureNetwork, WeightsRecord, seeded
 from timeception.backbones.registry import register
 from timeception.video.transforms import Transform
 
-FEATURES = "features"
 _INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # PIL's numbers, used in files of the hub
 _PREPROCESSING_FILES = ("video_preprocessor_config.json", "preprocessor_config.json")
 
@@ -60,10 +59,7 @@ _KINDS = {
 
 
 class HuggingFaceNetwork(FeatureNetwork):
-    """An encoder whose patch tokens form a map, endpoint ``features``.
-
-    Args:
-        model: a transformers model of a known family.
+    """A transformers encoder whose patch tokens form a map, endpoint ``features``.
 
     Raises:
         ValueError: in ``forward``, if the encoder does not accept frames of that size or number.
@@ -93,16 +89,14 @@ class HuggingFaceNetwork(FeatureNetwork):
         """(N, 3, T, H, W) to (N, C, T / tubelet, H / patch, W / patch)."""
         config, kind = self.model.config, self.kind
         length, *sides = frames.shape[2:]
-        expected = kind.frames(config) if kind.is_fixed_length else length
-        checks.require(
-            sides == [kind.side(config)] * 2 and length == expected and length % self.tubelet == 0,
-            "frames",
-            f"be of {kind.side(config)} x {kind.side(config)} pixels, "
-            f"{expected if kind.is_fixed_length else f'a multiple of {self.tubelet}'} of them",
-            tuple(frames.shape),
-        )
+        side, number = kind.side(config), f"a multiple of {self.tubelet}"
+        fits = sides == [side, side] and length % self.tubelet == 0
+        if kind.is_fixed_length:
+            number, fits = str(kind.frames(config)), fits and length == kind.frames(config)
+        must = f"be of {side} x {side} pixels, {number} of them"
+        checks.require(fits, "frames", must, tuple(frames.shape))
         tokens = kind.encode(self.model, frames.transpose(1, 2))
-        patches = kind.side(config) // config.patch_size
+        patches = side // config.patch_size
         return tokens.transpose(1, 2).unflatten(2, (length // self.tubelet, patches, patches))
 
 
@@ -120,17 +114,12 @@ def huggingface(
 ) -> Backbone:
     """VideoMAE and V-JEPA 2 encoders: patch tokens as maps, mean over a segment's steps.
 
-    Args:
-        name: ``hf:`` and a hub id (``hf:MCG-NJU/videomae-base``), a folder written by
-            ``save_pretrained``, or ``videomae`` or ``vjepa2``, which have no weights.
-        weights: ``"default"`` (of the hub id or folder) or ``"random"``.
-        endpoint: ``features``.
-        seed: of random weights.
-        transform: replaces the preprocessing file.
-        batch_size: clips in one pass.
-        frames_per_segment: successive frames of one timestep; VideoMAE requires the number of its
-            configuration (16), V-JEPA 2 takes any even number (default 16).
-        options: fields of the model's configuration.
+    Names: ``hf:`` and a hub id (``hf:MCG-NJU/videomae-base``), a folder written by
+    ``save_pretrained``, or ``videomae`` or ``vjepa2``, which have no weights. Weights:
+    ``"default"`` (of the hub id or folder) or ``"random"``. Endpoint: ``features``.
+
+    ``frames_per_segment`` is 16 by default; VideoMAE requires the number of its configuration (16),
+    V-JEPA 2 takes any even number. Further options are fields of the model's configuration.
 
     Raises:
         ImportError: if transformers is not installed.
@@ -138,26 +127,20 @@ def huggingface(
     try:
         import transformers
     except ImportError as error:
-        raise ImportError(
-            f"{name!r} requires transformers: pip install 'timeception[hf]'"
-        ) from error
+        text = f"{name!r} requires transformers: pip install 'timeception[hf]'"
+        raise ImportError(text) from error
 
     source = name.removeprefix("hf:")
     if source in _KINDS:
-        checks.require(
-            weights == "random",
-            "weights",
-            f"be 'random' for {name!r}, which is only a configuration",
-            weights,
-            "For weights, name a hub id or a folder: 'hf:MCG-NJU/videomae-base'.",
-        )
+        must = f"be 'random' for {name!r}, which is only a configuration"
+        advice = "For weights, name a hub id or a folder: 'hf:MCG-NJU/videomae-base'."
+        checks.require(weights == "random", "weights", must, weights, advice)
         config = transformers.AutoConfig.for_model(source, **options)
     else:
         config = _from_hub(transformers.AutoConfig.from_pretrained, source, **options)
     checks.one_of(f"model type of {source!r}", config.model_type, tuple(_KINDS))
-    checks.one_of(
-        "weights", weights, ("default", "random"), "A folder is part of the name: 'hf:FOLDER'."
-    )
+    advice = "A folder is part of the name: 'hf:FOLDER'."
+    checks.one_of("weights", weights, ("default", "random"), advice)
     if weights == "random":
         with seeded(seed):
             model = transformers.AutoModel.from_config(config)
@@ -181,14 +164,13 @@ def huggingface(
     )
 
 
-def _from_hub(read: Callable[..., Any], source: str, *args: Any, **options: Any) -> Any:
+def _from_hub(read: Callable[..., Any], source: str, **options: Any) -> Any:
     """Read from the hub or a folder; errors name the source."""
     try:
-        return read(source, *args, **options)
+        return read(source, **options)
     except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{source!r} is neither a readable folder nor a hub id that could be fetched: {error}"
-        ) from error
+        what = "neither a readable folder nor a hub id that could be fetched"
+        raise ValueError(f"{source!r} is {what}: {error}") from error
 
 
 def _loaded(source: str, config: Any, auto: Any) -> Any:
@@ -196,12 +178,9 @@ def _loaded(source: str, config: Any, auto: Any) -> Any:
     model, report = _from_hub(auto.from_pretrained, source, config=config, output_loading_info=True)
     unused = _KINDS[config.model_type].unused
     missing = [name for name in report["missing_keys"] if not name.startswith(unused or ("\0",))]
-    checks.require(
-        not missing and not report["mismatched_keys"],
-        f"weights of {source!r}",
-        "contain every tensor of the encoder",
-        sorted(missing)[:8] or report["mismatched_keys"],
-    )
+    wrong = sorted(missing)[:8] or report["mismatched_keys"]
+    must = "contain every tensor of the encoder"
+    checks.require(not wrong, f"weights of {source!r}", must, wrong)
     return model
 
 

@@ -124,12 +124,7 @@ class Classifier(nn.Module):
 
 
 class I3d(FeatureNetwork):
-    """The network; its layers have the names of the public checkpoints.
-
-    Args:
-        n_classes: of the last layer.
-        in_channels: 3 for RGB, 2 for optical flow.
-    """
+    """The network for RGB (3 channels) or optical flow (2), with layers named as in checkpoints."""
 
     is_video = True
     default_endpoint = "Mixed_5c"
@@ -144,14 +139,12 @@ class I3d(FeatureNetwork):
             "Conv3d_2c_3x3": Unit(64, 192, 3),
             "MaxPool3d_3a_3x3": SameMaxPool3d((1, 3, 3), (1, 2, 2)),
         }
-        pools = {
-            "Mixed_4b": ("MaxPool3d_4a_3x3", SameMaxPool3d((3, 3, 3), (2, 2, 2))),
-            "Mixed_5b": ("MaxPool3d_5a_2x2", SameMaxPool3d((2, 2, 2), (2, 2, 2))),
-        }
         channels = 192
         for name, widths in MIXED.items():
-            if name in pools:
-                layers.update([pools[name]])
+            if name == "Mixed_4b":
+                layers["MaxPool3d_4a_3x3"] = SameMaxPool3d((3, 3, 3), (2, 2, 2))
+            if name == "Mixed_5b":
+                layers["MaxPool3d_5a_2x2"] = SameMaxPool3d((2, 2, 2), (2, 2, 2))
             layers[name] = Mixed(channels, widths)
             channels = widths[0] + widths[2] + widths[4] + widths[5]
         layers[LOGITS] = Classifier(channels, n_classes)
@@ -197,29 +190,19 @@ def i3d(
 
     Input values lie in [-1, 1]. Weights with two input channels take optical flow,
     (N, 2, T, H, W), clipped to [-20, 20] pixels and divided by 20; ``transform`` does not apply to
-    them.
+    them. ``frames_per_segment`` is a multiple of 8.
 
-    Args:
-        name: ``"i3d"``.
-        weights: a file with the tensor names of piergiaj's pytorch-i3d (``rgb_imagenet.pt``,
-            ``rgb_charades.pt``, ``flow_*.pt``) or of video_features, with any number of classes;
-            or ``"random"``.
-        endpoint: a layer, ``Conv3d_1a_7x7`` to ``Mixed_5c``, or ``logits``.
-        seed: of random weights.
-        transform: replaces the transform of the family: piergiaj scales a short side below 226 up
-            to 226, video_features scales every short side to 256; both crop 224.
-        batch_size: clips in one pass.
-        frames_per_segment: successive frames of one timestep; a multiple of 8.
+    Weights: a file with the tensor names of piergiaj's pytorch-i3d (``rgb_imagenet.pt``,
+    ``rgb_charades.pt``, ``flow_*.pt``) or of video_features, with any number of classes; or
+    ``"random"``. Endpoints: a layer, ``Conv3d_1a_7x7`` to ``Mixed_5c``, or ``logits``. By default,
+    short sides below 226 are scaled up to 226 (piergiaj), or all short sides to 256
+    (video_features); both crop 224.
 
     Source: video_features runs its weights with batch-norm epsilon 1e-5; we run them with the
         1e-3 that they were trained with, like piergiaj's.
     """
-    checks.require(
-        frames_per_segment % SEGMENT_FRAMES == 0,
-        "frames_per_segment",
-        f"be a multiple of {SEGMENT_FRAMES}",
-        frames_per_segment,
-    )
+    fits, must = frames_per_segment % SEGMENT_FRAMES == 0, f"be a multiple of {SEGMENT_FRAMES}"
+    checks.require(fits, "frames_per_segment", must, frames_per_segment)
     preset = PRESETS["i3d"]
     if weights == "random":
         with seeded(seed):
@@ -244,10 +227,8 @@ def i3d(
 def _loaded(file: checkpoints.StateFile, name: str) -> I3d:
     state = {_rename(key): tensor for key, tensor in file.state.items()}
     first, last = state.get("Conv3d_1a_7x7.conv3d.weight"), state.get("logits.conv3d.weight")
+    n_classes = 400 if last is None else last.shape[0]
     with torch.device("meta"):
-        network = I3d(
-            n_classes=400 if last is None else last.shape[0],
-            in_channels=3 if first is None else first.shape[1],
-        )
+        network = I3d(n_classes, in_channels=3 if first is None else first.shape[1])
     checkpoints.load_file(network.layers, file, state, name)
     return network

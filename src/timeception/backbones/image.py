@@ -9,11 +9,16 @@ from torch import Tensor
 
 from timeception import checks
 from timeception.backbones import checkpoints
-from timeception.backbones.base import LOGITS, Backbone, FeatureNetwork, WeightsRecord, seeded
+from timeception.backbones.base import (
+    FEATURES,
+    LOGITS,
+    Backbone,
+    FeatureNetwork,
+    WeightsRecord,
+    seeded,
+)
 from timeception.backbones.registry import register
 from timeception.video.transforms import Transform
-
-FEATURES = "features"
 
 
 class TimmNetwork(FeatureNetwork):
@@ -23,9 +28,6 @@ class TimmNetwork(FeatureNetwork):
     tokens as a map, without class and register tokens); ``stage0``, ``stage1``, ... are the maps
     of timm's ``forward_intermediates``; ``logits`` are the class scores.
 
-    Args:
-        model: made by ``timm.create_model``.
-
     Raises:
         ValueError: if the model does not provide its intermediate maps.
     """
@@ -34,13 +36,9 @@ class TimmNetwork(FeatureNetwork):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        checks.require(
-            hasattr(model, "forward_intermediates"),
-            "timm model",
-            "provide its maps (forward_intermediates)",
-            type(model).__name__,
-            "Use another model.",
-        )
+        has_maps = hasattr(model, "forward_intermediates")
+        must = "provide its maps (forward_intermediates)"
+        checks.require(has_maps, "timm model", must, type(model).__name__, "Use another model.")
         self.model: Any = model
         self.stages = tuple(f"stage{index}" for index in range(len(model.feature_info)))
         self.endpoints = (*self.stages, FEATURES, LOGITS)
@@ -52,37 +50,20 @@ class TimmNetwork(FeatureNetwork):
         if endpoint == FEATURES:
             final, maps = self.model.forward_intermediates(frames, indices=1)
             return self._as_map(final, maps[-1].shape[-2:])
+        options = {"stop_early": True, "intermediates_only": True}
         index = self.stages.index(endpoint)
-        return self.model.forward_intermediates(
-            frames, indices=[index], stop_early=True, intermediates_only=True
-        )[0]
+        return self.model.forward_intermediates(frames, indices=[index], **options)[0]
 
     def _as_map(self, features: Tensor, grid: torch.Size) -> Tensor:
         """Reshape the input of the head's pooling to (B, C, H', W')."""
-        checks.require(
-            isinstance(features, Tensor) and features.ndim in (3, 4),
-            "endpoint 'features'",
-            "be one map or its tokens",
-            type(self.model).__name__,
-            f"Use one of {', '.join(self.stages)}.",
-        )
+        is_map = isinstance(features, Tensor) and features.ndim in (3, 4)
+        must, advice = "be one map or its tokens", f"Use one of {', '.join(self.stages)}."
+        checks.require(is_map, "endpoint 'features'", must, type(self.model).__name__, advice)
         if features.ndim == 4:
             is_channels_last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
             return features.permute(0, 3, 1, 2) if is_channels_last else features
         n_prefix = features.shape[1] - grid.numel()  # class, distillation and register tokens
         return features[:, n_prefix:].transpose(1, 2).unflatten(2, grid)
-
-
-def _fetched(model_name: str, seed: int, options: dict[str, Any]) -> Any:
-    """Make a timm model with its weights from the hub."""
-    try:
-        return new_model(model_name, seed, pretrained=True, **options)
-    except (OSError, RuntimeError) as error:
-        name = f"timm:{model_name}"
-        raise ValueError(
-            f"weights of {name!r} could not be fetched: {error}\nPass weights=FILE, or "
-            "weights='random' for an untrained network."
-        ) from error
 
 
 def timm_transform(config: dict[str, Any]) -> Transform:
@@ -92,14 +73,8 @@ def timm_transform(config: dict[str, Any]) -> Transform:
     weights evaluated on squashed images (``crop_mode="squash"``) too: videos keep their aspect
     ratio.
     """
-    crop = config["input_size"][-1]
-    return Transform(
-        resize=int(crop / config["crop_pct"]),
-        crop=crop,
-        interpolation=config["interpolation"],
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
-    )
+    crop, mean, std = config["input_size"][-1], tuple(config["mean"]), tuple(config["std"])
+    return Transform(int(crop / config["crop_pct"]), crop, config["interpolation"], mean, std)
 
 
 def new_model(name: str, seed: int, **options: Any) -> Any:
@@ -134,7 +109,12 @@ def timm_backbone(
 ) -> Backbone:
     """Make the backbone ``name`` from timm's model ``model_name``; see ``timm_model``."""
     if weights == "default":
-        model = _fetched(model_name, seed, options)
+        try:
+            model = new_model(model_name, seed, pretrained=True, **options)
+        except (OSError, RuntimeError) as error:
+            advice = "Pass weights=FILE, or weights='random' for an untrained network."
+            what = f"weights of 'timm:{model_name}' could not be fetched"
+            raise ValueError(f"{what}: {error}\n{advice}") from error
         config = model.pretrained_cfg
         source = config.get("hf_hub_id") or config.get("url") or config.get("file")
         record = WeightsRecord(f"{source}", "timm", config.get("license") or "unknown")
@@ -149,28 +129,40 @@ def timm_backbone(
             model = new_model(model_name, seed, **{**options, "num_classes": head.shape[0]})
         checkpoints.load_file(model, file, file.state, name)
         record = WeightsRecord(file.name, file.title)
-    return Backbone(
-        name,
-        TimmNetwork(model),
-        transform or timm_transform(model.pretrained_cfg),
-        record,
-        endpoint=endpoint,
-        batch_size=batch_size,
-    )
+    network, transform = TimmNetwork(model), transform or timm_transform(model.pretrained_cfg)
+    return Backbone(name, network, transform, record, endpoint=endpoint, batch_size=batch_size)
 
 
 @register("timm:")
-def timm_model(
-    name: str, weights: str, endpoint: str | None, *, seed: int = 0, **options: Any
-) -> Backbone:
+def timm_model(name: str, weights: str, endpoint: str | None, **options: Any) -> Backbone:
     """Any timm image model: ``timm:resnet50``, ``timm:vit_small_patch14_dinov2.lvd142m``.
 
-    Args:
-        name: ``timm:`` and timm's name, with or without a weights tag.
-        weights: ``"default"`` (timm's weights, from the Hugging Face hub), a file with timm's
-            tensor names, or ``"random"``.
-        endpoint: ``features``, ``stage0``, ..., ``logits``.
-        seed: of random weights.
-        options: ``transform``, ``batch_size``, and arguments of ``timm.create_model``.
+    Names may have a weights tag. Weights: ``"default"`` (timm's, from the Hugging Face hub), a file
+    with timm's tensor names, or ``"random"``. Endpoints: ``features``, ``stage0``, ..., ``logits``.
+    Further options are arguments of ``timm.create_model``.
     """
-    return timm_backbone(name, name.removeprefix("timm:"), weights, endpoint, seed=seed, **options)
+    return timm_backbone(name, name.removeprefix("timm:"), weights, endpoint, **options)
+
+
+@register("r2d_152")
+def r2d_152(
+    name: str,
+    weights: str,
+    endpoint: str | None,
+    *,
+    seed: int = 0,
+    transform: Transform | None = None,
+    batch_size: int = 16,
+) -> Backbone:
+    """ResNet-152 on single frames: 2048 channels, 7x7 at 224, after the last block (res5c).
+
+    Weights: ``"default"`` (torchvision's ImageNet weights, from timm's hub); a file with the tensor
+    names of torchvision and timm, with or without the prefix ``module.`` and with any number of
+    classes, such as gsig's ``resnet_rgb.pth.tar`` of Charades; or ``"random"``. Endpoints:
+    ``features``, ``stage0`` to ``stage4``, ``logits``. The default transform is ImageNet's: short
+    side 256, crop 224, mean and std per channel.
+    """
+    model = "resnet152.tv_in1k"
+    return timm_backbone(
+        name, model, weights, endpoint, seed=seed, transform=transform, batch_size=batch_size
+    )

@@ -37,23 +37,17 @@ def r3d(
 ) -> Backbone:
     """Inflated 3D-ResNets: 2048 channels after ``res5``, 7x7 at 224, T/2 (slow networks: T).
 
-    The layout (kernels, temporal pooling, non-local blocks) is inferred from the file's tensors.
+    Weights: a file with the tensor names of PyTorchVideo (``i3d_r50``, ``slow_r50``), PySlowFast,
+    Caffe2 (video-nonlocal-net, long-term feature banks) or, for ``r3d_101``, kenshohara's
+    3D-ResNet-101; or ``"random"``. The layout (kernels, temporal pooling, non-local blocks) is
+    inferred from the file's tensors. Endpoints: ``stem``, ``res2`` to ``res5``, ``logits``.
 
-    Args:
-        name: ``"r3d_50"`` or ``"r3d_101"``.
-        weights: a file with the tensor names of PyTorchVideo (``i3d_r50``, ``slow_r50``),
-            PySlowFast, Caffe2 (video-nonlocal-net, long-term feature banks) or, for ``r3d_101``,
-            kenshohara's 3D-ResNet-101; or ``"random"``.
-        endpoint: ``stem``, ``res2`` to ``res5``, ``logits``.
-        stem_pool_padding: by default 1, and 0 for Caffe2 files, as in video-nonlocal-net; pass 1
-            for files of long-term feature banks.
-        res5_stride: 1 for long-term feature banks, whose maps are 14x14.
-        res5_dilation: 2 for long-term feature banks of AVA, 1 for Charades.
-        options: ``seed`` of random weights; ``batch_size``, clips in one pass;
-            ``frames_per_segment``, by default 8, or 16 for kenshohara's networks; ``transform``,
-            which replaces the transform of the family: mean 0.45 and std 0.225 (PyTorchVideo and
-            PySlowFast, whose networks with 157 classes were trained on BGR), the same on 0..255
-            (Caffe2), or kenshohara's at 112.
+    Files of long-term feature banks require ``stem_pool_padding=1`` (the default is 1, and 0 for
+    Caffe2 files, as in video-nonlocal-net), ``res5_stride=1`` for their maps of 14x14 and, for AVA,
+    ``res5_dilation=2``. The default of ``frames_per_segment`` is 8, or 16 for kenshohara's
+    networks. The default transform is the family's: mean 0.45 and std 0.225 (PyTorchVideo and
+    PySlowFast, whose networks with 157 classes were trained on BGR), the same on 0..255 (Caffe2),
+    or kenshohara's at 112.
     """
     choices: dict[str, Any] = {"res5_stride": res5_stride, "res5_dilation": res5_dilation}
     if stem_pool_padding is not None:
@@ -66,12 +60,9 @@ def r3d(
 def r3d_101_kenshohara(name: str, weights: str, endpoint: str | None, **options: Any) -> Backbone:
     """3D-ResNet-101 with kernels of 3x3x3: 2048 channels, T/16, 4x4 at 112.
 
-    Args:
-        name: ``"r3d_101_kenshohara"``.
-        weights: a file of kenshohara's 3D-ResNets-PyTorch, or ``"random"``.
-        endpoint: ``stem``, ``res2`` to ``res5`` (its layer1 to layer4), ``logits``.
-        options: as for ``r3d_50``. Files of 2018 require another ``transform``: levels 0..255
-            minus the mean (114.7748, 107.7354, 99.4750), std 1.
+    Weights: a file of kenshohara's 3D-ResNets-PyTorch, or ``"random"``. Endpoints: ``stem``,
+    ``res2`` to ``res5`` (its layer1 to layer4), ``logits``. Files of 2018 require another
+    ``transform``: levels 0..255 minus the mean (114.7748, 107.7354, 99.4750), std 1.
     """
     return _build(name, weights, endpoint, full_layout(101), "kenshohara", {}, **options)
 

@@ -49,10 +49,7 @@ def backbone_names() -> tuple[str, ...]:
 
 
 def create_backbone(
-    name: str,
-    weights: str | Path | None = None,
-    endpoint: str | None = None,
-    **options: Any,
+    name: str, weights: str | Path | None = None, endpoint: str | None = None, **options: Any
 ) -> Backbone:
     """Make a frozen backbone.
 
@@ -88,15 +85,12 @@ def _find_builder(name: str) -> Builder:
     family, colon, member = name.partition(":")
     key = family + colon
     if key not in _BUILDERS and key not in backbone_names():
-        if not colon and _is_timm_model(name):
-            known, advice = ", ".join(map(repr, _BUILDERS)), f"Did you mean 'timm:{name}'?"
-            raise ValueError(checks.problem("backbone", f"be one of {known}", name, advice))
+        if not colon:
+            import timm
+
+            if timm.is_model(name.partition(".")[0]):
+                known, advice = ", ".join(map(repr, _BUILDERS)), f"Did you mean 'timm:{name}'?"
+                raise ValueError(checks.problem("backbone", f"be one of {known}", name, advice))
         checks.one_of("backbone", name, backbone_names())
     checks.require(not colon or bool(member), "backbone", f"name a network after {key!r}", name)
     return _BUILDERS[key]
-
-
-def _is_timm_model(name: str) -> bool:
-    import timm
-
-    return bool(timm.is_model(name.partition(".")[0]))

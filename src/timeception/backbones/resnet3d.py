@@ -83,8 +83,7 @@ class Stem(nn.Module):
     def __init__(self, layout: ResNet3dLayout, width: int = _WIDTHS[0]) -> None:
         super().__init__()
         frames = layout.stem_kernel
-        around = (frames // 2, 3, 3)
-        self.conv = nn.Conv3d(3, width, (frames, 7, 7), (1, 2, 2), around, bias=False)
+        self.conv = nn.Conv3d(3, width, (frames, 7, 7), (1, 2, 2), (frames // 2, 3, 3), bias=False)
         self.norm = nn.BatchNorm3d(width)
         time, space = (3, 2, 1), (3, 2, layout.stem_pool_padding)  # kernel, stride, padding
         if not layout.is_full_3d:
@@ -135,19 +134,11 @@ class Bottleneck(nn.Module):
         super().__init__()
         channels, time = width * _EXPANSION, 3 if is_full_3d else 1
         strides = (stride if is_full_3d else 1, stride, stride)
-        self.a = nn.Conv3d(
-            in_channels, width, (kernel, 1, 1), padding=(kernel // 2, 0, 0), bias=False
-        )
+        around = (kernel // 2, 0, 0)
+        self.a = nn.Conv3d(in_channels, width, (kernel, 1, 1), padding=around, bias=False)
         self.a_norm = nn.BatchNorm3d(width)
-        self.b = nn.Conv3d(
-            width,
-            width,
-            (time, 3, 3),
-            strides,
-            padding=(time // 2, dilation, dilation),
-            dilation=(1, dilation, dilation),
-            bias=False,
-        )
+        around, dilations = (time // 2, dilation, dilation), (1, dilation, dilation)
+        self.b = nn.Conv3d(width, width, (time, 3, 3), strides, around, dilations, bias=False)
         self.b_norm = nn.BatchNorm3d(width)
         self.c = nn.Conv3d(width, channels, 1, bias=False)
         self.c_norm = nn.BatchNorm3d(channels)
@@ -170,12 +161,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet3d(FeatureNetwork):
-    """The network; endpoints ``stem``, ``res2`` to ``res5``, ``logits``.
-
-    Args:
-        layout: its kernels and strides.
-        n_classes: of the last layer.
-    """
+    """The network; endpoints ``stem``, ``res2`` to ``res5``, ``logits``."""
 
     is_video = True
     endpoints = ("stem", *STAGES, LOGITS)

@@ -93,10 +93,6 @@ def canonical(state: State, family: str) -> State:
 
     Momenta and counters in Caffe2 files are dropped. The "affine" form of these files has scales
     and offsets without statistics; mean 0 and variance 1 - epsilon are equivalent.
-
-    Args:
-        state: with the names of the file.
-        family: one of ``FAMILIES``.
     """
     rules = _RULES[family] if family in _RULES else _pytorchvideo(state)
     renamed = {}
@@ -113,9 +109,8 @@ def canonical(state: State, family: str) -> State:
 
 def _complete_caffe2(state: State) -> None:
     if "head.weight" in state:
-        state["head.weight"] = state["head.weight"].flatten(
-            1
-        )  # some files store it as a convolution
+        # some files store it as a convolution
+        state["head.weight"] = state["head.weight"].flatten(1)
     if any(name.endswith("running_var") for name in state):
         return
     for name in [name for name in state if name.endswith("norm.weight")]:
@@ -125,12 +120,10 @@ def _complete_caffe2(state: State) -> None:
 
 
 def layout_of(state: State, file: StateFile) -> ResNet3dLayout:
-    """Infer the layout from the names and shapes of a file's tensors.
+    """Infer the layout from a file's tensors; those in ``state`` have canonical names.
 
-    Args:
-        state: the tensors under canonical names.
-        file: the file; the block numbers of PyTorchVideo show whether time is pooled after res2.
-            For other families it follows from the kernels, given the published networks.
+    The block numbers of PyTorchVideo show whether time is pooled after res2. For other families, it
+    follows from the kernels, given the published networks.
     """
     blocks: dict[str, set[int]] = {stage: set() for stage in STAGES}
     non_local: dict[str, set[int]] = {stage: set() for stage in STAGES}
@@ -139,11 +132,9 @@ def layout_of(state: State, file: StateFile) -> ResNet3dLayout:
             blocks[found[1]].add(int(found[2]))
             if found[3]:
                 non_local[found[1]].add(int(found[2]))
+    first = {stage: [f"{stage}.{n}.a.weight" for n in sorted(blocks[stage])] for stage in STAGES}
     layout = ResNet3dLayout(
-        tuple(
-            tuple(_kernel(state, f"{stage}.{index}.a.weight") for index in sorted(blocks[stage]))
-            for stage in STAGES
-        ),
+        tuple(tuple(_kernel(state, name) for name in first[stage]) for stage in STAGES),
         stem_kernel=_kernel(state, "stem.conv.weight"),
         is_full_3d=_kernel(state, "res2.0.b.weight") == 3,
         non_local=tuple(tuple(sorted(non_local[stage])) for stage in STAGES),

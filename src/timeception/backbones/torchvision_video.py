@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from timeception import checks
 from timeception.backbones import checkpoints
-from timeception.backbones.base import LOGITS, Backbone, FeatureNetwork, WeightsRecord, seeded
+from timeception.backbones.base import (
+    FEATURES,
+    LOGITS,
+    Backbone,
+    FeatureNetwork,
+    WeightsRecord,
+    seeded,
+)
 from timeception.backbones.registry import register
 from timeception.video.transforms import Transform
 
-FEATURES = "features"
 SEGMENT_FRAMES = 16  # the shortest clip that all models accept
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """A class of torchvision models: how to compute its last map, and the name of its head."""
-
-    features: Callable[[Any, Tensor], Tensor]
-    head: str
 
 
 def _resnet(model: Any, x: Tensor) -> Tensor:
@@ -46,11 +43,12 @@ def _mvit(model: Any, x: Tensor) -> Tensor:
     return model.norm(tokens)[:, 1:].transpose(1, 2).unflatten(2, size)
 
 
-_KINDS = {
-    "VideoResNet": _Kind(_resnet, "fc"),
-    "S3D": _Kind(lambda model, x: model.features(x), "classifier.1"),
-    "SwinTransformer3d": _Kind(_swin, "head"),
-    "MViT": _Kind(_mvit, "head.1"),
+#: By class of model: how to compute its last map, and the name of its head.
+_KINDS: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
+    "VideoResNet": (_resnet, "fc"),
+    "S3D": (lambda model, x: model.features(x), "classifier.1"),
+    "SwinTransformer3d": (_swin, "head"),
+    "MViT": (_mvit, "head.1"),
 }
 
 
@@ -69,7 +67,8 @@ class TorchvisionVideoNetwork(FeatureNetwork):
         """(N, 3, T, H, W) to (N, C, T', H', W')."""
         if endpoint == LOGITS:
             return self.model(frames)[:, :, None, None, None]
-        return _KINDS[type(self.model).__name__].features(self.model, frames)
+        compute, _ = _KINDS[type(self.model).__name__]
+        return compute(self.model, frames)
 
 
 @register("torchvision:")
@@ -85,17 +84,12 @@ def torchvision_video(
 ) -> Backbone:
     """Any video model of torchvision: 3D, mixed and (2+1)D ResNets, S3D, Swin3D, MViT.
 
-    Args:
-        name: ``torchvision:`` and torchvision's name.
-        weights: ``"default"`` (torchvision's weights, downloaded), a file with torchvision's tensor
-            names and any number of classes, or ``"random"``.
-        endpoint: ``features`` or ``logits``.
-        seed: of random weights.
-        transform: replaces the transform of the weights. Torchvision's scale both sides (ResNets:
-            128 x 171, S3D: 256 x 256) without antialiasing; ours scales the short side with
-            antialiasing.
-        batch_size: clips in one pass.
-        frames_per_segment: successive frames of one timestep. MViT requires 16.
+    Weights: ``"default"`` (torchvision's, downloaded), a file with torchvision's tensor names and
+    any number of classes, or ``"random"``. Endpoints: ``features``, ``logits``. MViT requires 16
+    frames per segment.
+
+    Torchvision's transforms scale both sides (ResNets: 128 x 171, S3D: 256 x 256) without
+    antialiasing; ours scale the short side with antialiasing.
     """
     from torchvision.models import get_model_weights, list_models, video
 
@@ -103,14 +97,20 @@ def torchvision_video(
     checks.one_of("torchvision video model", member, list_models(module=video))
     default = get_model_weights(member).DEFAULT
     if weights == "default":
-        model = _fetched(name, member, default)
+        try:
+            model = _new(member, seed, weights=default)
+        except OSError as error:
+            advice = "Pass weights=FILE, or weights='random' for an untrained network."
+            text = f"weights of {name!r} could not be fetched: {error}. {advice}"
+            raise ValueError(text) from error
         record = WeightsRecord(str(default), "torchvision")
     elif weights == "random":
         model, record = _new(member, seed), WeightsRecord.random(seed)
     else:
         file = checkpoints.read_state(weights)
         model = _new(member, seed)
-        head = file.state.get(f"{_KINDS[type(model).__name__].head}.weight")
+        _, name_of_head = _KINDS[type(model).__name__]
+        head = file.state.get(f"{name_of_head}.weight")
         if head is not None:
             model = _new(member, seed, num_classes=head.shape[0])
         checkpoints.load_file(model, file, file.state, name)
@@ -130,30 +130,13 @@ def torchvision_video(
     return backbone
 
 
-def _new(member: str, seed: int, **options: Any) -> Any:
+def _new(member: str, seed: int, weights: Any = None, **options: Any) -> Any:
     from torchvision.models import get_model
 
     with seeded(seed):
-        return get_model(member, weights=None, **options)
-
-
-def _fetched(name: str, member: str, weights: Any) -> Any:
-    from torchvision.models import get_model
-
-    try:
-        return get_model(member, weights=weights)
-    except OSError as error:
-        raise ValueError(
-            f"weights of {name!r} could not be fetched: {error}. Pass weights=FILE, or "
-            "weights='random' for an untrained network."
-        ) from error
+        return get_model(member, weights=weights, **options)
 
 
 def _transform(preset: Any) -> Transform:
-    return Transform(
-        resize=preset.resize_size[0],
-        crop=preset.crop_size[0],
-        interpolation=preset.interpolation.value,
-        mean=tuple(preset.mean),
-        std=tuple(preset.std),
-    )
+    short, crop, mode = preset.resize_size[0], preset.crop_size[0], preset.interpolation.value
+    return Transform(short, crop, mode, tuple(preset.mean), tuple(preset.std))

@@ -12,7 +12,7 @@ from pathlib import Path
 from timeception import checks
 from timeception.datasets.kind import Dataset, DatasetKind, count
 from timeception.datasets.records import TimedDataset, TimedVideo, VideoDataset, VideoRecord
-from timeception.datasets.rows import raise_bad, read_lines
+from timeception.datasets.rows import raise_bad, read_class_list, read_lines
 from timeception.datasets.timed import intervals_of_frames
 
 FPS = 15.0
@@ -45,47 +45,21 @@ def read_breakfast(folder: str | Path) -> TimedDataset:
             the error lists each file and line.
     """
     folder = Path(folder)
-    classes = read_mapping(folder / MAPPING_FILE)
-    files = sorted((folder / LABELS_FOLDER).glob("*.txt"))
-    checks.require(bool(files), f"{folder / LABELS_FOLDER}", "hold label files", "none")
-    _check_names([file.stem for file in files])
-    videos = tuple(_read_labels(file, classes) for file in files)
+    classes = read_class_list(folder / MAPPING_FILE, str)
+    checks.require(bool(classes), f"{folder / MAPPING_FILE}", "hold 'index name' lines", "none")
+    videos = tuple(_read_labels(file, classes) for file in _label_files(folder))
     return TimedDataset("breakfast", tuple(classes), videos)
 
 
 def read_breakfast_activities(folder: str | Path) -> VideoDataset:
     """Read the activities: 10-way single-label. Only the names of the label files are used.
 
-    Args:
-        folder: As for ``read_breakfast``.
-
     Raises:
         ValueError: If a file name has an unknown person or activity.
     """
-    names = sorted(file.stem for file in (Path(folder) / LABELS_FOLDER).glob("*.txt"))
-    checks.require(bool(names), f"{Path(folder) / LABELS_FOLDER}", "hold label files", "none")
-    _check_names(names)
+    names = [file.stem for file in _label_files(Path(folder))]
     records = tuple(VideoRecord(n, (name_parts(n)[1],), split_of(n)) for n in names)
     return VideoDataset("breakfast activities", ACTIVITIES, records, is_multilabel=False)
-
-
-def read_mapping(file: str | Path) -> list[str]:
-    """Read the class names, one ``0 SIL`` line per class, in the order of the index.
-
-    Raises:
-        ValueError: If an index is out of order or a name is missing; the error lists each line.
-    """
-    names: list[str] = []
-
-    def parse(line: str) -> None:
-        parts = line.split()
-        is_next = len(parts) == 2 and parts[0] == str(len(names))
-        checks.require(is_next, "class", f"be '{len(names)} NAME'", line)
-        names.append(parts[1])
-
-    read_lines(file, parse)
-    checks.require(bool(names), f"{file}", "hold 'index name' lines", "none")
-    return names
 
 
 def name_parts(name: str) -> tuple[int, str]:
@@ -142,19 +116,21 @@ def name_on_disk(video_id: str) -> str | None:
 def _read_labels(file: Path, classes: list[str]) -> TimedVideo:
     labels = read_lines(file, lambda line: str(checks.one_of("label", line, classes)))
     checks.require(bool(labels), f"{file}", "hold a label for every frame", "an empty file")
-    duration_seconds = len(labels) / FPS
-    intervals = intervals_of_frames(labels, FPS)
-    return TimedVideo(file.stem, intervals, split_of(file.stem), duration_seconds=duration_seconds)
+    intervals, seconds = intervals_of_frames(labels, FPS), len(labels) / FPS
+    return TimedVideo(file.stem, intervals, split_of(file.stem), duration_seconds=seconds)
 
 
-def _check_names(names: list[str]) -> None:
+def _label_files(folder: Path) -> list[Path]:
+    files = sorted((folder / LABELS_FOLDER).glob("*.txt"))
+    checks.require(bool(files), f"{folder / LABELS_FOLDER}", "hold label files", "none")
     bad = []
-    for name in names:
+    for file in files:
         try:
-            name_parts(name)
+            name_parts(file.stem)
         except ValueError as error:
             bad.append(str(error))
     raise_bad(LABELS_FOLDER, bad)
+    return files
 
 
 def _count(dataset: Dataset) -> dict[str, int]:
@@ -170,14 +146,8 @@ ACTIONS_KIND = DatasetKind(
     files=f"{MAPPING_FILE} and {LABELS_FOLDER}/",
     is_in=lambda folder: (folder / MAPPING_FILE).exists() and (folder / LABELS_FOLDER).exists(),
     name_of=name_on_disk,
-    known={
-        "classes": 48,
-        "activities": 10,
-        "persons": 52,
-        "videos": 1712,
-        "train videos": 1357,
-        "test videos": 355,
-    },
+    known={"classes": 48, "activities": 10, "persons": 52}
+    | {"videos": 1712, "train videos": 1357, "test videos": 355},
     count=_count,
     family="breakfast",
 )

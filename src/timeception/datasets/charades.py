@@ -10,7 +10,7 @@ from pathlib import Path
 from timeception import checks
 from timeception.datasets.kind import DatasetKind, last_part
 from timeception.datasets.records import Interval, TimedDataset, TimedVideo
-from timeception.datasets.rows import Row, read_lines, read_rows
+from timeception.datasets.rows import Row, read_class_list, read_rows
 from timeception.datasets.timed import parse_interval, seconds
 
 FILES = {"train": "Charades_v1_train.csv", "test": "Charades_v1_test.csv"}
@@ -18,13 +18,10 @@ CLASSES_FILE = "Charades_v1_classes.txt"
 
 
 def read_charades(folder: str | Path) -> TimedDataset:
-    """Read ``Charades_v1_{train,test}.csv`` and ``Charades_v1_classes.txt``.
+    """Read ``Charades_v1_{train,test}.csv`` and ``Charades_v1_classes.txt`` from a folder.
 
     The columns used are ``id``, ``actions`` (``c092 11.90 21.20;c147 0.00 12.60``, or empty) and
     ``length`` (seconds).
-
-    Args:
-        folder: Contains the three files.
 
     Returns:
         Every video, including videos without an action (``to_videos().labelled()`` drops them).
@@ -36,7 +33,9 @@ def read_charades(folder: str | Path) -> TimedDataset:
             elsewhere in either file; the error lists each row by line number.
     """
     folder = Path(folder)
-    classes = read_classes(folder / CLASSES_FILE)
+    file, number = folder / CLASSES_FILE, "c{:03d}".format
+    names = read_class_list(file, number, has_spaces=True)
+    classes = {number(index): f"{number(index)} {name}" for index, name in enumerate(names)}
     listed: dict[str, str] = {}
     videos = [
         video
@@ -64,26 +63,6 @@ def _read_split(
     return read_rows(file, ("id", "actions"), parse, optional=("length",))
 
 
-def read_classes(file: str | Path) -> dict[str, str]:
-    """Read ``c000 Holding some clothes`` lines. Returns the whole line by its id.
-
-    Raises:
-        ValueError: If ids are malformed or out of order; the error lists each line.
-    """
-    classes: dict[str, str] = {}
-
-    def parse(line: str) -> None:
-        expected = f"c{len(classes):03d}"
-        name = line.split(" ", 1)
-        checks.require(
-            len(name) == 2 and name[0] == expected, "class", f"be '{expected} NAME'", line
-        )
-        classes[name[0]] = line
-
-    read_lines(file, parse)
-    return classes
-
-
 def _action(text: str, classes: dict[str, str]) -> Interval:
     parts = text.split()
     checks.require(len(parts) == 3, "actions", "be 'c000 START END;...'", text)
@@ -99,11 +78,7 @@ KIND = DatasetKind(
     files=", ".join(FILES.values()),
     is_in=lambda folder: any((folder / name).exists() for name in FILES.values()),
     name_of=last_part,
-    known={
-        "classes": 157,
-        "train videos": 7985,
-        "train videos without labels": 174,
-        "test videos": 1863,
-        "test videos without labels": 49,
-    },
+    known={"classes": 157}
+    | {"train videos": 7985, "train videos without labels": 174}
+    | {"test videos": 1863, "test videos without labels": 49},
 )

@@ -36,10 +36,8 @@ class CheckReport:
 
     Args:
         kind: Family of the kind of data set.
-        title: Display name of the data set.
         folder: The folder with the annotations.
         counts: By name, the count found and that of a complete copy (``None`` if unknown).
-        n_video_files: Number of video files.
         findings: The findings, problems first.
     """
 
@@ -109,10 +107,8 @@ def check_folder(
         paths = {name: files[file_id] for name, file_id in pairing.found.items()}
         lengths = kind.seconds_of(dataset)
         findings += _about_files(dataset, paths, lengths, seconds_of, tolerance_seconds, track)
-    findings = sorted((f for f in findings if f.items), key=lambda f: not f.is_problem)
-    return CheckReport(
-        kind.family, kind.title, str(annotations), counts, len(files), tuple(findings)
-    )
+    held = tuple(sorted((f for f in findings if f.items), key=lambda f: not f.is_problem))
+    return CheckReport(kind.family, kind.title, str(annotations), counts, len(files), held)
 
 
 def _about_pairing(pairing: Pairing) -> list[Finding]:
@@ -131,14 +127,12 @@ def _differing(counts: dict[str, tuple[int, int | None]]) -> Finding:
 
 def _about_labels(dataset: Dataset) -> list[Finding]:
     """Classes without positives, overall and by split, and actions with invalid times."""
-    videos = dataset.videos if isinstance(dataset, TimedDataset) else dataset.records
-    held = {
-        split: {n for v in videos if v.split == split for n in v.labels} for split in dataset.splits
-    }
+    held: dict[str, set[str]] = {split: set() for split in dataset.splits}
+    for item in dataset.entries:
+        held[item.split].update(item.labels)
     anywhere = set().union(*held.values())
-    findings = [
-        Finding("classes without positives", tuple(n for n in dataset.classes if n not in anywhere))
-    ]
+    absent = tuple(name for name in dataset.classes if name not in anywhere)
+    findings = [Finding("classes without positives", absent)]
     for split in filter(None, dataset.splits):
         names = tuple(n for n in dataset.classes if n in anywhere and n not in held[split])
         findings.append(Finding(f"classes without positives in {split}", names, is_problem=False))
@@ -164,10 +158,8 @@ def _about_files(
     """Broken files, durations that differ from the annotation, actions after the end."""
     starts: dict[str, float] = {}
     if isinstance(dataset, TimedDataset):
-        starts = {
-            v.video_id: max((i.start_seconds for i in v.intervals), default=0.0)
-            for v in dataset.videos
-        }
+        for video in dataset.videos:
+            starts[video.video_id] = max((i.start_seconds for i in video.intervals), default=0.0)
     broken, differing, late = [], [], []
     for name, path in track(list(paths.items())):
         try:

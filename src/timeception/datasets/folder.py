@@ -44,32 +44,22 @@ def from_folder(folder: str | Path) -> VideoDataset:
     has_splits = bool(tops) and all(name.lower() in SPLIT_NAMES for name in tops)
     depth = 1 if has_splits else 0
     stray = [name for name in videos if name.count("/") <= depth]
-    layout = "SPLIT/LABEL/video" if has_splits else "LABEL/video"
-    checks.require(
-        not stray, f"{folder}: videos", f"be in folders named by class ({layout})", stray[:5]
-    )
-    records = tuple(
-        VideoRecord(
-            name,
-            (name.split("/")[depth],),
-            split_name(name.split("/")[0]) if has_splits else "",
-            path=str(path),
-        )
-        for name, path in videos.items()
-    )
-    classes = _class_names(folder, has_splits)
+    must = f"be in folders named by class ({'SPLIT/LABEL/video' if has_splits else 'LABEL/video'})"
+    checks.require(not stray, f"{folder}: videos", must, stray[:5])
+    records = []
+    for name, path in videos.items():
+        top, *below = name.split("/")
+        label, split = (below[0], split_name(top)) if has_splits else (top, "")
+        records.append(VideoRecord(name, (label,), split, path=str(path)))
+    parents = _subfolders(folder) if has_splits else [folder]
+    classes = sorted({path.name for parent in parents for path in _subfolders(parent)})
     advice = "Put the videos of each class into a folder named after the class."
     checks.require(len(classes) >= 2, f"{folder}: classes", "be at least two", classes, advice)
     empty = sorted(set(classes) - {record.labels[0] for record in records})
-    checks.require(
-        not empty, f"{folder}: class folders", "hold videos", empty, "Remove or fill them."
-    )
-    return VideoDataset(folder.resolve().name, tuple(classes), records, is_multilabel=False)
-
-
-def _class_names(folder: Path, has_splits: bool) -> list[str]:
-    parents = _subfolders(folder) if has_splits else [folder]
-    return sorted({path.name for parent in parents for path in _subfolders(parent)})
+    advice = "Remove or fill them."
+    checks.require(not empty, f"{folder}: class folders", "hold videos", empty, advice)
+    name = folder.resolve().name
+    return VideoDataset(name, tuple(classes), tuple(records), is_multilabel=False)
 
 
 def _subfolders(folder: Path) -> list[Path]:

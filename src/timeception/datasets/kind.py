@@ -33,7 +33,7 @@ def annotated_seconds(dataset: Dataset) -> dict[str, float]:
 
 def count(dataset: Dataset) -> dict[str, int]:
     """Count classes, videos, videos of each split, and videos without a label."""
-    videos = dataset.videos if isinstance(dataset, TimedDataset) else dataset.records
+    videos = dataset.entries
     counts = {"classes": len(dataset.classes), "videos": len(videos)}
     for split in filter(None, dataset.splits):
         inside = [video for video in videos if video.split == split]
@@ -105,3 +105,17 @@ def only_csv(source: Path, columns: tuple[str, ...]) -> Path:
     names = [file.name for file in files]
     checks.require(len(files) == 1, f"{source}", f"hold one CSV of {','.join(columns)}", names)
     return files[0]
+
+
+def csv_kind(
+    name: str, columns: tuple[str, ...], read: Callable[[Path], Dataset], title: str
+) -> DatasetKind:
+    """The general kind whose annotations are the one CSV file in a folder that has ``columns``."""
+    return DatasetKind(
+        name,
+        lambda source: read(only_csv(source, columns)),
+        title=title,
+        files=f"CSV of {','.join(columns)}",
+        is_in=lambda folder: bool(csv_files(folder, columns)),
+        is_general=True,
+    )

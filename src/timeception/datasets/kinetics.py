@@ -21,10 +21,7 @@ COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 
 
 def read_kinetics(files: Iterable[str | Path]) -> VideoDataset:
-    """Read one or several ``label,youtube_id,time_start,time_end,split`` files.
-
-    Args:
-        files: For example ``train.csv`` and ``validate.csv``.
+    """Read ``label,youtube_id,time_start,time_end,split`` files: ``train.csv``, ``validate.csv``.
 
     Returns:
         Classes sorted by name. Ids are the names of the clips' files, ``YOUTUBEID_000010_000020``,

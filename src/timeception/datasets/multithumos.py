@@ -16,7 +16,7 @@ from timeception import checks
 from timeception.datasets.folder import split_name
 from timeception.datasets.kind import DatasetKind, last_part
 from timeception.datasets.records import Interval, TimedDataset, TimedVideo
-from timeception.datasets.rows import raise_bad, read_lines, read_text
+from timeception.datasets.rows import raise_bad, read_class_list, read_lines, read_text
 from timeception.datasets.timed import parse_interval, seconds
 
 JSON_FILE = "multithumos.json"
@@ -41,32 +41,13 @@ def read_multithumos(folder: str | Path) -> TimedDataset:
         ValueError: If the files are malformed; the error lists each bad line or entry.
     """
     folder = Path(folder)
-    names = read_class_list(folder / CLASSES_FILE) if (folder / CLASSES_FILE).is_file() else None
+    file, names = folder / CLASSES_FILE, None
+    if file.is_file():
+        names = read_class_list(file, lambda index: str(index + FIRST_CLASS))
     if (folder / LABELS_FOLDER).is_dir():
-        needed = f"{folder / CLASSES_FILE}"
-        checks.require(names is not None, "file", "exist; it has the order of classes", needed)
+        checks.require(names is not None, "file", "exist; it has the order of classes", str(file))
         return _read_text_files(folder / LABELS_FOLDER, names or [])
     return read_actions_json(folder / JSON_FILE, names, first_class=FIRST_CLASS)
-
-
-def read_class_list(file: str | Path) -> list[str]:
-    """Read the class names, one ``1 BaseballPitch`` line per class.
-
-    Raises:
-        ValueError: If a number is out of order or a name is missing; the error lists each line.
-    """
-    names: list[str] = []
-
-    def parse(line: str) -> None:
-        number = str(len(names) + FIRST_CLASS)
-        parts = line.split()
-        checks.require(
-            parts[:1] == [number] and len(parts) == 2, "class", f"be '{number} NAME'", line
-        )
-        names.append(parts[1])
-
-    read_lines(file, parse)
-    return names
 
 
 def read_actions_json(
@@ -151,9 +132,8 @@ def _split_of(video_id: str) -> str:
     for prefix, split in _SPLITS.items():
         if video_id.startswith(prefix):
             return split
-    raise ValueError(
-        checks.problem("video", "be named video_validation_* or video_test_*", video_id)
-    )
+    must = "be named video_validation_* or video_test_*"
+    raise ValueError(checks.problem("video", must, video_id))
 
 
 def _is_in(folder: Path) -> bool:

@@ -35,12 +35,9 @@ def from_names(video_ids: Iterable[str], pattern: str, name: str = "names") -> V
     try:
         regex = re.compile(pattern)
     except re.error as error:
-        advice = f"It fails with: {error}."
-        raise ValueError(
-            checks.problem("pattern", "be a regular expression", pattern, advice)
-        ) from None
-    has_label = "label" in regex.groupindex
-    checks.require(has_label, "pattern", "have a group (?P<label>...)", pattern)
+        must, advice = "be a regular expression", f"It fails with: {error}."
+        raise ValueError(checks.problem("pattern", must, pattern, advice)) from None
+    checks.require("label" in regex.groupindex, "pattern", "have a group (?P<label>...)", pattern)
     matches = {video_id: regex.search(video_id) for video_id in video_ids}
     checks.require(bool(matches), "video_ids", "name at least one video", [])
     strange = [video_id for video_id, match in matches.items() if not (match and match["label"])]

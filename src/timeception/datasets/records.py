@@ -95,33 +95,34 @@ class _Dataset(Generic[_R]):
     def __post_init__(self) -> None:
         unique(f"{self.name}: classes", self.classes)
         known = set(self.classes)
-        for item in self._items:
+        for item in self.entries:
             for label in item.labels:
                 if label not in known:
-                    where = f"{self.name}: labels of {_key(item)}"
-                    checks.one_of(where, label, self.classes)
+                    key = item.key if isinstance(item, VideoRecord) else item.video_id
+                    checks.one_of(f"{self.name}: labels of {key}", label, self.classes)
 
     @property
-    def _items(self) -> tuple[_R, ...]:
-        items: tuple[_R, ...] = getattr(self, self._field)
-        return items
+    def entries(self) -> tuple[_R, ...]:
+        """The records or videos."""
+        entries: tuple[_R, ...] = getattr(self, self._field)
+        return entries
 
     def _with(self, items: Iterable[_R], **changes: Any) -> Self:
         changes[self._field] = tuple(items)
         return replace(self, **changes)
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self.entries)
 
     @property
     def splits(self) -> tuple[str, ...]:
         """Names of the splits, sorted."""
-        return tuple(sorted({item.split for item in self._items}))
+        return tuple(sorted({item.split for item in self.entries}))
 
     @property
     def video_ids(self) -> tuple[str, ...]:
         """Ids of the videos in order, without repetition."""
-        return tuple(dict.fromkeys(item.video_id for item in self._items))
+        return tuple(dict.fromkeys(item.video_id for item in self.entries))
 
     def subset(self, split: str) -> Self:
         """A copy with only the videos of one split, and all classes.
@@ -130,14 +131,14 @@ class _Dataset(Generic[_R]):
             ValueError: If the split is empty; the error lists the splits.
         """
         checks.one_of(f"{self.name}: split", split, self.splits)
-        return self._with(item for item in self._items if item.split == split)
+        return self._with(item for item in self.entries if item.split == split)
 
     def with_splits(self, splits: Mapping[str, str]) -> Self:
         """A copy with new splits, given by video id. Other videos keep their split."""
         unknown = sorted(set(splits) - set(self.video_ids))
         checks.require(not unknown, f"{self.name}: splits", "name known videos", unknown[:5])
         return self._with(
-            replace(item, split=splits.get(item.video_id, item.split)) for item in self._items
+            replace(item, split=splits.get(item.video_id, item.split)) for item in self.entries
         )
 
     def without_classes(self, names: Iterable[str]) -> Self:
@@ -148,18 +149,14 @@ class _Dataset(Generic[_R]):
         """
         dropped = {checks.one_of(f"{self.name}: class", name, self.classes) for name in names}
         classes = tuple(name for name in self.classes if name not in dropped)
-        return self._with((_without(item, dropped) for item in self._items), classes=classes)
+        return self._with((_without(item, dropped) for item in self.entries), classes=classes)
 
     def renamed(self, video_ids: Mapping[str, str]) -> Self:
         """A copy with new video ids, given by the old ids. Other videos keep their id."""
         return self._with(
             replace(item, video_id=video_ids.get(item.video_id, item.video_id))
-            for item in self._items
+            for item in self.entries
         )
-
-
-def _key(item: VideoRecord | TimedVideo) -> str:
-    return item.key if isinstance(item, VideoRecord) else item.video_id
 
 
 def _without(item: Any, dropped: set[str]) -> Any:
@@ -173,7 +170,6 @@ class VideoDataset(_Dataset[VideoRecord]):
     """Labelled videos or windows.
 
     Args:
-        name: Name of the data set.
         classes: Class names; a class's position is its index in ``targets`` and in scores.
         records: The videos or windows.
         is_multilabel: Whether a record may have any number of labels; otherwise it has one.
@@ -241,8 +237,7 @@ class TimedDataset(_Dataset[TimedVideo]):
     def to_videos(self) -> VideoDataset:
         """Multi-label data with one record per video, labelled with all its actions."""
         records = tuple(
-            VideoRecord(video.video_id, video.labels, video.split, path=video.path)
-            for video in self.videos
+            VideoRecord(v.video_id, v.labels, v.split, path=v.path) for v in self.videos
         )
         return VideoDataset(self.name, self.classes, records, is_multilabel=True)
 

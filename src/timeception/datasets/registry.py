@@ -55,7 +55,7 @@ for _kind in (
 
 
 def kinds() -> tuple[DatasetKind, ...]:
-    """All kinds in the order in which they are looked for, those of other packages included."""
+    """All kinds, including those of other packages, in the order of recognition."""
     plugins.load(ENTRY_POINT_GROUP)
     return tuple(sorted(_KINDS.values(), key=lambda kind: kind.is_general))
 
@@ -72,10 +72,7 @@ def find_kind(name: str) -> DatasetKind:
 
 
 def read_videos(
-    name: str,
-    source: str | Path,
-    available_ids: Iterable[str] | None = None,
-    pattern: str = "",
+    name: str, source: str | Path, available_ids: Iterable[str] | None = None, pattern: str = ""
 ) -> VideoDataset:
     """Read the video-level labels of a data set.
 
@@ -120,12 +117,9 @@ class Pairing:
 
 
 def pair(kind: DatasetKind, names: Iterable[str], file_ids: Iterable[str]) -> Pairing:
-    """Find the file of each video, wherever it lies below the videos' folder.
+    """Find the file of each annotated video, wherever it lies below the videos' folder.
 
-    Args:
-        kind: The kind of data set; it knows how files are named.
-        names: Names of the videos in the annotations.
-        file_ids: Paths below the videos' folder without suffix, or ids of a feature bank.
+    File ids are paths below that folder without suffix, or ids of a feature bank.
     """
     by_name: dict[str, list[str]] = defaultdict(list)
     for file_id in file_ids:
@@ -143,13 +137,10 @@ def pair(kind: DatasetKind, names: Iterable[str], file_ids: Iterable[str]) -> Pa
 
 
 def recognise(root: str | Path) -> tuple[DatasetKind, Path]:
-    """Determine which kind of data set a folder holds.
+    """Determine the kind of data set in a folder, and the folder with its annotation files.
 
     The annotation files of a published data set may also lie in a folder directly below, as
     archives unpack (``Charades/Charades_v1_train.csv`` beside ``Charades_v1_480/``).
-
-    Returns:
-        The kind, and the folder with the annotation files.
 
     Raises:
         ValueError: If it holds none; the error lists the files that are looked for.

@@ -79,15 +79,7 @@ def read_text(file: str | Path) -> str:
 
 
 def read_lines(file: str | Path, parse: Callable[[str], Record]) -> list[Record]:
-    """Parse every line of a text file, stripped of spaces. Blank lines are skipped.
-
-    Args:
-        file: UTF-8 text.
-        parse: Turns a line into a record; it raises ``ValueError`` if the line is bad.
-
-    Raises:
-        ValueError: If the file is missing, is not text or has bad lines, as in ``read_rows``.
-    """
+    """Parse every line of a text file like ``read_rows``. Blank lines are skipped."""
     records, bad = [], []
     for number, line in enumerate(read_text(file).split("\n"), start=1):
         try:
@@ -97,6 +89,27 @@ def read_lines(file: str | Path, parse: Callable[[str], Record]) -> list[Record]
             bad.append(f"line {number}: {error}")
     raise_bad(file, bad)
     return records
+
+
+def read_class_list(
+    file: str | Path, number: Callable[[int], str], *, has_spaces: bool = False
+) -> list[str]:
+    """Read the class names, one ``NUMBER NAME`` line per class; ``number`` formats the index.
+
+    Raises:
+        ValueError: If a number is out of order or a name is missing; the error lists each line.
+    """
+    names: list[str] = []
+
+    def parse(line: str) -> None:
+        parts = line.split(" ", 1) if has_spaces else line.split()
+        expected = number(len(names))
+        is_next = len(parts) == 2 and parts[0] == expected
+        checks.require(is_next, "class", f"be '{expected} NAME'", line)
+        names.append(parts[1])
+
+    read_lines(file, parse)
+    return names
 
 
 def has_columns(file: Path, columns: Sequence[str]) -> bool:
@@ -120,13 +133,8 @@ def read_csv(file: Path, columns: Sequence[str]) -> tuple[list[str], list[tuple[
     rows = [(line, row) for line, row in rows if any(row)]
     header = rows[0][1] if rows else []
     missing = ", ".join(name for name in columns if name not in header)
-    checks.require(
-        not missing,
-        f"{file}: first line",
-        f"name the column(s) {missing}",
-        ",".join(header),
-        f"Begin the file with {','.join(columns)}.",
-    )
+    must, advice = f"name the column(s) {missing}", f"Begin the file with {','.join(columns)}."
+    checks.require(not missing, f"{file}: first line", must, ",".join(header), advice)
     return header, rows[1:]
 
 

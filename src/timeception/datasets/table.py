@@ -7,7 +7,7 @@ from typing import Literal
 
 from timeception import checks
 from timeception.datasets.folder import split_name
-from timeception.datasets.kind import DatasetKind, csv_files, only_csv
+from timeception.datasets.kind import csv_kind
 from timeception.datasets.records import VideoDataset, VideoRecord
 from timeception.datasets.rows import Row, read_csv, read_rows
 from timeception.datasets.video_files import video_id_of
@@ -44,9 +44,8 @@ def from_csv(
 
     def parse(row: Row) -> VideoRecord:
         name = video_id_of(row["path"])
-        checks.require(
-            name not in seen, "path", "occur once", row["path"], "Delete one of the rows."
-        )
+        advice = "Delete one of the rows."
+        checks.require(name not in seen, "path", "occur once", row["path"], advice)
         seen.add(name)
         labels = split_labels(row["labels"], separator)
         return VideoRecord(name, labels, split_name(row["split"]), path=row["path"])
@@ -82,11 +81,4 @@ def _find_separator(file: Path) -> Separator:
     return ";" if any(";" in field for _, row in lines for field in row[column:][:1]) else " "
 
 
-KIND = DatasetKind(
-    "csv",
-    lambda source: from_csv(only_csv(source, COLUMNS)),
-    title="CSV of videos and labels",
-    files=f"CSV of {','.join(COLUMNS)}",
-    is_in=lambda folder: bool(csv_files(folder, COLUMNS)),
-    is_general=True,
-)
+KIND = csv_kind("csv", COLUMNS, from_csv, "CSV of videos and labels")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import isfinite
+from operator import attrgetter
 from pathlib import Path
 
 from timeception import checks
 from timeception.datasets.folder import split_name
-from timeception.datasets.kind import DatasetKind, csv_files, only_csv
+from timeception.datasets.kind import csv_kind
 from timeception.datasets.records import Interval, TimedDataset, TimedVideo
 from timeception.datasets.rows import Row, read_rows, write_rows
 from timeception.datasets.video_files import video_id_of
@@ -45,8 +46,9 @@ def read_timed(file: str | Path, classes: Sequence[str] | None = None) -> TimedD
 
     read_rows(file, COLUMNS, parse, optional=("split",))
     checks.require(bool(intervals), f"{file}", "hold at least one video", "only a header")
+    by_time = attrgetter("start_seconds", "end_seconds", "label")
     videos = tuple(
-        TimedVideo(name, tuple(sorted(timed, key=_by_time)), splits[name])
+        TimedVideo(name, tuple(sorted(timed, key=by_time)), splits[name])
         for name, timed in intervals.items()
     )
     if classes is None:
@@ -61,16 +63,11 @@ def write_timed(file: str | Path, videos: Iterable[TimedVideo]) -> None:
     """
     rows: list[tuple[str, ...]] = [(*COLUMNS, "split")]
     for video in videos:
-        rows += [
-            (
-                video.video_id,
-                i.label,
-                _decimal(i.start_seconds),
-                _decimal(i.end_seconds),
-                video.split,
-            )
-            for i in video.intervals
-        ] or [(video.video_id, "", "", "", video.split)]
+        for i in video.intervals:
+            times = _decimal(i.start_seconds), _decimal(i.end_seconds)
+            rows.append((video.video_id, i.label, *times, video.split))
+        if not video.intervals:
+            rows.append((video.video_id, "", "", "", video.split))
     write_rows(Path(file), rows)
 
 
@@ -140,15 +137,4 @@ def _decimal(value: float) -> str:
     return f"{value:.9f}".rstrip("0").rstrip(".")
 
 
-def _by_time(interval: Interval) -> tuple[float, float, str]:
-    return interval.start_seconds, interval.end_seconds, interval.label
-
-
-KIND = DatasetKind(
-    "timed",
-    lambda source: read_timed(only_csv(source, COLUMNS)),
-    title="CSV of timed actions",
-    files=f"CSV of {','.join(COLUMNS)}",
-    is_in=lambda folder: bool(csv_files(folder, COLUMNS)),
-    is_general=True,
-)
+KIND = csv_kind("timed", COLUMNS, read_timed, "CSV of timed actions")

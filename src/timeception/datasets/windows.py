@@ -121,23 +121,10 @@ def make_windows(
         n_steps = len(edges) - 1
         for start in window_starts(n_steps, length_steps, stride_steps).tolist():
             stop = min(start + length_steps, n_steps)
-            present = [
-                label
-                for label, covered in spans.items()
-                if _covered_steps(covered, start, stop) >= enough
-            ]
-            times = float(edges[start]), float(edges[stop])
+            present = [n for n in spans if _covered_steps(spans[n], start, stop) >= enough]
             labels = tuple(sorted(present, key=dataset.classes.index))
-            records.append(
-                VideoRecord(
-                    video.video_id,
-                    labels,
-                    video.split,
-                    *times,
-                    path=video.path,
-                    steps=(start, stop),
-                )
-            )
+            where = (video.split, float(edges[start]), float(edges[stop]), video.path)
+            records.append(VideoRecord(video.video_id, labels, *where, steps=(start, stop)))
     return VideoDataset(dataset.name, dataset.classes, tuple(records), is_multilabel=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from timeception.features.pipeline import Pipeline, is_batch_invariant
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from timeception.backbones import Backbone, FeatureNetwork
+    from timeception.backbones import Backbone
 
 logger = logging.getLogger(__name__)
 
@@ -38,28 +38,13 @@ def n_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _compiled(network: FeatureNetwork) -> FeatureNetwork:
-    import torch
-
-    compiled: Any = torch.compile(network, dynamic=False)
-    return cast("FeatureNetwork", compiled)  # it keeps the attributes of the network
-
-
 def _require_compilable(backbone: Backbone, precision: str) -> None:
-    checks.require(
-        precision == DEFAULT_PRECISION,
-        "precision",
-        "be fp32 where the network is compiled: compiled code rounds to bf16 less often, so "
-        "features would depend on the compiler",
-        precision,
-    )
-    checks.require(
-        backbone.transform.crop is not None,
-        "transform",
-        "crop frames to one size, because the network is compiled for a single size",
-        f"crop={backbone.transform.crop}",
-        "Leave out --compile.",
-    )
+    must = "be fp32 where the network is compiled: compiled code rounds to bf16 less often, so "
+    must += "features would depend on the compiler"
+    checks.require(precision == DEFAULT_PRECISION, "precision", must, precision)
+    crop = backbone.transform.crop
+    must = "crop frames to one size, because the network is compiled for a single size"
+    checks.require(crop is not None, "transform", must, f"crop={crop}", "Leave out --compile.")
 
 
 class FeatureExtractor:
@@ -69,15 +54,8 @@ class FeatureExtractor:
     for each other. Use the extractor in a ``with`` statement, which sets PyTorch's number of
     threads meanwhile. Batch norms are fused into the convolutions before them.
 
-    Args:
-        backbone: the network; it moves to the device and is otherwise not changed.
-        map_size: (height, width) of the pooled maps; ``None`` keeps the size.
-        batch_size: segments in a batch; ``None``: 4 frames on a CPU, 64 on a GPU.
-        device: where to run; ``None`` uses a GPU if there is one.
-        cores: processor cores to use; ``None`` uses all.
-        precision: of weights and maps within the network, ``fp32`` or ``bf16``.
-        is_compiled: use ``torch.compile`` with the weights as constants. Results change only by
-            rounding.
+    The arguments are as for ``extraction.extract.extract``. The backbone moves to the device and is
+    otherwise not changed. ``cores`` is the number of processor cores to use; ``None`` uses all.
 
     Raises:
         ValueError: if an argument is out of range, or the network cannot be compiled.
@@ -115,7 +93,8 @@ class FeatureExtractor:
             self._warn_of_bf16(backbone)
         self._is_compiled = is_compiled
         if is_compiled:
-            self.backbone = with_network(self.backbone, _compiled(self.backbone.network))
+            compiled: Any = torch.compile(self.backbone.network, dynamic=False)
+            self.backbone = with_network(self.backbone, compiled)  # keeps the network's attributes
 
     def _warn_of_bf16(self, backbone: Backbone) -> None:
         """Warn if bf16 is slow on this processor, or changes the features of this network much."""
@@ -124,9 +103,8 @@ class FeatureExtractor:
         query = getattr(torch.cpu, "get_capabilities", None)  # missing in older PyTorch
         able = query() if query else {}
         if self.device.type == "cpu" and able and not able.get("avx512_bf16", able.get("bf16")):
-            logger.warning(
-                "this processor has no bf16 multiplication: fp32 is at least as fast as bf16"
-            )
+            text = "this processor has no bf16 multiplication: fp32 is at least as fast as bf16"
+            logger.warning(text)
         side, rng = backbone.side, np.random.default_rng(0)
         coarse = rng.integers(0, 256, (1, backbone.frames_per_segment, 8, 8, 3), dtype=np.uint8)
         times = -(-side // 8)
@@ -136,13 +114,8 @@ class FeatureExtractor:
             found = self.backbone(self._frames(pictures)).float()
         change = float((found - expected).norm() / expected.norm().clamp(min=1e-12))
         if change > MOST_CHANGE:
-            logger.warning(
-                "bf16 changes the features of %s by %.1g (relative), which is more than %g: "
-                "use fp32",
-                backbone.name,
-                change,
-                MOST_CHANGE,
-            )
+            text = "bf16 changes the features of %s by %.1g (relative), which is more than %g"
+            logger.warning(f"{text}: use fp32", backbone.name, change, MOST_CHANGE)
 
     def __enter__(self) -> FeatureExtractor:
         import torch
@@ -168,11 +141,9 @@ class FeatureExtractor:
             with config.patch(freezing=True):  # weights are constants in an optimal layout
                 self(np.zeros(shape, np.uint8))
         except (InductorError, InvalidCxxCompiler) as error:
-            first = str(error).strip().partition("\n")[0]
-            raise ValueError(
-                f"{self.backbone.name} cannot be compiled here: {first} "
-                "Install a C++ compiler (g++), or leave out --compile."
-            ) from error
+            first, name = str(error).strip().partition("\n")[0], self.backbone.name
+            advice = "Install a C++ compiler (g++), or leave out --compile."
+            raise ValueError(f"{name} cannot be compiled here: {first} {advice}") from error
 
     def __exit__(self, *error: object) -> None:
         import torch
@@ -181,15 +152,12 @@ class FeatureExtractor:
 
     def pipeline(self, n_decoders: int, n_videos: int) -> Pipeline:
         """A pipeline that extracts ``n_videos`` videos, decoding ``n_decoders`` at once."""
-        spans_videos = n_videos > 1 and (self.batch_size == 1 or self._is_batch_invariant())
+        side, length = self.backbone.side, self.backbone.frames_per_segment
+        shape = (length, side, side, 3)
+        spans_videos = n_videos > 1 and is_batch_invariant(self, self.batch_size, shape)
         if n_videos > 1 and not spans_videos:
             logger.info("results depend on the position in a batch: batches do not span videos")
         return Pipeline(self, self.batch_size, n_decoders, self.n_computers, spans_videos)
-
-    def _is_batch_invariant(self) -> bool:
-        side = self.backbone.side
-        shape = (self.backbone.frames_per_segment, side, side, 3)
-        return is_batch_invariant(self, self.batch_size, shape)
 
     def __call__(self, segments: NDArray[np.uint8]) -> NDArray[np.float32]:
         """8-bit segments (B, T, H, W, 3) to features (B, C, H', W')."""
@@ -213,8 +181,7 @@ class FeatureExtractor:
             torch.from_numpy(np.tile(values, width)).to(self.device)
             for values in self.backbone.transform.affine()
         )
-        frames.view(-1, width * 3).mul_(multiplier).add_(
-            offset
-        )  # whole rows vectorise better than three channels
+        # whole rows vectorise better than three channels
+        frames.view(-1, width * 3).mul_(multiplier).add_(offset)
         frames = frames.to(self._dtype).permute(0, 4, 1, 2, 3)
         return frames.contiguous() if self.backbone.is_video else frames

@@ -28,12 +28,8 @@ def average_maps(features: Floats, map_size: tuple[int, int]) -> Floats:
         [[[1.5]]]
     """
     height, width = features.shape[-2:]
-    checks.require(
-        map_size[0] <= height and map_size[1] <= width,
-        "map_size",
-        f"be at most the features' own {height}x{width}",
-        map_size,
-    )
+    fits = map_size[0] <= height and map_size[1] <= width
+    checks.require(fits, "map_size", f"be at most the features' own {height}x{width}", map_size)
     if (height, width) == tuple(map_size):
         return features
     cells = np.kron(_bins(height, map_size[0]), _bins(width, map_size[1]))

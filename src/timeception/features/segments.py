@@ -37,12 +37,9 @@ def default_stride(frames_per_segment: int) -> int:
 
 @dataclass(frozen=True)
 class TimedSegment:
-    """A segment of a stream as 8-bit levels, and the times of its first and last frame.
+    """A segment of a stream as 8-bit levels, (T, H, W, 3).
 
-    Args:
-        frames: (T, H, W, 3).
-        start_seconds: since the stream's first frame.
-        end_seconds: likewise.
+    The times of its first and last frame are in seconds since the stream's first frame.
     """
 
     frames: NDArray[np.uint8]
@@ -155,11 +152,7 @@ class Segmenter(ABC):
 
 @dataclass(frozen=True)
 class StrideSegmenter(Segmenter):
-    """Segments at a fixed stride.
-
-    Args:
-        stride: frames from one segment's start to the next.
-    """
+    """Segments at a fixed ``stride``: frames from one segment's start to the next."""
 
     stride: int
 
@@ -204,8 +197,7 @@ class Segmenter2019(Segmenter):
 
     def starts(self, frame_seconds: NDArray[np.float64]) -> NDArray[np.int64]:
         """First frames of the segments; not defined for segments of 8 in shorter videos."""
-        is_image = self.frames_per_segment == 1
-        choose = legacy_2019_frames if is_image else legacy_2019_segment_starts
+        choose = legacy_2019_frames if self.frames_per_segment == 1 else legacy_2019_segment_starts
         return choose(len(frame_seconds), self.n_frames_asked)
 
     def stream_starts(self, frame_seconds: Iterable[float]) -> Iterator[int]:

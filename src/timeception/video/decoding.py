@@ -20,7 +20,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import av
@@ -33,6 +32,9 @@ from timeception.video.fetching import FrameFetcher
 from timeception.video.files import VideoError
 from timeception.video.pixels import Orientation, rgb_array
 from timeception.video.source import VideoSource
+
+Indices = Sequence[int] | npt.NDArray[np.integer]
+NumberedFrame = tuple[int, npt.NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -65,16 +67,7 @@ class VideoInfo:
 def probe(path: str | os.PathLike[str], *, stream: int | None = None) -> VideoInfo:
     """Describe a video after reading its packets and decoding its first frame.
 
-    Args:
-        path: the file.
-        stream: index of the video stream; ``None`` selects the best one.
-
-    Returns:
-        The same as ``VideoReader(path).info``.
-
-    Raises:
-        VideoError: if the file is not a video, is truncated or encrypted, or its first frame is
-            damaged.
+    The arguments and errors are as for ``VideoReader``, and the result is its ``info``.
     """
     with VideoReader(path, stream=stream) as video:
         return video.info
@@ -139,12 +132,7 @@ class VideoReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __len__(self) -> int:
@@ -162,32 +150,26 @@ class VideoReader:
         """Close the file; after that, no frames can be read."""
         self._source.close()
 
-    def read(self, frame_indices: Sequence[int] | npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+    def read(self, frame_indices: Indices) -> npt.NDArray[np.uint8]:
         """Read frames by index, in any order and with repeats.
 
         Args:
             frame_indices: each in [0, n_frames).
 
-        Shape:
-            (len(frame_indices), height, width, 3)
-
         Returns:
-            Upright 8-bit RGB frames in the order of ``frame_indices``.
+            Upright 8-bit RGB frames (len(frame_indices), height, width, 3).
 
         Raises:
             ValueError: if an index lies outside the video.
             VideoError: if a frame is damaged.
         """
         indices = self._checked(frame_indices)
-        shape = (len(indices), self.info.height, self.info.width, 3)
-        frames = np.empty(shape, dtype=np.uint8)
+        frames = np.empty((len(indices), self.info.height, self.info.width, 3), dtype=np.uint8)
         for wanted, frame in self._stream(np.unique(indices)):
             frames[indices == wanted] = frame
         return frames
 
-    def frames(
-        self, indices: Sequence[int] | npt.NDArray[np.integer] | None = None
-    ) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+    def frames(self, indices: Indices | None = None) -> Iterator[NumberedFrame]:
         """Yield frames in presentation order, each once, with one in memory at a time.
 
         Args:
@@ -203,7 +185,7 @@ class VideoReader:
         every = np.arange(self.info.n_frames)
         return self._stream(every if indices is None else np.unique(self._checked(indices)))
 
-    def _checked(self, indices: Sequence[int] | npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    def _checked(self, indices: Indices) -> npt.NDArray[np.int64]:
         array = np.asarray(indices)
         if array.size == 0:
             return np.zeros(0, dtype=np.int64)
@@ -215,9 +197,7 @@ class VideoReader:
             checks.require(False, "frame_indices", requirement, int(outside[0]))
         return array.astype(np.int64)
 
-    def _stream(
-        self, ascending: npt.NDArray[np.int64]
-    ) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+    def _stream(self, ascending: npt.NDArray[np.int64]) -> Iterator[NumberedFrame]:
         first, wanted = self._first, self._fetcher.times(ascending)
         for index in ascending.tolist():
             frame = self._fetcher.fetch(index, wanted)

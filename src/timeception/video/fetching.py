@@ -30,11 +30,7 @@ WORTH_A_SEEK_FRAMES = 8  # decoding fewer frames in between costs less than a se
 
 
 class _MissingFrameError(Exception):
-    """The decoder did not return the frame with this index intact."""
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-        super().__init__(index)
+    """The decoder did not return a frame intact; the argument is the frame's index."""
 
 
 class FrameFetcher:
@@ -47,10 +43,8 @@ class FrameFetcher:
     If the frames to be requested next are known, others from which no frame is predicted are not
     decoded.
 
-    Args:
-        source: the stream.
-        index: of its frames. If the source skips damage, it contains the intact frames, and
-            decoding always starts at the beginning of the file.
+    If the source skips damage, the index contains only the intact frames, and decoding always
+    starts at the beginning of the file.
     """
 
     def __init__(self, source: VideoSource, index: FrameIndex) -> None:
@@ -79,9 +73,8 @@ class FrameFetcher:
         if index is not None:
             fetcher = cls(source, index)
             try:
-                if not fetcher.fetch(
-                    0
-                ).interlaced_frame:  # two packets may form one interlaced frame
+                first = fetcher.fetch(0)
+                if not first.interlaced_frame:  # two packets may form one interlaced frame
                     fetcher._unit_length_bytes = unit_length_bytes(source.video.codec_context)
                     return fetcher
             except VideoError as error:
@@ -97,10 +90,8 @@ class FrameFetcher:
     def fetch(self, index: int, wanted: frozenset[int] | None = None) -> av.VideoFrame:
         """Decode the frame with the given index.
 
-        Args:
-            index: of the frame.
-            wanted: times of this frame and of the next requests; other frames may be skipped.
-                ``None``: any frame may be requested next.
+        ``wanted`` holds the times of this frame and of the next requests: other frames may be
+        skipped. With ``None``, any frame may be requested next.
 
         Raises:
             VideoError: if the frame, or one that it is predicted from, is damaged.
@@ -110,8 +101,9 @@ class FrameFetcher:
             return self._current[1]
         self._wanted = wanted
         start = self.index.start_for(index) if self._can_seek else 0
-        comes_soon = self._next is not None and (
-            self._next <= index
+        comes_soon = (
+            self._next is not None
+            and self._next <= index
             and start <= self._next + WORTH_A_SEEK_FRAMES
             and not self._is_left_out(index)
         )
@@ -120,7 +112,7 @@ class FrameFetcher:
             try:
                 frame = self._advance(index, attempt)
             except _MissingFrameError as missing:
-                lost = missing.index
+                lost = missing.args[0]
             else:
                 if start and attempt == 0:
                     logger.debug("%s: seeks miss their frames and are not used", self._source.path)
@@ -182,12 +174,11 @@ class FrameFetcher:
         """Decide whether to skip a packet that is neither wanted nor needed, and remember it."""
         if self._wanted is None or self._unit_length_bytes is None or packet.pts is None:
             return False
-        if packet.pts in self._wanted or packet.pts not in self._pts:
-            return False
-        if not is_disposable(memoryview(packet), self._unit_length_bytes):
-            return False
-        self._left_out.add(packet.pts)
-        return True
+        is_unwanted = packet.pts in self._pts and packet.pts not in self._wanted
+        if is_unwanted and is_disposable(memoryview(packet), self._unit_length_bytes):
+            self._left_out.add(packet.pts)
+            return True
+        return False
 
     def _frames_from(self, start: int) -> Iterator[av.VideoFrame]:
         """Frames from a keyframe, without those presented before it."""
@@ -195,13 +186,8 @@ class FrameFetcher:
         if pts is None:
             yield from self._source.frames()
             return
-        first, leaves_out = int(pts[start]), self._leaves_out
-        frames = (
-            self._source.frames_from(first, leaves_out)
-            if start
-            else self._source.frames(leaves_out)
-        )
-        for frame in frames:
+        first = int(pts[start])
+        for frame in self._source.frames(self._leaves_out, first if start else None):
             is_left_out = self._source.skips_damage and frame.pts not in self._pts
             if frame.pts is None or (frame.pts >= first and not is_left_out):
                 yield frame

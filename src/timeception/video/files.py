@@ -56,10 +56,8 @@ def check_readable(path: Path) -> None:
     try:
         head = _head(path)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise VideoError(
-            path, f"cannot be read ({reason})", "Check the disk and the file permissions."
-        ) from error
+        problem = f"cannot be read ({error.strerror or type(error).__name__})"
+        raise VideoError(path, problem, "Check the disk and the file permissions.") from error
     if not head:
         raise VideoError(path, "is empty (0 bytes)", ADVICE_REPLACE)
     if _is_text(head):
@@ -87,12 +85,9 @@ def missing_bytes(path: Path) -> int:
     """
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        head = file.read(HEAD_BYTES)
-        for is_format, declared_end in _FORMATS:
-            if is_format(head):
-                return max(0, declared_end(file, size) - size)
-    return 0
+        head = _head(path)
+        ends = (declared_end(file, size) for is_format, declared_end in _FORMATS if is_format(head))
+        return max(0, next(ends, 0) - size)
 
 
 def has_mp4_index(path: Path) -> bool:
@@ -199,14 +194,10 @@ def _is_ts(head: bytes, packet_bytes: int, sync_at: int) -> bool:
     return len(syncs) > 2 and set(syncs) == {0x47}
 
 
-def _whole_packets_end(packet_bytes: int) -> Callable[[BinaryIO, int], int]:
-    return lambda file, size: -(-size // packet_bytes) * packet_bytes
-
-
 _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, int], int]], ...] = (
     (lambda head: head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free"), _mp4_end),
     (lambda head: head[:4] == b"\x1a\x45\xdf\xa3", _matroska_end),
     (lambda head: head[:4] == b"RIFF" and head[8:12] == b"AVI ", _riff_end),
-    (lambda head: _is_ts(head, 188, 0), _whole_packets_end(188)),
-    (lambda head: _is_ts(head, 192, 4), _whole_packets_end(192)),
+    (lambda head: _is_ts(head, 188, 0), lambda file, size: size + -size % 188),
+    (lambda head: _is_ts(head, 192, 4), lambda file, size: size + -size % 192),
 )

@@ -30,9 +30,7 @@ def unit_length_bytes(context: VideoCodecContext) -> int | None:
 def is_disposable(packet: memoryview, length_bytes: int) -> bool:
     """Whether a packet contains a picture and nothing that other pictures may depend on.
 
-    Args:
-        packet: its bytes.
-        length_bytes: result of ``unit_length_bytes``.
+    ``length_bytes`` is the result of ``unit_length_bytes``.
 
     Example:
         >>> is_disposable(memoryview(bytes([0, 2, 0x01, 7])), 2)

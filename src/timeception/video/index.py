@@ -66,7 +66,6 @@ class FrameIndex:
     """The frames of a video in presentation order.
 
     Attributes:
-        n_frames: number of readable frames.
         pts: strictly ascending presentation times in units of the time base. ``None`` if times
             are missing or repeat; frames are then identified by counting.
         starts: frame indices at which decoding can start, ascending; the first is 0.
@@ -74,7 +73,6 @@ class FrameIndex:
             to it. Frames may be predicted from frames shown later, so damage is ruled out only
             once that frame is decoded intact.
         seconds: time of each frame since the first one.
-        fps: average frames per second.
         duration_seconds: from the start of the first frame to the end of the last one.
     """
 
@@ -122,11 +120,7 @@ def without_damage(packets: Packets, damaged: Set[int | None]) -> frozenset[int 
     """Times of the frames that no damage affects.
 
     Damage affects every later frame in decoding order up to the next keyframe, and the frames
-    decoded after the keyframe but shown before it.
-
-    Args:
-        packets: in file order; each has a time.
-        damaged: times of damaged packets.
+    decoded after the keyframe but shown before it. ``damaged`` holds times of packets.
     """
     sound: list[int | None] = []
     is_reached, shown_before = False, None
@@ -150,13 +144,8 @@ def is_ascending(pts: Sequence[int | None]) -> bool:
 def build_index(pts: Sequence[int | None], packets: Packets, stream: VideoStream) -> FrameIndex:
     """Make the index of frames with the given presentation times.
 
-    If some times repeat, they still date the frames but do not identify them. If half of them
-    repeat or any is missing, the declared frame rate dates the frames.
-
-    Args:
-        pts: of each frame; in any order if they come from packets.
-        packets: provide the keyframes and the duration of the last frame.
-        stream: provides the time base and the declared frame rate.
+    Times may be in any order. If some repeat, they still date the frames but do not identify them.
+    If half of them repeat or any is missing, the declared frame rate dates the frames.
     """
     times = [time for time in pts if time is not None]
     n_frames, n_distinct = len(pts), len(set(times))
@@ -291,9 +280,7 @@ def index_of_decoded_frames(source: VideoSource, packets: Packets) -> FrameIndex
 def index_of_intact_frames(source: VideoSource, packets: Packets) -> FrameIndex:
     """Index the frames that no damage affects; a warning reports how many are left out.
 
-    Args:
-        source: skips damage, so that the whole file is decoded.
-        packets: of the source.
+    The source must skip damage, so that the whole file is decoded.
 
     Raises:
         VideoError: if no frame is intact, or the times do not identify the intact frames.
@@ -336,5 +323,4 @@ def _index(pts: list[int | None], packets: Packets, source: VideoSource) -> Fram
     """Index decoded frames by their times if these ascend, else by counting."""
     if not pts:
         raise VideoError(source.path, "has no frame that can be decoded", ADVICE_REPLACE)
-    known = pts if is_ascending(pts) else [None] * len(pts)
-    return build_index(known, packets, source.video)
+    return build_index(pts if is_ascending(pts) else [None] * len(pts), packets, source.video)

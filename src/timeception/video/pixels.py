@@ -69,16 +69,11 @@ def rgb_array(
 
     The colour matrix and range of the frame are used; without a matrix, BT.601 is assumed, as in
     FFmpeg, OpenCV and torchcodec. Flat colours are within 3 levels of exact arithmetic for 8-bit
-    4:2:0 (about 1 too dark, as in those libraries) and within 2 for other formats.
-
-    Args:
-        frame: a decoded frame.
-        reformatter: pass the same one for all frames of a video, so that it is set up once.
+    4:2:0 (about 1 too dark, as in those libraries) and within 2 for other formats. Pass the same
+    reformatter for all frames of a video, so that it is set up once.
     """
     rgb = (reformatter or VideoReformatter()).reformat(
         frame, format="rgb24", dst_color_range=ColorRange.JPEG, interpolation=SCALER, threads=1
     )
     array = cast("npt.NDArray[np.uint8]", rgb.to_ndarray())
-    return (
-        array.copy() if rgb is frame else array
-    )  # do not expose the memory of frames stored as RGB
+    return array.copy() if rgb is frame else array  # a frame stored as RGB keeps its memory

@@ -26,7 +26,7 @@ LEGACY_SEGMENT_FRAMES = 8  # the 2019 recipe fed I3D eight successive frames at 
 
 
 def segment_starts(n_frames: int, stride: int, frames_per_segment: int) -> IndexArray:
-    """First frames of all whole segments of a video, ``stride`` frames apart.
+    """First frames of all whole segments of a video, ``stride`` frames apart, at least one.
 
     Frames after the last whole segment are left out. A video shorter than one segment has one
     segment, which starts at 0 and repeats the last frame (see ``segment_frames``).
@@ -36,9 +36,6 @@ def segment_starts(n_frames: int, stride: int, frames_per_segment: int) -> Index
         stride: frames from one start to the next. Segments overlap if it is smaller than
             ``frames_per_segment``.
         frames_per_segment: frames that the backbone takes at once.
-
-    Returns:
-        Starts in ascending order, at least one.
 
     Raises:
         ValueError: if an argument is not a whole number of at least 1.
@@ -161,11 +158,8 @@ def segment_frames(
         frames_per_segment: frames in one segment.
         n_frames: frames in the video.
 
-    Shape:
-        ``start`` (...) -> (..., frames_per_segment)
-
     Returns:
-        Frame indices, each in [0, n_frames).
+        Frame indices in [0, n_frames), of shape (..., frames_per_segment) for ``start`` (...).
 
     Raises:
         ValueError: if a start lies outside the video or a length is below 1.
@@ -198,11 +192,8 @@ def sample_indices(
         n_timesteps: segments to take.
         rng: for random sampling; ``None`` samples uniformly.
 
-    Shape:
-        (n_timesteps,)
-
     Returns:
-        Segment indices in [0, n_available), never descending.
+        Segment indices (n_timesteps,) in [0, n_available), never descending.
 
     Raises:
         ValueError: if a count is not a whole number of at least 1.
@@ -236,18 +227,15 @@ def legacy_2019_segment_starts(n_frames: int, n_frames_asked: int) -> IndexArray
     video, or over ``n_frames - 8`` if it is shorter than ``n_frames_asked``, so that its segments
     overlap. The step is rounded down to a whole number, like in the 2019 call of ``numpy.arange``.
     The consequences are reproduced too: the end of the video may be left out, and if the step is
-    below 1, all segments are the first one. Except for reproduction, use ``segment_starts`` with
-    ``sample_indices``.
+    below 1, all segments are the first one. For anything but reproduction, use ``segment_starts``
+    with ``sample_indices``.
 
     Args:
         n_frames: frames in the video; more than 8.
         n_frames_asked: frames of the clip in the recipe (256, 512, 1024); a multiple of 8.
 
-    Shape:
-        (n_frames_asked // 8,)
-
     Returns:
-        First frames, ascending; every segment lies inside the video.
+        First frames (n_frames_asked // 8,), ascending; every segment lies inside the video.
 
     Raises:
         ValueError: if the video has 8 frames or fewer, or ``n_frames_asked`` is no multiple of 8.
@@ -261,22 +249,15 @@ def legacy_2019_segment_starts(n_frames: int, n_frames_asked: int) -> IndexArray
     Source: the 2019 implementation's sampling for I3D on Charades.
     """
     checks.positive_int("n_frames_asked", n_frames_asked)
-    checks.require(
-        n_frames_asked % LEGACY_SEGMENT_FRAMES == 0,
-        "n_frames_asked",
-        f"be a multiple of {LEGACY_SEGMENT_FRAMES}",
-        n_frames_asked,
-    )
+    length = LEGACY_SEGMENT_FRAMES
+    is_whole = n_frames_asked % length == 0
+    checks.require(is_whole, "n_frames_asked", f"be a multiple of {length}", n_frames_asked)
     checks.positive_int("n_frames", n_frames)
-    checks.require(
-        n_frames > LEGACY_SEGMENT_FRAMES,
-        "n_frames",
-        f"be more than {LEGACY_SEGMENT_FRAMES}",
-        n_frames,
-        "The 2019 sampling is undefined for shorter videos; use segment_starts and sample_indices.",
-    )
-    n_segments = n_frames_asked // LEGACY_SEGMENT_FRAMES
-    span = n_frames if n_frames >= n_frames_asked else n_frames - LEGACY_SEGMENT_FRAMES
+    advice = "The 2019 sampling is undefined for shorter videos; "
+    advice += "use segment_starts and sample_indices."
+    checks.require(n_frames > length, "n_frames", f"be more than {length}", n_frames, advice)
+    n_segments = n_frames_asked // length
+    span = n_frames if n_frames >= n_frames_asked else n_frames - length
     return np.arange(n_segments, dtype=np.int64) * (span // n_segments)
 
 
@@ -290,11 +271,8 @@ def legacy_2019_frames(n_frames: int, n_frames_asked: int) -> IndexArray:
         n_frames: frames in the video.
         n_frames_asked: frames of the clip in the recipe (32, 64, 128).
 
-    Shape:
-        (n_frames_asked,)
-
     Returns:
-        Frame indices in [0, n_frames), never descending.
+        Frame indices (n_frames_asked,) in [0, n_frames), never descending.
 
     Raises:
         ValueError: if a count is not a whole number of at least 1.

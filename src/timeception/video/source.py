@@ -41,10 +41,6 @@ def decode_only(container: InputContainer, video: VideoStream) -> None:
     video.codec_context.thread_type = "AUTO"
 
 
-def _nothing(packet: av.Packet[VideoStream]) -> bool:
-    return False
-
-
 class SeekError(Exception):
     """A seek did not land on a keyframe at or before the requested time."""
 
@@ -53,7 +49,6 @@ class VideoSource:
     """Opens a file, chooses a video stream, and demuxes and decodes it.
 
     Args:
-        path: the file.
         stream: index of the video stream; ``None`` selects the best one.
         n_threads: decoding threads; 0 uses one per core.
         skips_damage: skip packets that cannot be decoded, and record their times.
@@ -107,7 +102,7 @@ class VideoSource:
         if self._wanted is not None:
             chosen = next((video for video in videos if video.index == self._wanted), None)
         if chosen is None:
-            indices = ", ".join(str(index) for index in sorted(video.index for video in videos))
+            indices = ", ".join(map(str, sorted(video.index for video in videos)))
             problem = f"has no video stream {self._wanted}"
             raise VideoError(self.path, problem, f"Its video streams are: {indices}.")
         if chosen.codec_context is None and has_encrypted_track(self.path):
@@ -128,13 +123,6 @@ class VideoSource:
         self._n_threads = 1
         return had_several
 
-    def _rewind(self) -> None:
-        """Return to the start of the file by reopening it, which works for all formats."""
-        self.check_open()
-        if not self._is_at_start:
-            self.container.close()
-            self._open()
-
     def check_open(self) -> None:
         """Raise an error after ``close``."""
         if self._is_closed:
@@ -142,36 +130,29 @@ class VideoSource:
 
     def packets(self) -> Iterator[av.Packet[VideoStream]]:
         """All packets of the stream from the start of the file."""
-        self._rewind()
+        self.check_open()
+        if not self._is_at_start:  # reopening the file works for all formats
+            self.container.close()
+            self._open()
         yield from self._demux()
 
-    def frames(self, leaves_out: LeavesOut | None = None) -> Iterator[av.VideoFrame]:
-        """All frames from the start of the file, in presentation order.
+    def frames(
+        self, leaves_out: LeavesOut = lambda packet: False, from_pts: int | None = None
+    ) -> Iterator[av.VideoFrame]:
+        """Frames in presentation order.
 
         Args:
             leaves_out: returns whether to skip a packet.
-
-        Raises:
-            av.FFmpegError: if a packet cannot be decoded, unless damage is skipped; the frames
-                before it have been yielded.
-        """
-        self._rewind()
-        yield from self._decode(itertools.filterfalse(leaves_out or _nothing, self._demux()))
-
-    def frames_from(self, pts: int, leaves_out: LeavesOut | None = None) -> Iterator[av.VideoFrame]:
-        """Frames from a keyframe at or before the frame with the time ``pts``.
-
-        Frames before that one may be broken; the caller drops them.
-
-        Args:
-            pts: time of the frame.
-            leaves_out: returns whether to skip a packet.
+            from_pts: time of the first frame needed. Frames from a keyframe at or before it are
+                yielded; those before it may be broken. ``None`` starts at the start of the file.
 
         Raises:
             SeekError: if no keyframe is found at or before the frame.
-            av.FFmpegError: if a packet cannot be decoded.
+            av.FFmpegError: if a packet cannot be decoded, unless damage is skipped; the frames
+                before it have been yielded.
         """
-        yield from self._decode(itertools.filterfalse(leaves_out or _nothing, self._seek(pts)))
+        packets = self.packets() if from_pts is None else self._seek(from_pts)
+        yield from self._decode(itertools.filterfalse(leaves_out, packets))
 
     def _seek(self, pts: int) -> Iterator[av.Packet[VideoStream]]:
         """Packets from a keyframe at or before the frame with the time ``pts``.

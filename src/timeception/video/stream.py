@@ -97,11 +97,7 @@ class StreamSource:
 
 @dataclass(frozen=True)
 class StreamFrame:
-    """One frame; its pixels are converted on request.
-
-    Args:
-        seconds: since the first frame.
-    """
+    """One frame, ``seconds`` after the first one; its pixels are converted on request."""
 
     seconds: float
     _frame: av.VideoFrame
@@ -115,10 +111,7 @@ class StreamFrame:
 
 
 class FrameStream:
-    """Iterates over the frames of a stream once.
-
-    Args:
-        source: opened when iteration starts.
+    """Iterates over the frames of a stream once; it is opened when iteration starts.
 
     Attributes:
         n_frames: frames so far.
@@ -165,14 +158,9 @@ class FrameStream:
             location = f"file:{location}"
         # The consumer reports the timeout; this one, a second later, only unblocks the decoder.
         waits = source.timeout_seconds + 1 if source.timeout_seconds else None
+        form, options = source.input_format, dict(source.options)
         try:
-            return av.open(
-                location,
-                format=source.input_format,
-                options=dict(source.options),
-                timeout=waits,
-                metadata_errors="replace",
-            )
+            return av.open(location, None, form, options, metadata_errors="replace", timeout=waits)
         except (av.FFmpegError, OSError) as error:
             if source.path is not None:
                 raise explain_unreadable(source.path) from error
@@ -187,9 +175,8 @@ class FrameStream:
             self._fail("holds no video stream", _ADVICE_PIPE)
         video = videos[0]
         if video.codec_context is None:
-            self._fail(
-                "has video whose codec FFmpeg cannot decode", "Re-encode it, for example to H.264."
-            )
+            problem = "has video whose codec FFmpeg cannot decode"
+            self._fail(problem, "Re-encode it, for example to H.264.")
         decode_only(container, video)
         return video
 
@@ -230,9 +217,8 @@ class FrameStream:
                 time.sleep(_RETRY_SECONDS)
         yield None
         if broken is not None:
-            self._fail(
-                f"breaks off ({_reason(broken)})", "Download the file again, or restart the stream."
-            )
+            advice = "Download the file again, or restart the stream."
+            self._fail(f"breaks off ({_reason(broken)})", advice)
 
     def _is_late(self) -> bool:
         limit = self.source.timeout_seconds
@@ -245,9 +231,8 @@ class FrameStream:
             self._fail("has no frame that can be decoded", "Check the content of the stream.")
         shortfall = missing_bytes(path) if path is not None else 0
         if shortfall:
-            self._fail(
-                f"is cut short: {shortfall} bytes are missing at its end", "Download it again."
-            )
+            problem = f"is cut short: {shortfall} bytes are missing at its end"
+            self._fail(problem, "Download it again.")
         if declared_seconds - seconds > max(_SHORT_SECONDS, _SHORT_SHARE * declared_seconds):
             ends = f"ends at {seconds:.1f} s, though it declares {declared_seconds:.1f} s"
             self._fail(ends, "Download it again.")
@@ -269,8 +254,7 @@ class _Clock:
 
     def advance(self, pts: int | None) -> float:
         """The time of the next frame; ``pts``, if known, is in units of the time base."""
-        due = 0.0 if self._is_first else self.seconds + self._frame_seconds
-        seconds = due
+        seconds = due = 0.0 if self._is_first else self.seconds + self._frame_seconds
         if pts is not None and self._time_base is not None:
             seconds = float(pts * self._time_base) + self._offset
         if self._is_first or seconds <= self.seconds:

@@ -64,9 +64,8 @@ class Transform:
                 size = checks.positive_int(name, getattr(self, name), "None disables it.")
                 object.__setattr__(self, name, size)
         if self.resize is not None and self.crop is not None:
-            checks.require(
-                self.crop <= self.resize, "crop", f"fit in resize ({self.resize})", self.crop
-            )
+            fits, must = self.crop <= self.resize, f"fit in resize ({self.resize})"
+            checks.require(fits, "crop", must, self.crop)
         checks.one_of("interpolation", self.interpolation, INTERPOLATIONS)
         checks.one_of("channel_order", self.channel_order, CHANNEL_ORDERS)
         for name in ("mean", "std"):
@@ -78,16 +77,10 @@ class Transform:
         object.__setattr__(self, "scale", float(self.scale))
 
     def __call__(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Apply the transform.
-
-        Args:
-            frames: 8-bit RGB frames of one size.
+        """Apply the transform to 8-bit RGB frames of one size.
 
         Shape:
-            (T, H, W, 3) -> (3, T, H', W')
-
-        Returns:
-            A new, contiguous array.
+            (T, H, W, 3) -> (3, T, H', W'), a new, contiguous array.
 
         Raises:
             ValueError: if ``frames`` has another dtype or shape, or is smaller than the crop.
@@ -100,27 +93,17 @@ class Transform:
         return result
 
     def levels(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Only resize and crop: a quarter of the bytes of the whole transform.
-
-        Args:
-            frames: 8-bit RGB frames of one size.
+        """Only resize and crop 8-bit RGB frames: a quarter of the bytes of the whole transform.
 
         Shape:
-            (T, H, W, 3) -> (T, H', W', 3)
-
-        Returns:
-            A new, contiguous array with channels in ``channel_order``.
+            (T, H, W, 3) -> (T, H', W', 3), a new, contiguous array in ``channel_order``.
 
         Raises:
             ValueError: if ``frames`` has another dtype or shape, or is smaller than the crop.
         """
         is_clip = frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[-1] == 3
-        checks.require(
-            is_clip,
-            "frames",
-            "be uint8 of shape (T, H, W, 3)",
-            f"{frames.dtype} of shape {frames.shape}",
-        )
+        received = f"{frames.dtype} of shape {frames.shape}"
+        checks.require(is_clip, "frames", "be uint8 of shape (T, H, W, 3)", received)
         n_frames, height, width = frames.shape[:3]
         top, left, out_height, out_width = self._crop_box(*self.resized_size(height, width))
         result = np.empty((n_frames, out_height, out_width, 3), dtype=np.uint8)
@@ -144,9 +127,7 @@ class Transform:
             (256, 341)
         """
         short = min(height, width)
-        if self.resize is None or short == self.resize:
-            return height, width
-        if self.resize_only_up and short > self.resize:
+        if self.resize is None or (self.resize_only_up and short > self.resize):
             return height, width
         return self.resize * height // short, self.resize * width // short
 
@@ -161,10 +142,7 @@ class Transform:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields in JSON form."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
-        }
+        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Transform:
@@ -182,13 +160,10 @@ class Transform:
         """Top, left, height and width of the crop in a resized frame."""
         if self.crop is None:
             return 0, 0, height, width
-        checks.require(
-            min(height, width) >= self.crop,
-            "frames",
-            f"have sides of at least the crop ({self.crop}) after resizing",
-            f"{height} x {width}",
-            "Set resize, or use a smaller crop.",
-        )
+        must = f"have sides of at least the crop ({self.crop}) after resizing"
+        advice = "Set resize, or use a smaller crop."
+        fits = min(height, width) >= self.crop
+        checks.require(fits, "frames", must, f"{height} x {width}", advice)
         top, left = round((height - self.crop) / 2), round((width - self.crop) / 2)
         return top, left, self.crop, self.crop
 
@@ -203,9 +178,8 @@ class Transform:
         # 8-bit kernel; torch.from_numpy requires a writeable array.
         owned = np.require(frames, requirements=("C_CONTIGUOUS", "WRITEABLE"))
         images = torch.from_numpy(owned).permute(0, 3, 1, 2)
-        sized = torch.nn.functional.interpolate(
-            images, size, mode=self.interpolation, antialias=True
-        )
+        resize = torch.nn.functional.interpolate
+        sized = resize(images, size, mode=self.interpolation, antialias=True)
         array: npt.NDArray[np.uint8] = sized.permute(0, 2, 3, 1).numpy()
         return array
 
@@ -222,9 +196,6 @@ PRESETS: dict[str, Transform] = {
     "caffe2": Transform(mean=(114.75,) * 3, std=(57.375,) * 3, scale=1.0),
     # kenshohara's 3D-ResNets
     "kenshohara": Transform(
-        resize=112,
-        crop=112,
-        mean=(0.4345, 0.4051, 0.3775),
-        std=(0.2768, 0.2713, 0.2737),
+        resize=112, crop=112, mean=(0.4345, 0.4051, 0.3775), std=(0.2768, 0.2713, 0.2737)
     ),
 }

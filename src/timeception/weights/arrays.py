@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -14,12 +14,7 @@ AnySpec = TimeceptionSpec | ClassifierSpec | PoolingSpec  # of every framework
 
 
 def check_arrays(what: str, spec: AnySpec | HeadSpec, arrays: Mapping[str, np.ndarray]) -> None:
-    """Check the names and shapes of canonical arrays.
-
-    Args:
-        what: Origin of the arrays, for the error message.
-        spec: The spec that they must match.
-        arrays: The arrays by canonical name.
+    """Check the names and shapes of canonical arrays. The error message begins with ``what``.
 
     Raises:
         ValueError: If a name is missing or unexpected, or a shape differs; the error lists what was
@@ -41,3 +36,9 @@ def check_shapes(
     if wrong:
         more = [f"  ... {len(wrong) - 8} more"] if len(wrong) > 8 else []
         raise ValueError("\n".join([f"{what}: shapes do not match.", *wrong[:8], *more]))
+
+
+def few(names: Iterable[str]) -> str:
+    """Return the number of arrays and the first names, for messages."""
+    ordered = sorted(names)
+    return f"{len(ordered)} arrays: {', '.join(ordered[:4])}, ..."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -69,12 +69,9 @@ def _archive(path: Path) -> str:
 
 
 class LazyArrays(Mapping[str, Array]):
-    """Arrays of an open file by name; each is read when it is looked up.
+    """Arrays of an open file by name; ``read`` reads each when it is looked up.
 
-    Args:
-        names: The names in the file.
-        read: Reads an array by its name.
-        metadata: Text stored beside the arrays.
+    ``metadata`` is text stored beside the arrays.
     """
 
     def __init__(
@@ -99,11 +96,7 @@ class LazyArrays(Mapping[str, Array]):
 
 @contextmanager
 def open_content(path: Path, container: str) -> Iterator[Any]:
-    """Open a file of arrays; nothing in it is executed.
-
-    Args:
-        path: The file.
-        container: Its format, from ``container_of``.
+    """Open a file of arrays in the format ``container_of`` returned; nothing in it is executed.
 
     Yields:
         ``LazyArrays``, valid while the file is open; of a ``npy``, the array; of ``torch`` and
@@ -133,11 +126,6 @@ def as_array(value: Any) -> Array:
         value = value.detach()
         value = (value.float() if value.is_floating_point() else value).numpy()
     return np.asarray(value)
-
-
-@contextmanager
-def _npy(path: Path) -> Iterator[Array]:
-    yield np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 @contextmanager
@@ -180,16 +168,11 @@ def _torch(path: Path) -> Iterator[Any]:
         yield torch.load(file, map_location="cpu", weights_only=True)
 
 
-@contextmanager
-def _pickle(path: Path) -> Iterator[Any]:
-    yield load_arrays(path)
-
-
-_OPENERS = {
-    "npy": _npy,
+_OPENERS: dict[str, Callable[[Path], AbstractContextManager[Any]]] = {
+    "npy": lambda path: nullcontext(np.load(path, mmap_mode="r", allow_pickle=False)),
     "npz": _npz,
     "hdf5": _hdf5,
     "safetensors": _safetensors,
     "torch": _torch,
-    "pickle": _pickle,
+    "pickle": lambda path: nullcontext(load_arrays(path)),
 }

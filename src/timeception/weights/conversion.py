@@ -53,32 +53,21 @@ def convert(source: str | Path, destination: str | Path, to: str) -> Checkpoint:
     checks.one_of("to", to, list(SUFFIXES))
     destination = Path(destination)
     suffix = next((s for s in SUFFIXES[to] if destination.name.endswith(s)), "")
-    checks.require(
-        bool(suffix) or not destination.suffix or destination.is_dir(),
-        "destination",
-        f"be a folder, or end in {' or '.join(SUFFIXES[to])} for {to}",
-        str(destination),
-    )
+    is_known = bool(suffix) or not destination.suffix or destination.is_dir()
+    must = f"be a folder, or end in {' or '.join(SUFFIXES[to])} for {to}"
+    checks.require(is_known, "destination", must, str(destination))
     checkpoint = read_checkpoint(source)
-    if not suffix:
-        _write_folder(destination, checkpoint)
+    if suffix:
+        with replacing(destination) as file:
+            _WRITERS[suffix](file, checkpoint)
         return checkpoint
-    with replacing(destination) as file:
-        _WRITERS[suffix](file, checkpoint)
+    if not isinstance(checkpoint.spec, ClassifierSpec):
+        must = "hold a classifier if the destination is a folder"
+        advice = "Choose a file as destination."
+        raise ValueError(checks.problem("source", must, "only Timeception layers", advice))
+    pipeline = checkpoint.provenance.get("pipeline")
+    write_folder(destination, checkpoint.spec, checkpoint.arrays, pipeline)
     return checkpoint
-
-
-def _write_folder(path: Path, checkpoint: Checkpoint) -> None:
-    spec = checkpoint.spec
-    checks.require(
-        isinstance(spec, ClassifierSpec),
-        "source",
-        "hold a classifier if the destination is a folder",
-        "only Timeception layers",
-        "Choose a file as destination.",
-    )
-    assert isinstance(spec, ClassifierSpec)
-    write_folder(path, spec, checkpoint.arrays, checkpoint.provenance.get("pipeline"))
 
 
 def _write_torch(path: Path, checkpoint: Checkpoint) -> None:
@@ -98,8 +87,7 @@ def _write_npz(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def _write_keras(path: Path, checkpoint: Checkpoint) -> None:
-    pipeline = checkpoint.provenance.get("pipeline")
-    write_keras3(path, checkpoint.spec, checkpoint.arrays, pipeline)
+    write_keras3(path, checkpoint.spec, checkpoint.arrays, checkpoint.provenance.get("pipeline"))
 
 
 _WRITERS: dict[str, Callable[[Path, Checkpoint], None]] = {

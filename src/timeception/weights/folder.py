@@ -103,12 +103,8 @@ def local_folder(folder_or_hub_id: str | Path, **hub_options: Any) -> Path:
         return folder
     text = str(folder_or_hub_id)
     is_hub_id = isinstance(folder_or_hub_id, str) and text.count("/") == 1 and text[0] not in "./~"
-    checks.require(
-        is_hub_id,
-        "folder_or_hub_id",
-        "be an existing folder, or a hub id such as 'user/model'",
-        text,
-    )
+    must = "be an existing folder, or a hub id such as 'user/model'"
+    checks.require(is_hub_id, "folder_or_hub_id", must, text)
     from huggingface_hub import snapshot_download
 
     wanted = [CONFIG_FILE, WEIGHTS_FILE, BACKBONE_FILE, HASHES_FILE]
@@ -122,10 +118,7 @@ def local_folder(folder_or_hub_id: str | Path, **hub_options: Any) -> Path:
 def write_hashes(folder: str | Path) -> dict[str, str]:
     """Write ``SHA256SUMS`` of a model's files in the format of ``sha256sum``.
 
-    ``read_folder`` checks the files against it.
-
-    Returns:
-        The hashes by file name.
+    ``read_folder`` checks the files against it. Returns the hashes by file name.
     """
     names = (CONFIG_FILE, WEIGHTS_FILE, BACKBONE_FILE)
     present = [Path(folder) / name for name in names if (Path(folder) / name).is_file()]
@@ -136,10 +129,7 @@ def write_hashes(folder: str | Path) -> dict[str, str]:
 
 
 def check_hashes(folder: str | Path) -> dict[str, str]:
-    """Check a model's files against its ``SHA256SUMS``, if it has one.
-
-    Returns:
-        The hashes by file name.
+    """Check a model's files against its ``SHA256SUMS``, if any; return the hashes by file name.
 
     Raises:
         ValueError: If files are missing or have other hashes; the error lists them.

@@ -22,26 +22,24 @@ import numpy as np
 from timeception.spec import ClassifierSpec, TimeceptionSpec
 from timeception.weights.arrays import Named, check_shapes
 from timeception.weights.layouts import from_keras, keras_layouts, to_keras
-from timeception.weights.stored_specs import SPEC_KEY, dump_spec, load_spec
+from timeception.weights.stored_specs import SPEC_KEY, dump_spec, infer_spec, load_spec
 
 KerasSpec = ClassifierSpec | TimeceptionSpec
 
 KERAS_VERSION = "3.15.1"  # the version whose format is written
 WEIGHTS_MEMBER, CONFIG_MEMBER = "model.weights.h5", "config.json"
 
-_NORM = ("weight", "bias", "running_mean", "running_var")
-_DENSE = ("weight", "bias")
+_NORM = ("norm.weight", "norm.bias", "norm.running_mean", "norm.running_var")
 _LAYER_VARIABLES = (
-    "pointwise.weight",
-    "pointwise.bias",
+    *("pointwise.weight", "pointwise.bias"),
     *(f"temporal.{branch}.weight" for branch in range(3)),
     *(f"temporal.{branch}.bias" for branch in range(3)),
 )
 #: The classifier's layers: the name in Keras, the path in a file, and the canonical arrays.
 _HEAD = {
-    "hidden": ("hidden", tuple(f"hidden.{leaf}" for leaf in _DENSE)),
-    "norm": ("layers/batch_normalization", tuple(f"norm.{leaf}" for leaf in _NORM)),
-    "logits": ("layers/dense_1", tuple(f"output.{leaf}" for leaf in _DENSE)),
+    "hidden": ("hidden", ("hidden.weight", "hidden.bias")),
+    "norm": ("layers/batch_normalization", _NORM),
+    "logits": ("layers/dense_1", ("output.weight", "output.bias")),
 }
 _REGISTERED = ("timeception>TimeceptionClassifier", "timeception>Timeception")
 _DROPOUTS = ("dropout_before_hidden", "dropout_before_logits")
@@ -74,9 +72,8 @@ def is_keras3(path: Path) -> bool:
 def read_keras3(path: Path) -> Keras3File:
     """Read a file of Keras 3 that holds a ``TimeceptionClassifier`` or a ``Timeception``.
 
-    Args:
-        path: A ``.keras`` or a ``.weights.h5``. Unless this project wrote it, the latter stores
-            neither the lookahead of branch 5 nor the epsilon, and the defaults are assumed.
+    Unless this project wrote it, a ``.weights.h5`` stores neither the lookahead of branch 5 nor the
+    epsilon, and the defaults are assumed.
 
     Raises:
         ValueError: If the file does not hold exactly one Timeception network.
@@ -99,15 +96,11 @@ def write_keras3(
     arrays: Mapping[str, np.ndarray],
     pipeline: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write canonical arrays in the format of Keras 3.
+    """Write canonical arrays in the format of Keras 3, ``*.keras`` or ``*.weights.h5``.
 
-    Args:
-        path: ``*.keras`` or ``*.weights.h5``. A classifier becomes a ``TimeceptionClassifier``;
-            Timeception layers become
-            ``Sequential([Input((None, None, None, C)), Timeception(...)])``.
-        spec: The network.
-        arrays: Its arrays by canonical name.
-        pipeline: Saved with a classifier in a ``.keras``; a ``.weights.h5`` cannot hold it.
+    A classifier becomes a ``TimeceptionClassifier``; Timeception layers become
+    ``Sequential([Input((None, None, None, C)), Timeception(...)])``. The pipeline is saved with a
+    classifier in a ``.keras``; a ``.weights.h5`` cannot hold it.
     """
     if path.name.endswith(".weights.h5"):
         with h5py.File(path, "w") as file:
@@ -158,8 +151,7 @@ def _read_weights(
         layer = _STACK.fullmatch(owner.removesuffix("/norm"))
         if layer:
             used.add(owner)
-            names = [f"norm.{leaf}" for leaf in _NORM]
-            names = names if owner.endswith("/norm") else list(_LAYER_VARIABLES)
+            names = _NORM if owner.endswith("/norm") else _LAYER_VARIABLES
             prefix = f"layers.{layer['index'] or 0}."
             named |= {prefix + name: a for name, a in zip(names, values, strict=True)}
     head = {
@@ -172,7 +164,10 @@ def _read_weights(
         for name, (owner, values) in head.items():
             used.add(owner)
             named |= dict(zip(_HEAD[name][1], values, strict=True))
-    spec = spec or _infer_spec(named)
+    if spec is None:  # Keras puts the inputs of kernels first
+        kernels = {name: a.swapaxes(-1, -2) for name, a in named.items() if a.ndim > 1}
+        kernels = {name: a.reshape(-1, a.shape[-1]) for name, a in kernels.items()}
+        spec = infer_spec(named | kernels)
     shapes = {name: layout.keras for name, layout in keras_layouts(spec).items()}
     check_shapes(str(path), shapes, named)
     return spec, from_keras(spec, named), sorted(set(owners) - used)
@@ -199,7 +194,7 @@ def _write_weights(file: h5py.File, spec: KerasSpec, arrays: Mapping[str, np.nda
         name = f"timeception_layer_{index}" if index else "timeception_layer"
         owner, below = f"layers/timeception/layers/{name}", f"{prefix}layers.{index}."
         put(owner, name, [laid_out[below + leaf] for leaf in _LAYER_VARIABLES])
-        put(f"{owner}/norm", "norm", [laid_out[f"{below}norm.{leaf}"] for leaf in _NORM])
+        put(f"{owner}/norm", "norm", [laid_out[below + leaf] for leaf in _NORM])
 
 
 def _model_config(spec: KerasSpec, pipeline: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -252,24 +247,3 @@ def _spec_of(config: Mapping[str, Any]) -> KerasSpec:
         return TimeceptionSpec.from_dict(own)
     known = {k: v for k, v in config.items() if k in ClassifierSpec.__dataclass_fields__}
     return ClassifierSpec.from_dict({"timeception": own, **known})
-
-
-def _infer_spec(named: Named) -> KerasSpec:
-    """Infer the spec from the shapes of Keras arrays, with the default expansion."""
-    prefix = "timeception." if "output.bias" in named else ""
-    n_groups, group_channels, _ = named[f"{prefix}layers.0.pointwise.weight"].shape
-    layers = TimeceptionSpec(
-        in_channels=n_groups * group_channels,
-        n_layers=sum(name.endswith("pointwise.weight") for name in named),
-        n_groups=n_groups,
-        is_dilated=len(named[f"{prefix}layers.0.temporal.2.weight"]) == 3,
-    )
-    if not prefix:
-        return layers
-    readout, hidden = named["hidden.weight"].shape
-    if readout != layers.out_channels:
-        raise ValueError(
-            f"hidden.weight must have {layers.out_channels} inputs; got {readout}. If the "
-            "classifier has a map_size, read its .keras file or folder, which store its size."
-        )
-    return ClassifierSpec(layers, n_classes=len(named["output.bias"]), hidden=hidden)

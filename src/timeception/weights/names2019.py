@@ -44,10 +44,7 @@ def is_2019(names: Iterable[str]) -> bool:
 
 
 def from_2019(named: Named) -> tuple[ClassifierSpec | TimeceptionSpec, Named, str, list[str]]:
-    """Convert a 2019 network to canonical arrays.
-
-    Args:
-        named: The arrays of a PyTorch state dict or a Keras HDF5 file by their original names.
+    """Convert the arrays of a PyTorch state dict or a Keras HDF5 file of 2019 to canonical arrays.
 
     Returns:
         The spec (of the Timeception layers if the file has no 2019 classifier), the canonical
@@ -55,7 +52,8 @@ def from_2019(named: Named) -> tuple[ClassifierSpec | TimeceptionSpec, Named, st
     """
     is_keras = any(name.endswith(":0") for name in named)
     blocks, others = _split(_torch_leaves(named) if is_keras else _squeezed(named))
-    head, left_out = _keras_head(others) if is_keras else _torch_head(others)
+    layers = _keras_head(others) if is_keras else ("l1", "bn1", "l2")
+    head, left_out = _head(others, *layers) if layers else (None, sorted(others))
     spec = _spec_of(blocks, is_keras)
     arrays: Named = {}
     for index in range(spec.n_layers):
@@ -64,9 +62,8 @@ def from_2019(named: Named) -> tuple[ClassifierSpec | TimeceptionSpec, Named, st
     origin = "keras2019" if is_keras else "torch2019"
     if head is None:
         return spec, arrays, origin, left_out
-    classifier = ClassifierSpec(
-        spec, n_classes=len(head["output.bias"]), hidden=len(head["hidden.bias"])
-    )
+    n_classes, hidden = len(head["output.bias"]), len(head["hidden.bias"])
+    classifier = ClassifierSpec(spec, n_classes=n_classes, hidden=hidden)
     return classifier, {f"timeception.{k}": v for k, v in arrays.items()} | head, origin, left_out
 
 
@@ -82,25 +79,19 @@ def _torch_leaves(named: Named) -> Named:
 
 def _squeezed(named: Named) -> Named:
     """PyTorch arrays with kernels as matrices: (out, in), or (channels, k) if depthwise."""
-    return {
-        name.replace(".depthwise_conv1d.", "."): (
-            array.reshape(array.shape[0], -1) if array.ndim > 2 else array
-        )
-        for name, array in named.items()
-        if not name.endswith("num_batches_tracked")
-    }
+    squeezed = {}
+    for name, array in named.items():
+        if not name.endswith("num_batches_tracked"):
+            array = array.reshape(array.shape[0], -1) if array.ndim > 2 else array
+            squeezed[name.replace(".depthwise_conv1d.", ".")] = array
+    return squeezed
 
 
 def _split(named: Named) -> tuple[Named, Named]:
     """The arrays of the blocks, by names such as ``conv_b1_g1_tc1.weight``, and all others."""
-    blocks, others = {}, {}
-    for name, array in named.items():
-        found = _BLOCK.search(name)
-        if found:
-            blocks[name[found.start() :]] = array
-        else:
-            others[name] = array
-    return blocks, others
+    found = {name: _BLOCK.search(name) for name in named}
+    blocks = {name[m.start() :]: named[name] for name, m in found.items() if m}
+    return blocks, {name: named[name] for name, m in found.items() if not m}
 
 
 def _spec_of(blocks: Named, is_keras: bool) -> TimeceptionSpec:
@@ -140,12 +131,8 @@ def _layer(blocks: Named, layer: int, n_groups: int) -> Named:
     return arrays | {f"norm.{leaf}": joined("bn", every, leaf) for leaf in _NORM}
 
 
-def _torch_head(others: Named) -> tuple[Named | None, list[str]]:
-    return _head(others, "l1", "bn1", "l2")
-
-
-def _keras_head(others: Named) -> tuple[Named | None, list[str]]:
-    """Keras numbers layers in the order of their creation: dense_3, dense_4."""
+def _keras_head(others: Named) -> tuple[str, str, str] | None:
+    """The classifier's layers. Keras numbers layers in the order of creation: dense_3, dense_4."""
 
     def numbered(stem: str) -> list[str]:
         layers = {name.rpartition(".")[0] for name in others}
@@ -153,21 +140,16 @@ def _keras_head(others: Named) -> tuple[Named | None, list[str]]:
         return [m[0] for m in sorted(found, key=lambda m: int(m[1] or 0))]  # type: ignore[index]
 
     dense, norms = numbered("dense"), numbered("batch_normalization")
-    if len(dense) != 2 or len(norms) != 1:
-        return None, sorted(others)
-    return _head(others, dense[0], norms[0], dense[1])
+    return (dense[0], norms[0], dense[1]) if len(dense) == 2 and len(norms) == 1 else None
 
 
 def _head(others: Named, hidden: str, norm: str, output: str) -> tuple[Named | None, list[str]]:
     """The classifier's canonical arrays (``None`` if incomplete), and the unused names."""
+    names = {"hidden": hidden, "norm": norm, "output": output}
     sources = {
         f"{ours}.{leaf}": f"{theirs}.{leaf}"
-        for ours, theirs, leaves in (
-            ("hidden", hidden, ("weight", "bias")),
-            ("norm", norm, _NORM),
-            ("output", output, ("weight", "bias")),
-        )
-        for leaf in leaves
+        for ours, theirs in names.items()
+        for leaf in (_NORM if ours == "norm" else _NORM[:2])
     }
     if not set(sources.values()) <= set(others):
         return None, sorted(others)
@@ -177,8 +159,7 @@ def _head(others: Named, hidden: str, norm: str, output: str) -> tuple[Named | N
 
 def _get(blocks: Named, name: str) -> np.ndarray:
     if name not in blocks:
-        raise ValueError(
-            f"the file has names of the 2019 network but not {name!r}. "
-            f"It has {len(blocks)} such arrays: {', '.join(sorted(blocks)[:4])}, ..."
-        )
+        problem = f"the file has names of the 2019 network but not {name!r}."
+        known = ", ".join(sorted(blocks)[:4])
+        raise ValueError(f"{problem} It has {len(blocks)} such arrays: {known}, ...")
     return blocks[name]

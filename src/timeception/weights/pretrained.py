@@ -49,12 +49,8 @@ class PretrainedMixin:
             ValueError: if the folder holds another kind of model, or arrays that do not fit.
         """
         spec, arrays, pipeline = read_folder(folder_or_hub_id, **hub_options)
-        checks.require(
-            isinstance(spec, cls.spec_class),
-            "folder_or_hub_id",
-            f"hold a {cls.__name__}",
-            type(spec).__name__,
-        )
+        fits, received = isinstance(spec, cls.spec_class), type(spec).__name__
+        checks.require(fits, "folder_or_hub_id", f"hold a {cls.__name__}", received)
         return cls.from_arrays(spec, arrays, pipeline)
 
     @classmethod

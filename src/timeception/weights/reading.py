@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from timeception.files import sha256_of_file
 from timeception.spec import ClassifierSpec, TimeceptionSpec
-from timeception.weights.arrays import Named, check_arrays
+from timeception.weights.arrays import Named, check_arrays, few
 from timeception.weights.containers import (
     LazyArrays,
     as_array,
@@ -24,7 +23,7 @@ from timeception.weights.containers import (
 from timeception.weights.folder import WEIGHTS_FILE, read_folder
 from timeception.weights.keras3 import is_keras3, read_keras3
 from timeception.weights.names2019 import from_2019, is_2019
-from timeception.weights.stored_specs import SPEC_KEY, load_spec
+from timeception.weights.stored_specs import SPEC_KEY, infer_spec, load_spec
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +60,6 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     Args:
         path: A file, or a folder written by ``save_pretrained``.
 
-    Returns:
-        The spec, the canonical arrays and their provenance.
-
     Raises:
         FileNotFoundError: If ``path`` does not exist.
         ValueError: If the format is unknown, the file could run code, or its names and shapes do
@@ -71,10 +67,18 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     if path.is_dir():
-        return _read_saved(path)
+        saved, arrays, pipeline = read_folder(path)
+        if not isinstance(saved, ClassifierSpec):
+            raise ValueError(f"{path} holds a {type(saved).__name__}, not a Timeception network.")
+        return _checkpoint(saved, arrays, path, "folder", "canonical", [], {"pipeline": pipeline})
     container = container_of(path)
     if container == "keras" or (container == "hdf5" and is_keras3(path)):
-        return _read_keras3(path)
+        file = read_keras3(path)
+        if file.left_out:
+            names = ", ".join(file.left_out)
+            logger.warning("%s: not part of Timeception, skipped: %s", path, names)
+        more = {"pipeline": file.pipeline}
+        return _checkpoint(file.spec, file.arrays, path, "keras", "keras3", file.left_out, more)
     named, spec_text = _read_named(path, container)
     left_out: list[str] = []
     if is_2019(named):
@@ -83,48 +87,16 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         arrays = {k: v for k, v in named.items() if not k.endswith("num_batches_tracked")}
         spec, origin = load_spec(spec_text) if spec_text else infer_spec(arrays), "canonical"
     else:
-        raise ValueError(_unknown(path, container, named))
+        raise ValueError(
+            f"{path} ({container}) is not a Timeception network.\n"
+            f"  received: {few(named)}\n"
+            "  expected: layers.0.pointwise.weight, ... (this project), "
+            "conv_b1_g1_tc1.weight, ... (PyTorch 2019) or conv_b1_g1_tc1/kernel:0, ... (Keras 2019)"
+        )
     check_arrays(str(path), spec, arrays)
     if left_out:
         logger.warning("%s: not part of the 2019 network, skipped: %s", path, ", ".join(left_out))
     return _checkpoint(spec, arrays, path, container, origin, left_out)
-
-
-def infer_spec(arrays: Named) -> ClassifierSpec | TimeceptionSpec:
-    """Infer the spec from the shapes of canonical arrays, with the default expansion.
-
-    Args:
-        arrays: Arrays by canonical name.
-
-    Raises:
-        ValueError: If a required array is missing or no spec matches.
-    """
-    prefix = "timeception." if any(k.startswith("timeception.") for k in arrays) else ""
-    n_layers = len([k for k in arrays if re.fullmatch(rf"{prefix}layers\.\d+\.norm\.weight", k)])
-
-    def shape(name: str) -> tuple[int, ...]:
-        if name not in arrays:
-            raise ValueError(f"the file has no array {name!r}; it has {_few(arrays)}")
-        return arrays[name].shape
-
-    out_channels, group_channels = shape(f"{prefix}layers.0.pointwise.weight")
-    branch_channels = int(group_channels * TimeceptionSpec.expansion / 5)
-    n_groups = out_channels // max(1, 5 * branch_channels)
-    layers = TimeceptionSpec(
-        in_channels=n_groups * group_channels,
-        n_layers=max(1, n_layers),
-        n_groups=n_groups,
-        is_dilated=shape(f"{prefix}layers.0.temporal.2.weight")[1] == 3,
-    )
-    if not prefix:
-        return layers
-    hidden, readout = shape("hidden.weight")
-    if readout != layers.out_channels:
-        raise ValueError(
-            f"hidden.weight must have {layers.out_channels} inputs; got {readout}. If the "
-            "classifier has a map_size, read its saved-model folder, which stores height and width."
-        )
-    return ClassifierSpec(layers, n_classes=shape("output.weight")[0], hidden=hidden)
 
 
 def _read_named(path: Path, container: str) -> tuple[Named, str | None]:
@@ -159,21 +131,6 @@ def _read_named(path: Path, container: str) -> tuple[Named, str | None]:
     return named, None if spec is None else str(spec)
 
 
-def _read_keras3(path: Path) -> Checkpoint:
-    file = read_keras3(path)
-    if file.left_out:
-        logger.warning("%s: not part of Timeception, skipped: %s", path, ", ".join(file.left_out))
-    more = {"pipeline": file.pipeline}
-    return _checkpoint(file.spec, file.arrays, path, "keras", "keras3", file.left_out, more)
-
-
-def _read_saved(folder: Path) -> Checkpoint:
-    spec, arrays, pipeline = read_folder(folder)
-    if not isinstance(spec, ClassifierSpec):
-        raise ValueError(f"{folder} holds a {type(spec).__name__}, not a Timeception network.")
-    return _checkpoint(spec, arrays, folder, "folder", "canonical", [], {"pipeline": pipeline})
-
-
 def _checkpoint(
     spec: ClassifierSpec | TimeceptionSpec,
     arrays: Named,
@@ -193,16 +150,3 @@ def _checkpoint(
     }
     arrays = {name: np.ascontiguousarray(a, dtype=np.float32) for name, a in arrays.items()}
     return Checkpoint(spec, arrays, provenance)
-
-
-def _few(names: Named) -> str:
-    return f"{len(names)} arrays: {', '.join(sorted(names)[:4])}, ..."
-
-
-def _unknown(path: Path, container: str, named: Named) -> str:
-    return (
-        f"{path} ({container}) is not a Timeception network.\n"
-        f"  received: {_few(named)}\n"
-        "  expected: layers.0.pointwise.weight, ... (this project), "
-        "conv_b1_g1_tc1.weight, ... (PyTorch 2019) or conv_b1_g1_tc1/kernel:0, ... (Keras 2019)"
-    )

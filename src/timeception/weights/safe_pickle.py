@@ -18,7 +18,6 @@ import numpy as np
 _reconstruct: Any = np.empty(0).__reduce__()[0]
 _build_scalar: Any = np.float64(0).__reduce__()[0]
 
-
 # raised by the unpickler for bytes that are not a complete pickle
 _BROKEN = (pickle.UnpicklingError, EOFError, LookupError, AttributeError, TypeError, ValueError)
 
@@ -31,12 +30,6 @@ def load_arrays(path: str | Path) -> Any:
     """Read a pickle that holds numpy arrays, numbers, text and plain containers.
 
     Pickles of Python 2 are decoded as latin-1, which preserves their arrays.
-
-    Args:
-        path: The file; its suffix does not matter.
-
-    Returns:
-        The pickled object.
 
     Raises:
         ValueError: If the file requires anything else (the error names it) or is not a pickle.

@@ -19,12 +19,7 @@ from timeception.datasets.synthetic.plans import ONE_ACTIONS, REST
 
 _WOOD, _DARK, _WHITE = (150, 105, 60), (35, 35, 40), (245, 245, 240)
 
-
 Draw = Callable[[Canvas, Joints, Look, float], None]
-
-
-def _nothing(canvas: Canvas, joints: Joints, look: Look, phase: float) -> None:
-    """Draw no object."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +35,8 @@ class OneAction:
 
     pose: Callable[[float], Pose]
     cycle_seconds: float
-    behind: Draw = _nothing
-    front: Draw = _nothing
+    behind: Draw = lambda *_: None
+    front: Draw = lambda *_: None
 
 
 def draw_figure(canvas: Canvas, action: str, seconds: float, look: Look) -> None:
@@ -104,10 +99,8 @@ def _chair(canvas: Canvas, joints: Joints, look: Look, phase: float) -> None:
     seat = joints.hips[1] - 0.05
     for x in (-0.2, 0.17):
         canvas.line([(x, seat), (x, 0.0)], 0.03, _WOOD)
-    canvas.polygon(
-        [(-0.24, seat + 0.03), (0.21, seat + 0.03), (0.21, seat - 0.04), (-0.24, seat - 0.04)],
-        look.trim,
-    )
+    top, bottom = seat + 0.03, seat - 0.04
+    canvas.polygon([(-0.24, top), (0.21, top), (0.21, bottom), (-0.24, bottom)], look.trim)
     for x in (-0.2, -0.1, 0.0, 0.1, 0.17):
         canvas.line([(x, seat), (x, seat + 0.5)], 0.02, _WOOD)
     canvas.line([(-0.2, seat + 0.5), (0.17, seat + 0.5)], 0.045, _WOOD)

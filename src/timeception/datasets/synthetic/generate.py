@@ -76,21 +76,20 @@ def make_synthetic_activities(
     checks.positive_int("fps", fps)
     is_size = checks.positive_int("side", side) % 2 == 0 and side >= 32
     checks.require(is_size, "side", "be even and at least 32", side)
-    checks.require(
-        n_videos_per_class >= 2, "n_videos_per_class", "be at least 2", n_videos_per_class
-    )
-    wanted = round(checks.fraction("test_fraction", test_fraction) * n_videos_per_class)
-    n_test = min(max(wanted, 1), n_videos_per_class - 1)
+    n_videos = n_videos_per_class
+    checks.require(n_videos >= 2, "n_videos_per_class", "be at least 2", n_videos)
+    wanted = round(checks.fraction("test_fraction", test_fraction) * n_videos)
+    n_test = min(max(wanted, 1), n_videos - 1)
     out = Path(out)
     _claim(out, _README.format(
         name=NAME, line="=" * len(NAME), activities=len(activities), seed=seed,
         names=", ".join(activities),
-        n_videos=n_videos_per_class, n_test=n_test, side=side, fps=fps,
+        n_videos=n_videos, n_test=n_test, side=side, fps=fps,
     ))  # fmt: skip
-    jobs = [(name, number) for number in range(n_videos_per_class) for name in activities]
+    jobs = [(name, number) for number in range(n_videos) for name in activities]
     records, timed = [], []
     for activity, number in track(jobs):
-        split = "test" if number >= n_videos_per_class - n_test else "train"
+        split = "test" if number >= n_videos - n_test else "train"
         rng = np.random.default_rng([seed, tuple(activities).index(activity), number])
         video_id = f"{activity}/{number:03d}"
         plan = make_plan(activities[activity], fps, rng)

@@ -47,8 +47,6 @@ class Activity:
     Args:
         kind: In ``order``, ``first`` directly precedes ``second`` in every round. In ``extent``,
             ``first`` is one long bout and ``second`` is several short ones.
-        first: A one-action.
-        second: Another one-action.
     """
 
     kind: str
@@ -93,12 +91,7 @@ class Plan:
 
 
 def make_plan(activity: str | Activity, fps: int, rng: np.random.Generator) -> Plan:
-    """Generate a random plan of one video.
-
-    Args:
-        activity: A name in ``ACTIVITIES``, or an ``Activity``.
-        fps: Frames per second.
-        rng: Source of all random choices.
+    """Generate a random plan of one video of an activity, by name in ``ACTIVITIES`` or as a record.
 
     Raises:
         ValueError: If the activity or one of its one-actions is unknown.

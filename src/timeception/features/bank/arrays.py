@@ -103,16 +103,12 @@ def parse_axes(text: str) -> str:
         'THWC'
     """
     axes = text.strip().upper()
-    is_order = (
-        set(axes) <= set("NTCHW")
-        and len(set(axes)) == len(axes)
-        and {"T", "C"} <= set(axes)
-        and ("H" in axes) == ("W" in axes)
-    )
+    letters = set(axes)
+    is_known = set("TC") <= letters <= set("NTCHW") and len(letters) == len(axes)
+    is_order = is_known and ("H" in axes) == ("W" in axes)
+    must = "contain T, C, and both or neither of H and W, each once"
     advice = "Examples: TC, CT, TCHW, THWC, CTHW, NTHWC (N is a single clip)."
-    checks.require(
-        is_order, "axes", "contain T, C, and both or neither of H and W, each once", text, advice
-    )
+    checks.require(is_order, "axes", must, text, advice)
     return axes
 
 
@@ -133,9 +129,8 @@ def likely_axes(shape: tuple[int, ...], n_labels: int | None = None) -> tuple[st
     square = [axes for axes in options if _side(axes, shape) > 1]
     if not options:
         labels = "" if n_labels is None else f" with {n_labels} labels"
-        raise ValueError(
-            f"features of shape {shape}{labels} match no common axis order. Pass it with --axes."
-        )
+        problem = "match no common axis order. Pass it with --axes."
+        raise ValueError(f"features of shape {shape}{labels} {problem}")
     return tuple(square or options)
 
 
@@ -151,15 +146,10 @@ def to_steps(array: NDArray[Any], axes: str) -> NDArray[Any]:
         >>> to_steps(np.zeros((128, 1024)), "TC").shape
         (128, 1024, 1, 1)
     """
-    checks.require(
-        array.ndim == len(axes),
-        "axes",
-        f"name the {array.ndim} axes of features of shape {array.shape}",
-        axes,
-    )
+    must = f"name the {array.ndim} axes of features of shape {array.shape}"
+    checks.require(array.ndim == len(axes), "axes", must, axes)
     checks.require(array.size > 0, "features", "not be empty", array.shape)
-    is_number = array.dtype.kind in "fiu"
-    checks.require(is_number, "features", "be real numbers", str(array.dtype))
+    checks.require(array.dtype.kind in "fiu", "features", "be real numbers", str(array.dtype))
     if "N" in axes:
         n_clips = array.shape[axes.index("N")]
         checks.require(n_clips == 1, "axis N", "have length 1, one video per file", n_clips)

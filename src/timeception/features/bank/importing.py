@@ -81,15 +81,14 @@ class FrameLabels:
             ValueError: If there is not one label per step, or a number has no name.
         """
         what = f"labels {self.key!r}"
-        is_whole = labels.size == n_steps
-        checks.require(is_whole, what, f"be {n_steps}, one per step", labels.shape)
+        checks.require(labels.size == n_steps, what, f"be {n_steps}, one per step", labels.shape)
         flat = labels.reshape(-1)
         if flat.dtype.kind in "SUO":
             return [str(n, "utf-8") if isinstance(n, bytes) else str(n) for n in flat.tolist()]
-        is_number = flat.dtype.kind in "biuf"
-        checks.require(is_number, what, "be whole numbers or names", str(flat.dtype))
+        must = "be whole numbers or names"
+        checks.require(flat.dtype.kind in "biuf", what, must, str(flat.dtype))
         numbers = flat.astype(np.int64)
-        checks.require(bool(np.all(numbers == flat)), what, "be whole numbers or names", flat[:8])
+        checks.require(bool(np.all(numbers == flat)), what, must, flat[:8])
         if self.class_names is None:
             return [str(number) for number in numbers.tolist()]
         n_names = len(self.class_names)
@@ -105,11 +104,8 @@ class ImportReport:
 
     Args:
         axes: The axis order of the files.
-        done: Ids that were imported.
         skipped: Ids that were already in the bank, from the same files.
-        failed: Error messages by id.
         annotations: The CSV of timed labels, if one was written.
-        seconds: Duration of the import.
     """
 
     axes: str
@@ -157,9 +153,6 @@ def import_features(
         ask: Chooses the axis order if it is ambiguous; ``None`` makes that an error.
         track: Shows progress.
 
-    Returns:
-        The imported, skipped and failed videos.
-
     Raises:
         ValueError: If an argument is invalid, the axis order is ambiguous, or the bank does not
             match.
@@ -167,18 +160,18 @@ def import_features(
     began = time.monotonic()
     checks.positive_int("stride", stride)
     checks.require(isfinite(fps) and fps > 0, "fps", "be positive", fps)
-    sources = _expanded(array_sources(paths), key)
-    array_key = None if key == EVERY_KEY else key
+    sources = array_sources(paths)
+    if key == EVERY_KEY:
+        sources, key = _expanded(sources), None
     labels_key = labels.key if labels else None
-    axes = arrays.parse_axes(axes) if axes else _find_axes(sources, array_key, labels_key, ask)
-    time_base = {"fps": float(fps), "stride": stride}
-    settings = {"kind": "import", **time_base}
+    axes = arrays.parse_axes(axes) if axes else _find_axes(sources, key, labels_key, ask)
+    settings = {"kind": "import", "fps": float(fps), "stride": stride}
     bank = open_bank(bank_root, settings, dtype, sources, is_overwritten=is_overwritten)
     planned = plan(bank, sources, expected={"axes": axes}, is_overwritten=is_overwritten)
     is_todo = {source.video_id for source in planned.todo}
     report = ImportReport(axes)
     timed: list[TimedVideo] = []
-    importer = _Importer(bank, axes, array_key, fps, stride, labels, is_todo)
+    importer = _Importer(bank, axes, key, fps, stride, labels, is_todo)
     for source in track(sources if labels else planned.todo):
         try:
             timed += importer.add(source)
@@ -198,63 +191,51 @@ def import_features(
     return report
 
 
+@dataclass
 class _Importer:
     """Imports one file after another into a bank; all must have the same number of channels."""
 
-    def __init__(
-        self,
-        bank: FeatureBank,
-        axes: str,
-        key: str | None,
-        fps: float,
-        stride: int,
-        labels: FrameLabels | None,
-        todo: set[str],
-    ) -> None:
-        self.bank, self.axes, self.key, self.fps, self.stride = bank, axes, key, fps, stride
-        self.labels, self.todo = labels, todo
-        first = next((video_id for video_id in bank if video_id not in todo), None)
-        self.example = first and (first, bank.file(first).shape[1])
+    bank: FeatureBank
+    axes: str
+    key: str | None
+    fps: float
+    stride: int
+    labels: FrameLabels | None
+    todo: set[str]
+
+    def __post_init__(self) -> None:
+        first = next((video_id for video_id in self.bank if video_id not in self.todo), None)
+        self.example = first and (first, self.bank.file(first).shape[1])
 
     def add(self, source: SourceFile) -> list[TimedVideo]:
         """Import a file unless it is done already; return its timed labels, if any."""
-        labels_key = self.labels.key if self.labels else None
-        loaded = arrays.load(source.path, source.key or self.key, labels_key)
+        labels = self.labels
+        loaded = arrays.load(source.path, source.key or self.key, labels.key if labels else None)
         features = arrays.to_steps(loaded.features, self.axes)
         timed = []
-        if self.labels and loaded.labels is not None:
-            names = self.labels.names(loaded.labels, len(features))
-            rate = self.fps / self.stride
-            intervals = intervals_of_frames(names, rate, self.labels.ignored)
+        if labels and loaded.labels is not None:
+            names = labels.names(loaded.labels, len(features))
+            intervals = intervals_of_frames(names, self.fps / self.stride, labels.ignored)
             timed = [TimedVideo(source.video_id, intervals)]
         if source.video_id in self.todo:
             self._write(source, loaded, features)
         return timed
 
     def _write(self, source: SourceFile, loaded: arrays.Loaded, features: NDArray[Any]) -> None:
-        video_id, n_channels = self.example or (source.video_id, features.shape[1])
-        checks.require(
-            features.shape[1] == n_channels,
-            "features",
-            f"have {n_channels} channels like {video_id!r} in the bank",
-            features.shape[1],
-            f"They were read with axes {self.axes}; check the order.",
-        )
-        provenance = {
-            "source": describe_file(source.path),
-            "format": loaded.kind,
-            "key": loaded.key,
-            "axes": self.axes,
-        }
+        found = features.shape[1]
+        video_id, n_channels = self.example or (source.video_id, found)
+        must = f"have {n_channels} channels like {video_id!r} in the bank"
+        advice = f"They were read with axes {self.axes}; check the order."
+        checks.require(found == n_channels, "features", must, found, advice)
+        provenance = {"source": describe_file(source.path), "format": loaded.kind}
+        provenance |= {"key": loaded.key, "axes": self.axes}
         starts = np.arange(len(features), dtype=np.int64) * self.stride
         self.bank.write(source.video_id, features, starts, self.fps, provenance)
         self.example = (video_id, n_channels)
 
 
-def _expanded(sources: tuple[SourceFile, ...], key: str | None) -> tuple[SourceFile, ...]:
-    """One source per array if every array is a video; otherwise the sources."""
-    if key != EVERY_KEY:
-        return sources
+def _expanded(sources: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
+    """One source per array."""
     found = []
     for source in sources:
         try:

@@ -57,7 +57,7 @@ def statistics(bank: FeatureBank) -> dict[str, Any]:
 def inspect(
     bank: FeatureBank, sources: Sequence[str | Path] = (), track: Track = iter
 ) -> dict[str, str]:
-    """Read a whole bank and report its errors.
+    """Read a whole bank and return the first error of each bad video, by id.
 
     Checks that every file can be read, has the bank's settings and the same number of channels as
     the others, finite numbers and ascending start frames.
@@ -67,9 +67,6 @@ def inspect(
         sources: The files from which the features were made. If given, their content is compared,
             and each must be in the bank or among its failures.
         track: Shows progress.
-
-    Returns:
-        The findings: the first error of each bad video, by id.
     """
     findings: dict[str, str] = {}
     find = array_sources if bank.settings.get("kind") == "import" else video_sources
@@ -112,8 +109,7 @@ def _source_finding(provenance: Mapping[str, Any], source: SourceFile | None) ->
     made_from = provenance.get("source", {})
     if source is None:
         return f"was made from {made_from.get('name')!r}, which is not among the files given."
-    content = describe_file(source.path)
-    if content["sha256"] != made_from.get("sha256"):
+    if describe_file(source.path)["sha256"] != made_from.get("sha256"):
         return f"was made from another version of {source.path}."
     return ""
 

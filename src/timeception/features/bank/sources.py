@@ -14,7 +14,7 @@ from timeception import checks
 from timeception.datasets.video_files import find_videos, video_id_of
 from timeception.features.bank.arrays import ARRAY_SUFFIXES, looks_like_arrays
 from timeception.features.bank.storage import BankError
-from timeception.features.bank.store import FeatureBank, MismatchError, require_same
+from timeception.features.bank.store import ANOTHER_BANK, FeatureBank, MismatchError, require_same
 from timeception.files import sha256_of_file
 
 logger = logging.getLogger(__name__)
@@ -40,15 +40,12 @@ class Worklist:
 
 
 def video_sources(paths: Sequence[str | Path]) -> tuple[SourceFile, ...]:
-    """Find video files.
+    """Find video files, sorted by id.
 
-    Args:
-        paths: Folders, searched recursively for video files that are not hidden; ``.txt`` files
-            with one path per line, relative to the list; and video files with any suffix.
-
-    Returns:
-        Files sorted by id. The id is the path relative to the folder or list, without the suffix;
-        for a video file given directly, it is the name without the suffix.
+    Paths are folders, searched recursively for video files that are not hidden; ``.txt`` files with
+    one path per line, relative to the list; and video files with any suffix. The id is the path
+    relative to the folder or list, without the suffix; for a video file given directly, it is the
+    name without the suffix.
 
     Raises:
         ValueError: If a path does not exist, two files have the same id, or no file is found.
@@ -61,7 +58,8 @@ def video_sources(paths: Sequence[str | Path]) -> tuple[SourceFile, ...]:
             found += _listed(path)
         else:
             found.append(SourceFile(video_id_of(path.name), path))
-    return _checked(found, "video files", paths)
+    checks.require(bool(found), "sources", "hold video files", ", ".join(map(str, paths)))
+    return unique_sources(found)
 
 
 def array_sources(paths: Sequence[str | Path]) -> tuple[SourceFile, ...]:
@@ -69,16 +67,15 @@ def array_sources(paths: Sequence[str | Path]) -> tuple[SourceFile, ...]:
     found: list[SourceFile] = []
     for path in _existing(paths):
         if path.is_dir():
-            found += [
-                SourceFile(_array_id(below), path / below)
-                for below in sorted(file.relative_to(path) for file in path.rglob("*"))
-                if not any(part.startswith(".") for part in below.parts)
-                and (path / below).is_file()
-                and looks_like_arrays(path / below)
-            ]
+            for file in sorted(path.rglob("*")):
+                below = file.relative_to(path)
+                is_hidden = any(part.startswith(".") for part in below.parts)
+                if not is_hidden and file.is_file() and looks_like_arrays(file):
+                    found.append(SourceFile(_array_id(below), file))
         else:
             found.append(SourceFile(_array_id(Path(path.name)), path))
-    return _checked(found, "files of arrays", paths)
+    checks.require(bool(found), "sources", "hold files of arrays", ", ".join(map(str, paths)))
+    return unique_sources(found)
 
 
 def unique_sources(sources: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
@@ -99,13 +96,9 @@ def unique_sources(sources: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
 
 def describe_file(path: Path) -> dict[str, Any]:
     """Return the name, size in bytes and SHA-256 of a file, which identify its content."""
-    return {"name": path.name, **_content(path)}
-
-
-def _content(path: Path) -> dict[str, Any]:
     status = path.stat()
     digest = _sha256(path, status.st_size, status.st_mtime_ns)
-    return {"size_bytes": status.st_size, "sha256": digest}
+    return {"name": path.name, "size_bytes": status.st_size, "sha256": digest}
 
 
 @lru_cache(maxsize=8)  # a file with the arrays of many videos is hashed once
@@ -151,14 +144,8 @@ def plan(
 ) -> Worklist:
     """Determine which sources are still to be processed.
 
-    A source is done if the bank holds features made from the same content in the same way.
-
-    Args:
-        bank: The bank, opened for writing.
-        sources: Files by video id.
-        expected: Required entries of the provenance.
-        is_overwritten: Process again what does not match.
-        n_workers: Number of files read at once.
+    A source is done if the bank holds features made from the same content in the same way, with the
+    ``expected`` entries in their provenance. ``n_workers`` files are read at once.
 
     Raises:
         MismatchError: If features in the bank do not match and ``is_overwritten`` is false; the
@@ -170,14 +157,11 @@ def plan(
     mismatches = [state.strip() for state in states if state not in (_MATCHES, _DAMAGED)]
     if mismatches and not is_overwritten:
         hidden = len(mismatches) - _N_MISMATCHES_SHOWN
-        more = [f"... and {hidden} more"] if hidden > 0 else []
-        lines = [
-            f"bank {bank.root} does not match {len(mismatches)} of the files:",
-            *mismatches[:_N_MISMATCHES_SHOWN],
-            *more,
-            "Choose another --out, or pass --overwrite to replace features that do not match.",
-        ]
-        raise MismatchError("\n".join(lines))
+        lines = [f"bank {bank.root} does not match {len(mismatches)} of the files:"]
+        lines += mismatches[:_N_MISMATCHES_SHOWN]
+        if hidden > 0:
+            lines.append(f"... and {hidden} more")
+        raise MismatchError("\n".join([*lines, ANOTHER_BANK]))
     finished = {s.video_id for s, state in zip(present, states, strict=True) if state == _MATCHES}
     return Worklist(
         tuple(source for source in sources if source.video_id not in finished),
@@ -199,7 +183,7 @@ def _state(bank: FeatureBank, expected: Mapping[str, Any], source: SourceFile) -
     try:
         content: dict[str, Any] = {"size_bytes": source.path.stat().st_size}
         if content["size_bytes"] == known.get("size_bytes"):
-            content = _content(source.path)
+            content["sha256"] = describe_file(source.path)["sha256"]
     except OSError:  # reported when it is processed
         return _DAMAGED
     has = {name: provenance.get(name) for name in expected}
@@ -224,14 +208,6 @@ def _listed(file: Path) -> list[SourceFile]:
         video_id = video_id_of(path if is_below else path.name)
         sources.append(SourceFile(video_id, file.parent / line))
     return sources
-
-
-def _checked(
-    found: list[SourceFile], what: str, paths: Sequence[str | Path]
-) -> tuple[SourceFile, ...]:
-    names = ", ".join(map(str, paths))
-    checks.require(bool(found), "sources", f"hold {what}", names)
-    return unique_sources(found)
 
 
 def _existing(paths: Sequence[str | Path]) -> list[Path]:

@@ -51,7 +51,6 @@ class BankFile:
     """A bank file with a valid header. The features stay on disk.
 
     Args:
-        path: The file.
         shape: Shape of the features, (S, C, H, W).
         dtype: Stored type, ``float16``, ``float32`` or ``bfloat16``.
         offset: Position of the features in the file, in bytes.
@@ -122,8 +121,8 @@ def read_header(path: Path) -> BankFile:
         and start_end - start_begin == n_steps * _START_FRAME.itemsize
         and min(shape) >= 1
     )
-    if not is_whole or size != 8 + length + max(end, start_end):
-        wanted = 8 + length + max(end, start_end)
+    wanted = 8 + length + max(end, start_end)
+    if not is_whole or size != wanted:
         raise BankError(path, f"damaged: it has {size} bytes instead of {wanted}.", _AGAIN)
     return BankFile(path, shape, dtype, 8 + length + begin, 8 + length + start_begin, metadata)
 
@@ -135,14 +134,8 @@ class PendingFile:
     """A bank file that is being written. Steps are put in any order and then committed.
 
     The bytes go to a temporary file in the same folder, which replaces ``path`` on ``commit`` and
-    is removed otherwise. They do not depend on the order of ``put``. Not thread-safe.
-
-    Args:
-        path: The file to write.
-        shape: Shape of the features, (S, C, H, W).
-        start_frames: First frame of each step, (S,).
-        dtype: Stored type, one of ``DTYPES``.
-        metadata: Plain JSON with at least ``video_id``.
+    is removed otherwise. They do not depend on the order of ``put``. Not thread-safe. For the
+    arguments, see ``FeatureBank.begin``; ``metadata`` is plain JSON with at least ``video_id``.
     """
 
     def __init__(
@@ -154,24 +147,18 @@ class PendingFile:
         metadata: Mapping[str, Any],
     ) -> None:
         self._path, self._shape, self._dtype = path, tuple(map(int, shape)), dtype
-        self._video_id = metadata["video_id"]
-        checks.require(
-            len(shape) == 4 and min(self._shape) >= 1,
-            f"features of {self._video_id!r}",
-            "have the shape (S, C, H, W), none of them 0",
-            self._shape,
-        )
+        video_id, n_steps = metadata["video_id"], self._shape[0]
+        self._what = f"features of {video_id!r}"
+        is_map = len(shape) == 4 and min(self._shape) >= 1
+        must = "have the shape (S, C, H, W), none of them 0"
+        checks.require(is_map, self._what, must, self._shape)
         starts = np.asarray(start_frames, _START_FRAME)
-        checks.require(
-            starts.shape == self._shape[:1],
-            f"start_frames of {self._video_id!r}",
-            f"be {self._shape[0]} frame numbers, one per step",
-            starts.shape,
-        )
+        fits, must = starts.shape == (n_steps,), f"be {n_steps} frame numbers, one per step"
+        checks.require(fits, f"start_frames of {video_id!r}", must, starts.shape)
         header = _header(self._shape, dtype, metadata)
         self._offset = len(header) + starts.nbytes
         self._row_bytes = prod(self._shape[1:]) * DTYPES[dtype][1].itemsize
-        self._is_missing = np.ones(self._shape[0], bool)
+        self._is_missing = np.ones(n_steps, bool)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = temporary_path(path)
         self._file = self._temporary.open("wb")
@@ -183,13 +170,9 @@ class PendingFile:
         Raises:
             ValueError: If a number is not finite, or too large for the stored type.
         """
-        checks.require(
-            features.shape[1:] == self._shape[1:],
-            f"features of {self._video_id!r}",
-            f"have maps of {self._shape[1:]}",
-            features.shape[1:],
-        )
-        rounded = _rounded(features, self._dtype, self._video_id)
+        found, wanted = features.shape[1:], self._shape[1:]
+        checks.require(found == wanted, self._what, f"have maps of {wanted}", found)
+        rounded = _rounded(features, self._dtype, self._what)
         self._file.seek(self._offset + first_step * self._row_bytes)
         self._file.write(rounded.tobytes())
         self._is_missing[first_step : first_step + len(features)] = False
@@ -200,12 +183,9 @@ class PendingFile:
         Raises:
             ValueError: If a step was not put.
         """
-        checks.require(
-            not self._is_missing.any(),
-            f"features of {self._video_id!r}",
-            "be put for every step",
-            f"{self._is_missing.sum()} steps missing",
-        )
+        n_missing = self._is_missing.sum()
+        received = f"{n_missing} steps missing"
+        checks.require(n_missing == 0, self._what, "be put for every step", received)
         self._file.close()
         move_into_place(self._temporary, self._path)
 
@@ -223,12 +203,8 @@ class PendingFile:
 
 def _header(shape: tuple[int, ...], dtype: str, metadata: Mapping[str, Any]) -> bytes:
     code, kind, _ = DTYPES[dtype]
-    text = json.dumps(
-        {"format_version": FORMAT_VERSION, **metadata},
-        sort_keys=True,
-        separators=(",", ":"),
-        allow_nan=False,
-    )
+    content = {"format_version": FORMAT_VERSION, **metadata}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     split = shape[0] * _START_FRAME.itemsize
     end = split + prod(shape) * kind.itemsize
     layout = {
@@ -241,10 +217,9 @@ def _header(shape: tuple[int, ...], dtype: str, metadata: Mapping[str, Any]) -> 
     return len(encoded).to_bytes(8, "little") + encoded
 
 
-def _rounded(features: NDArray[Any], dtype: str, video_id: str) -> NDArray[Any]:
+def _rounded(features: NDArray[Any], dtype: str, what: str) -> NDArray[Any]:
     _, kind, largest = DTYPES[dtype]
     peak = float(np.abs(features).max(initial=0))
-    what = f"features of {video_id!r}"
     advice = "The source or the backbone's weights may be damaged."
     checks.require(np.isfinite(peak), what, "be finite numbers", peak, advice)
     if dtype == "bfloat16":

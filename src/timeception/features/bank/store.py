@@ -32,7 +32,7 @@ from timeception.video.sampling import sample_indices
 DEFAULT_DTYPE = "float16"
 _SETTINGS_FILE = "bank.json"
 _FAILURES_FILE = "failures.json"
-_ANOTHER_BANK = "Choose another --out, or pass --overwrite to replace features that do not match."
+ANOTHER_BANK = "Choose another --out, or pass --overwrite to replace features that do not match."
 
 
 class MissingVideoError(KeyError, ValueError):
@@ -120,17 +120,17 @@ class FeatureBank(Mapping[str, BankEntry]):
         """Reconcile the given settings with the folder's, write and return them."""
         advice = "Choose another folder."
         checks.require(not self.root.is_file(), "root", "be a folder", str(self.root), advice)
-        is_new = not self._settings_path.exists()
+        path = self.root / _SETTINGS_FILE
+        is_new = not path.exists()
         has = {} if is_new else self._read_settings()
         wanted = dict(has if settings is None else _as_json(settings))
         wanted["dtype"] = dtype or wanted.get("dtype") or DEFAULT_DTYPE
         if not is_new and not is_replaced:
-            require_same("settings", f"bank {self.root}", has, wanted, _ANOTHER_BANK)
+            require_same("settings", f"bank {self.root}", has, wanted, ANOTHER_BANK)
         if is_new or has != wanted:
-            version = storage.FORMAT_VERSION
-            content = {"format_version": version, "settings": wanted}
+            content = {"format_version": storage.FORMAT_VERSION, "settings": wanted}
             content["fingerprint"] = fingerprint(wanted)
-            write_json(self._settings_path, content, sort_keys=True, ensure_ascii=True)
+            write_json(path, content, sort_keys=True, ensure_ascii=True)
         return wanted
 
     @property
@@ -141,11 +141,9 @@ class FeatureBank(Mapping[str, BankEntry]):
     @property
     def video_ids(self) -> tuple[str, ...]:
         """Sorted ids of the videos in the bank. Every access searches the folder."""
-        folder = self.root / "videos"
-        files = folder.rglob(f"*{storage.SUFFIX}")
-        return tuple(
-            sorted(f.relative_to(folder).as_posix()[: -len(storage.SUFFIX)] for f in files)
-        )
+        folder, suffix = self.root / "videos", storage.SUFFIX
+        files = (file.relative_to(folder).as_posix() for file in folder.rglob(f"*{suffix}"))
+        return tuple(sorted(file.removesuffix(suffix) for file in files))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.video_ids)
@@ -239,9 +237,7 @@ class FeatureBank(Mapping[str, BankEntry]):
         advice = f"Video {video_id!r} has {n_steps} steps."
         is_inside = 0 <= start < end <= n_steps
         checks.require(is_inside, "start, stop", "be a window in the video", (start, end), advice)
-        steps = start + sample_indices(end - start, n_timesteps, rng)
-        features: NDArray[Any] = file.features(steps)
-        return features
+        return file.features(start + sample_indices(end - start, n_timesteps, rng))
 
     def begin(
         self,
@@ -263,15 +259,11 @@ class FeatureBank(Mapping[str, BankEntry]):
         """
         checks.require(self.mode == "a", "bank", "be opened with mode='a' for writing", self.mode)
         checks.require(isfinite(fps) and fps > 0, f"fps of {video_id!r}", "be positive", fps)
-        made_with = {
+        origin = _as_json(provenance or {}) | {
             "settings_fingerprint": self.fingerprint,
             "timeception_version": timeception.__version__,
         }
-        metadata = {
-            "video_id": video_id,
-            "fps": float(fps),
-            "provenance": {**_as_json(provenance or {}), **made_with},
-        }
+        metadata = {"video_id": video_id, "fps": float(fps), "provenance": origin}
         return PendingFile(self.path(video_id), shape, start_frames, self.dtype, metadata)
 
     def write(
@@ -306,8 +298,7 @@ class FeatureBank(Mapping[str, BankEntry]):
 
     def record_failure(self, video_id: str, path: str | Path, error: object) -> None:
         """Record that a video could not be read."""
-        failure = {"path": str(path), "error": str(error)}
-        self._write_failures({**self.failures, video_id: failure})
+        self._write_failures({**self.failures, video_id: {"path": str(path), "error": str(error)}})
 
     def clear_failure(self, video_id: str) -> None:
         """Remove the record that a video could not be read."""
@@ -322,12 +313,8 @@ class FeatureBank(Mapping[str, BankEntry]):
         else:
             path.unlink(missing_ok=True)
 
-    @property
-    def _settings_path(self) -> Path:
-        return self.root / _SETTINGS_FILE
-
     def _read_settings(self) -> dict[str, Any]:
-        path = self._settings_path
+        path = self.root / _SETTINGS_FILE
         if not path.is_file():
             advice = "Create one with `timeception extract` or `timeception bank import`."
             raise BankError(self.root, f"not a feature bank: it has no {_SETTINGS_FILE}.", advice)
@@ -382,8 +369,7 @@ def require_same(
         if left.get(name, "absent") != right.get(name, "absent")
     ]
     if lines:
-        text = [f"{owner} was made with other {what}:", *lines, advice]
-        raise MismatchError("\n".join(text))
+        raise MismatchError("\n".join([f"{owner} was made with other {what}:", *lines, advice]))
 
 
 def _is_plain(video_id: str) -> bool:

@@ -47,8 +47,6 @@ __all__ = [
 
 ENGINES = ("local", "ray")
 
-OnProgress = Callable[[ExtractionReport], None]
-
 
 def extract(
     videos: Sequence[str | Path],
@@ -67,7 +65,7 @@ def extract(
     batch_size: int | None = None,
     device: str | None = None,
     is_compiled: bool = False,
-    on_progress: OnProgress = lambda report: None,
+    on_progress: Callable[[ExtractionReport], None] = lambda report: None,
 ) -> ExtractionReport:
     """Extract features of videos into a bank.
 
@@ -100,9 +98,6 @@ def extract(
             It changes features only by rounding, so it is not part of the bank's settings.
         on_progress: called several times a second with the report so far.
 
-    Returns:
-        Which videos were extracted, were skipped, and failed.
-
     Raises:
         ValueError: if an argument is invalid or the bank does not match.
     """
@@ -127,11 +122,7 @@ def extract(
         on_progress(report)
 
     tick()
-    options: dict[str, Any] = {
-        "device": device,
-        "precision": precision,
-        "is_compiled": is_compiled,
-    }
+    options: dict[str, Any] = {"device": device, "precision": precision, "is_compiled": is_compiled}
     if engine == "ray" and planned.todo:
         from timeception.features.extraction import ray_engine
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from timeception.features.bank.sources import SourceFile, describe_file
 from timeception.features.bank.storage import PendingFile
 from timeception.features.extraction.settings import segmenter_of
 from timeception.features.extractor import n_cores
+from timeception.features.pipeline import Job
 from timeception.features.segments import Segmenter
 from timeception.video import VideoError, VideoReader, decoder_version
 
@@ -46,12 +47,9 @@ class ExtractionReport:
     """The result of an extraction, or its progress so far.
 
     Args:
-        done: ids of the extracted videos.
         skipped: ids already in the bank, with the same settings and from the same files.
-        failed: error by id.
         n_frames: frames that went through the network.
         seconds: duration since the extraction of the first video began.
-        n_videos: videos requested.
         n_bytes: size of the files to extract.
         n_bytes_done: part of ``n_bytes`` that is done, to estimate the remaining time.
     """
@@ -75,21 +73,6 @@ class ExtractionReport:
         names = ("done", "skipped", "failed", "n_frames", "seconds")
         fields = {name: getattr(self, name) for name in names}
         return {**fields, "frames_per_second": self.frames_per_second}
-
-
-class Log(Protocol):
-    """Receives the progress and the outcome of jobs."""
-
-    bank: FeatureBank
-
-    def advance(self, n_frames: int, n_bytes: float) -> None:
-        """Count frames that went through the network, and their share of the file's bytes."""
-
-    def finish(self, video_id: str) -> None:
-        """Record that the features of a video are in the bank."""
-
-    def fail(self, source: SourceFile, error: object, n_bytes_left: float) -> None:
-        """Record that a video is broken."""
 
 
 class RunLog:
@@ -120,10 +103,10 @@ class RunLog:
             self.report.n_bytes_done += n_bytes_left
 
 
-class BankJob:
+class BankJob(Job):
     """Writes the features of one video into the bank."""
 
-    def __init__(self, source: SourceFile, log: Log, n_decoders: int = 1) -> None:
+    def __init__(self, source: SourceFile, log: RunLog, n_decoders: int = 1) -> None:
         self._source, self._log = source, log
         self._segmenter = segmenter_of(log.bank.settings)
         self._n_threads = max(1, n_cores() // n_decoders)
@@ -136,12 +119,9 @@ class BankJob:
         """Decode the video, after its provenance has been determined."""
         path, bank = self._source.path, self._log.bank
         with _open_video(path, self._n_threads) as video:
-            provenance = {
-                **{name: value for name, value in bank.settings.items() if name != "dtype"},
-                "source": describe_file(path),
-                "n_frames": len(video),
-                "decoder": decoder_version(),
-            }
+            provenance = {name: value for name, value in bank.settings.items() if name != "dtype"}
+            provenance |= {"source": describe_file(path), "n_frames": len(video)}
+            provenance["decoder"] = decoder_version()
             starts, fps = self._segmenter.starts(video.timestamps_seconds), video.info.fps
             self._n_steps = len(starts)
             self._begin = lambda shape: bank.begin(
@@ -175,7 +155,7 @@ class BankJob:
             self._pending.discard()
 
 
-class MemoryJob:
+class MemoryJob(Job):
     """Keeps the features of one video in memory."""
 
     def __init__(self, path: Path, segmenter: Segmenter, n_threads: int) -> None:
@@ -194,15 +174,9 @@ class MemoryJob:
         """Keep the features of successive steps."""
         self._maps[step] = features
 
-    def finish(self) -> None:
-        """Do nothing."""
-
     def fail(self, error: Exception) -> None:
         """Keep the error, which ``result`` raises."""
         self._error = error
-
-    def discard(self) -> None:
-        """Do nothing: there are no resources to release."""
 
     def result(self) -> VideoFeatures:
         """The features.

@@ -12,22 +12,16 @@ from typing import Any
 
 from timeception.features.bank import FeatureBank
 from timeception.features.bank.sources import SourceFile
-from timeception.features.extraction.jobs import BankJob, RunLog, size_bytes
+from timeception.features.extraction.jobs import BankJob, ExtractionReport, RunLog, size_bytes
 from timeception.features.extractor import FeatureExtractor
 
 _WAIT_SECONDS = 0.2
 
 
-class _Outcome:
-    """A worker's log of a single video, which it sends back."""
+class _WorkerLog(RunLog):
+    """A worker's log of a single video; only the main process records failures in the bank."""
 
-    def __init__(self, bank: FeatureBank) -> None:
-        self.bank = bank
-        self.n_frames = 0
-        self.error: str | None = None
-
-    def advance(self, n_frames: int, n_bytes: float) -> None:
-        self.n_frames += n_frames
+    error: str | None = None
 
     def finish(self, video_id: str) -> None:
         pass
@@ -45,10 +39,10 @@ class _Worker:
 
     def extract(self, source: SourceFile) -> tuple[int, str | None]:
         """Extract one video; return the frames that went through the network, and the error."""
-        outcome = _Outcome(self._bank)
+        log = _WorkerLog(self._bank, ExtractionReport())
         with self._network:
-            self._pipeline.run([BankJob(source, outcome)])
-        return outcome.n_frames, outcome.error
+            self._pipeline.run([BankJob(source, log)])
+        return log.report.n_frames, log.error
 
 
 def run(
@@ -108,18 +102,14 @@ def _drive(
         for task in done:
             worker, source = running.pop(task)
             idle.append(worker)
-            _settle(ray, task, source, log)
+            try:
+                n_frames, error = ray.get(task)
+            except ray.exceptions.RayActorError as death:
+                n_frames, error = 0, f"{source.path}: the worker that extracted it died: {death}"
+            size = float(size_bytes(source.path))
+            if error is None:
+                log.advance(n_frames, size)
+                log.finish(source.video_id)
+            else:
+                log.fail(source, error, size)
         on_tick()
-
-
-def _settle(ray: Any, task: Any, source: SourceFile, log: RunLog) -> None:
-    size = float(size_bytes(source.path))
-    try:
-        n_frames, error = ray.get(task)
-    except ray.exceptions.RayActorError as death:
-        n_frames, error = 0, f"{source.path}: the worker that extracted it died: {death}"
-    if error is None:
-        log.advance(n_frames, size)
-        log.finish(source.video_id)
-    else:
-        log.fail(source, error, size)

@@ -84,9 +84,8 @@ def _require_map_size(backbone: Backbone, map_size: tuple[int, int]) -> None:
     if crop is not None:
         height, width = backbone.map_size(crop, crop)
         fits = map_size[0] <= height and map_size[1] <= width
-        checks.require(
-            fits, "map_size", f"be at most {height}x{width}, the size of the maps", map_size
-        )
+        must = f"be at most {height}x{width}, the size of the maps"
+        checks.require(fits, "map_size", must, map_size)
 
 
 def segmenter_of(settings: Mapping[str, Any]) -> Segmenter:
@@ -126,16 +125,13 @@ def restore_backbone(settings: Mapping[str, Any], weights: str | None = None) ->
     options: dict[str, Any] = dict(made.get("options", {}))
     if weights is None and made["weights"]["family"] == "random":
         weights, seed = "random", re.search(r"seed (\d+)", source)
-        options |= {"seed": int(seed.group(1))} if seed else {}
+        options |= {"seed": int(seed[1])} if seed else {}
     transform = Transform.from_dict(made["transform"])
-    backbone = create_backbone(
-        made["name"], weights, made["endpoint"], transform=transform, **options
-    )
-    checks.require(
-        backbone.weights_hash == made["weights"]["sha256"],
-        f"weights of {made['name']!r}",
-        f"be the weights of the bank ({source}, {made['weights']['sha256'][:12]})",
-        f"{backbone.weights.source}, {backbone.weights_hash[:12]}",
-        "Pass the checkpoint file as weights.",
-    )
+    name, wanted = made["name"], made["weights"]["sha256"]
+    backbone = create_backbone(name, weights, made["endpoint"], transform=transform, **options)
+    found = backbone.weights_hash
+    must = f"be the weights of the bank ({source}, {wanted[:12]})"
+    received = f"{backbone.weights.source}, {found[:12]}"
+    advice = "Pass the checkpoint file as weights."
+    checks.require(found == wanted, f"weights of {name!r}", must, received, advice)
     return backbone
