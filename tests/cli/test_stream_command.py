@@ -117,6 +117,13 @@ def test_stride_and_evidence(work: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert all(len(step["scores"]) == 1 for step in line["evidence"])
 
 
+def test_fps(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, (line,), (notice,) = run(capsys, work, "--stream", str(work / "a.ts"), "--fps", "3")
+    assert status == 0
+    assert line["timesteps"] == 19  # 0, 1/3, ... to the last frame, at 6.17 s
+    assert "0.33 s apart here, but were 2.00 s" in notice and "--fps 0.5 " in notice
+
+
 @pytest.mark.slow
 def test_standard_input(work: Path, expected: dict[str, float]) -> None:
     """From a pipe, in small pieces, as another program writes it."""
@@ -226,6 +233,8 @@ def test_what_cannot_be_opened(work: Path, capsys: pytest.CaptureFixture[str]) -
     ("words", "message"),
     [
         (["--interval", "5"], "--interval requires --stream."),
+        (["a.mp4", "--fps", "5"], "--fps requires --stream."),
+        (["--stream", "-", "--fps", "5", "--stride", "2"], "pass either --stride or --fps, not"),
         (["a.mp4", "--evidence"], "--evidence requires --stream."),
         ([], "name at least one video file, or pass --stream SOURCE"),
         (["--interval", "5", "--timeout", "0"], "--interval and --timeout require --stream."),

@@ -26,7 +26,7 @@ def save_model(
     backbone: Backbone,
     *,
     n_layers: int = 2,
-    stride: int = 2,
+    stride: int | None = 2,
     n_timesteps: int = 8,
     map_size: tuple[int, int] | None = None,
     keeps_positions: tuple[int, int] | None = None,
@@ -35,6 +35,7 @@ def save_model(
     is_pooling: bool = False,
     timestep_seconds: float | None = None,
     frames_2019: int | None = None,
+    fps: float | None = None,
 ) -> Path:
     """Write a folder that ``timeception predict`` takes."""
     channels = backbone.out_channels
@@ -50,7 +51,7 @@ def save_model(
         "classes": CLASSES,
         "sampling": {"n_timesteps": n_timesteps, "map_size": map_size, "order": "forward"},
         "windows": windows and dict(zip(("length_steps", "stride_steps"), windows, strict=True)),
-        "features": extraction_settings(backbone, stride, frames_2019=frames_2019),
+        "features": extraction_settings(backbone, stride, frames_2019=frames_2019, fps=fps),
         "timestep_seconds": timestep_seconds,
     }
     write_folder(folder, spec, oracle.random_arrays(spec.parameter_shapes()), pipeline)

@@ -140,6 +140,52 @@ def test_windows_are_those_of_the_file(
     assert n_first >= min(windows[0], 38)
 
 
+@pytest.mark.parametrize("windows", [None, (8, 3)])
+@pytest.mark.parametrize(
+    ("trained", "given", "options"),
+    [
+        ({"stride": None, "fps": 4.0}, {}, {"fps": 4.0}),
+        ({"stride": None, "fps": 4.0}, {"fps": 7.0}, {"fps": 7.0}),
+        ({"stride": None, "fps": 4.0}, {"stride": 3}, {"stride": 3}),
+        ({"stride": 2}, {"fps": 4.0}, {"fps": 4.0}),
+    ],
+)
+def test_timesteps_sampled_by_time(
+    trained: dict[str, object],
+    given: dict[str, object],
+    options: dict[str, object],
+    windows: tuple[int, int] | None,
+    tmp_path: Path,
+    backbone: Backbone,
+    video: Path,
+) -> None:
+    predictor = predictor_of(tmp_path, backbone, windows=windows, **trained)
+    *_, final = stream_video(predictor, str(video), interval_seconds=1.0, **given)
+    features = extract_features(video, backbone, **options).features
+    assert final.n_timesteps == len(features)
+    if windows is None:
+        expected = predictor.model.score(features[None])[0]
+        np.testing.assert_allclose(final.scores, expected, atol=1e-5)
+    elif not given:
+        prediction = predictor(video)
+        np.testing.assert_allclose(final.scores, prediction.scores, atol=1e-5)
+        starts = [window.start_seconds for window in prediction.windows]
+        np.testing.assert_allclose(starts[:5], np.arange(5) * 3 / 4)
+
+
+def test_a_model_sampled_by_time_predicts_so(
+    tmp_path: Path, backbone: Backbone, video: Path
+) -> None:
+    """Also above the frame rate, where first frames of timesteps repeat."""
+    predictor = predictor_of(tmp_path, backbone, stride=None, fps=30.0, windows=(16, 16))
+    features = extract_features(video, backbone, fps=30.0)
+    assert len(features.features) == len(features.start_frames) == 186
+    prediction = predictor(video)
+    expected = predictor.score_windows(features, 1)
+    np.testing.assert_allclose(prediction.scores, np.max([w.scores for w in expected], axis=0))
+    assert prediction.windows[1].start_seconds == pytest.approx(16 / 30)
+
+
 def test_a_pooling_head_of_whole_videos_is_refused(tmp_path: Path, backbone: Backbone) -> None:
     predictor = predictor_of(tmp_path, backbone, is_pooling=True)
     with pytest.raises(ValueError, match=r"model must have Timeception layers.*PoolingClassifier"):
@@ -168,6 +214,23 @@ def test_too_short(tmp_path: Path, backbone: Backbone) -> None:
     assert "has 5 timesteps, but scores require 8" in update.error
     (update,) = stream_video(predictor, str(path), stride=1)
     assert update.error is None and update.scores is not None
+
+
+def test_a_notice_suggests_the_rate_where_time_is_sampled(
+    tmp_path: Path, backbone: Backbone
+) -> None:
+    timed = {"stride": None, "fps": 4.0, "timestep_seconds": 1.0}
+    by_time = load_saved(save_model(tmp_path / "time", backbone, **timed))
+    by_frames = load_saved(save_model(tmp_path / "frames", backbone, timestep_seconds=1.0))
+    cases = [
+        (by_time, (None, None), "--fps 1 comes closest"),
+        (by_time, (None, 8.0), "--fps 2 comes closest"),
+        (by_time, (2, None), "--stride 8 comes closest"),
+        (by_frames, (None, 4.0), "--fps 1 comes closest"),
+    ]
+    for model, (stride, fps), words in cases:
+        assert words in str(spacing_notice(model, update_of(0.25), stride, fps)), words
+    assert spacing_notice(by_time, update_of(1.0), None, 1.0) is None
 
 
 def test_a_stream_that_breaks_off_keeps_its_scores(
@@ -199,6 +262,8 @@ def test_stopping_is_no_error(tmp_path: Path, backbone: Backbone) -> None:
     [
         ({"interval_seconds": 0.0}, "interval_seconds must be positive; got 0"),
         ({"stride": 0}, "stride must be .*; got 0"),
+        ({"fps": 0}, "fps must be .*; got 0"),
+        ({"stride": 2, "fps": 5}, "stride must be left out with fps"),
     ],
 )
 def test_wrong_arguments_raise_at_once(

@@ -35,12 +35,37 @@ def test_resolved_recipe_reads_back_equal(recipe_file: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    ("words", "stride_frames", "fps"),
+    [
+        (["backbone={name: i3d}"], 8, None),
+        (["backbone={name: i3d, stride_frames: null}"], 8, None),
+        (["backbone={name: i3d, fps: 5}"], None, 5.0),
+        (["backbone={name: i3d, stride_frames: 4}"], 4, None),
+    ],
+)
+def test_stride_or_fps(
+    words: list[str], stride_frames: int | None, fps: float | None, recipe_file: Path
+) -> None:
+    recipe = load_recipe(recipe_file, words)
+    assert recipe.backbone is not None
+    assert (recipe.backbone.stride_frames, recipe.backbone.fps) == (stride_frames, fps)
+    saved = recipe_file.with_name("resolved.yaml")
+    saved.write_text(recipe.to_yaml())
+    assert load_recipe(saved) == recipe
+
+
+@pytest.mark.parametrize(
     ("override", "words"),
     [
         ("training.epoch=3", ["training.epoch", "unknown key", "'epochs'"]),
         ("trainin.epochs=3", ["trainin", "unknown key", "'training'"]),
         ("data.split.tests=[a]", ["data.split.tests", "unknown key", "'test'"]),
         ("data.windows.length=4", ["data.windows.length", "unknown key", "'length_steps'"]),
+        (
+            "backbone={name: i3d, stride_frames: 8, fps: 5}",
+            ["backbone.stride_frames and backbone.fps exclude each other; got 8 and 5", "null"],
+        ),
+        ("backbone={name: i3d, fps: 0}", ["backbone.fps", "greater than 0", "got 0"]),
         ("training.epochs=0", ["training.epochs", "greater than or equal to 1", "got 0"]),
         ("training.epochs=many", ["training.epochs", "integer", "'many'"]),
         ("model.head=pool", ["model.head", "'timeception' or 'pooling'", "'pool'"]),

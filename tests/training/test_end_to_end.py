@@ -210,6 +210,21 @@ def test_training_sees_the_features_that_extraction_makes(clips: Path) -> None:
     np.testing.assert_allclose(ours.transpose(0, 1).numpy(), expected, atol=1e-4)
 
 
+def test_timesteps_sampled_by_time(clips: Path, tmp_path: Path) -> None:
+    """Training, the saved model and prediction follow ``backbone.fps``."""
+    spacing = {"name": "timm:test_resnet", "weights": "random", "fps": 5}
+    recipe = recipe_for(clips, backbone={**spacing, **SIZES}, training__epochs=1)
+    run = train(recipe, tmp_path / "run")
+    assert run.recipe().backbone == recipe.backbone
+    model = load_saved(run.root)
+    assert model.features["fps"] == 5.0 and "stride" not in model.features
+    predictor, video = Predictor.load(run.root), clips / "left" / "0.mp4"
+    features = extract_features(video, predictor.backbone, fps=5)
+    assert model.timestep_seconds == pytest.approx(len(features.features) / 5 / 8)
+    (window,) = predictor.score_windows(features, 1)
+    np.testing.assert_allclose(predictor(video).scores, window.scores, atol=1e-6)
+
+
 def test_every_frame_of_a_clip_is_changed_alike() -> None:
     still = np.random.default_rng(0).integers(0, 255, (1, 40, 60, 3), dtype=np.uint8)
     clip = np.repeat(still, 6, axis=0)

@@ -11,6 +11,8 @@ from timeception.video.sampling import (
     sample_indices,
     segment_frames,
     segment_starts,
+    timed_segment_starts,
+    timed_starts,
 )
 
 lengths = st.integers(1, 5000)
@@ -31,6 +33,69 @@ def test_dense_segments(n_frames, stride, length):
         assert starts[-1] + length <= n_frames < starts[-1] + stride + length, "and all of them"
     else:
         assert frames.tolist() == [[*range(n_frames), *[n_frames - 1] * (length - n_frames)]]
+
+
+#: Frame rate, timesteps per second, frames: the frame nearest to each time, ties to the later one.
+TIMED = [
+    (30, 5, 30, [0, 6, 12, 18, 24]),
+    (10, 5, 10, [0, 2, 4, 6, 8]),
+    (30, 30, 4, [0, 1, 2, 3]),
+    (25, 10, 14, [0, 3, 5, 8, 10, 13]),  # 0.1 s lies between 0.08 and 0.12
+    (24, 10, 13, [0, 2, 5, 7, 10, 12]),  # 2.4, 4.8, 7.2, 9.6, 12 frames
+    (10, 30, 4, [0, 0, 1, 1, 1, 2, 2, 2, 3, 3]),  # frames repeat
+    (10, 0.5, 45, [0, 20, 40]),
+    (30000 / 1001, 5, 31, [0, 6, 12, 18, 24, 30]),
+]
+
+
+@pytest.mark.parametrize(("rate", "fps", "n_frames", "expected"), TIMED)
+@pytest.mark.parametrize("digits", [15, 3])  # Matroska rounds times to milliseconds
+def test_timed_starts_by_hand(rate, fps, n_frames, expected, digits):
+    seconds = (np.arange(n_frames) / rate).round(digits)
+    assert timed_segment_starts(seconds, fps, 1).tolist() == expected
+
+
+@given(
+    gaps=st.lists(st.floats(0, 0.5), max_size=80),
+    fps=st.floats(0.1, 60),
+    length=st.integers(1, 12),
+)
+def test_timed_segments_start_at_the_nearest_frame(gaps, fps, length):
+    seconds = np.concatenate([[0.0], np.cumsum(gaps)])
+    starts = timed_segment_starts(seconds, fps, length)
+    assert starts.dtype == np.int64 and starts[0] == 0 and np.all(np.diff(starts) >= 0)
+    last_start = len(seconds) - length
+    if last_start < 0:
+        assert starts.tolist() == [0]
+        return
+    assert starts[-1] <= last_start, "whole segments only"
+    times = np.arange(len(starts)) / fps
+    distances = np.abs(seconds - times[:, None]).min(axis=1)
+    assert np.all(np.abs(seconds[starts] - times) <= distances + 0.0011), "the nearest frames"
+    following = len(starts) / fps
+    if following <= seconds[-1]:
+        nearest = np.abs(seconds - following)
+        assert nearest[: last_start + 1].min() >= nearest.min() - 0.0011, "and all of them"
+
+
+@given(rate=st.integers(5, 60), times=st.integers(1, 6), n_seconds=st.integers(1, 20))
+def test_a_rate_that_divides_the_frame_rate_is_a_stride(rate, times, n_seconds):
+    n_frames = rate * times * n_seconds
+    timed = timed_segment_starts(np.arange(n_frames) / (rate * times), rate, 1)
+    np.testing.assert_array_equal(timed, segment_starts(n_frames, times, 1))
+
+
+def test_timed_starts_read_no_further_than_needed():
+    n_read = 0
+
+    def seconds():
+        nonlocal n_read
+        for index in range(100):
+            n_read += 1
+            yield index / 10
+
+    starts = timed_starts(seconds(), fps=3)
+    assert [(next(starts), n_read) for _ in range(4)] == [(0, 1), (3, 5), (7, 8), (10, 11)]
 
 
 @given(start=st.integers(0, 99), length=st.integers(1, 20))
@@ -119,6 +184,11 @@ BAD = [
     (segment_starts, (0, 8, 8), "n_frames must be a whole number of at least 1; got 0"),
     (segment_starts, (10, 0, 8), "stride must be a whole number of at least 1; got 0"),
     (segment_starts, (10, 8, 2.5), "frames_per_segment must be a whole number"),
+    (timed_segment_starts, ([], 5, 1), r"frame_seconds must be \(n_frames,\), at least one frame"),
+    (timed_segment_starts, ([0.0], 0, 1), "fps must be a positive number of timesteps per second"),
+    (timed_segment_starts, ([0.0], -1, 8), "fps must be a positive number of timesteps per second"),
+    (timed_segment_starts, ([0.0], "5", 1), "fps must be a positive number"),
+    (timed_segment_starts, ([0.0], 5, 0), "frames_per_segment must be a whole number"),
     (segment_frames, (10, 8, 10), r"start must hold frame indices in \[0, 10\); got 10"),
     (segment_frames, ([0, -1], 8, 10), r"start must hold frame indices in \[0, 10\)"),
     (segment_frames, (1.0, 8, 10), r"start must hold frame indices"),
