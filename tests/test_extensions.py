@@ -15,7 +15,12 @@ from timeception.backbones import registry as backbone_registry
 from timeception.datasets import registry as dataset_registry
 from timeception.metrics import protocols
 from timeception.recipes.recipe import build_recipe
+from timeception.spec import heads
+from timeception.torch import classifier_class
+from timeception.training.build_head import build_head, head_spec
+from timeception.training.torch import losses
 
+DATA = {"kind": "csv", "source": "videos.csv", "bank": "bank"}
 PAGE = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"^### Add a ([^\n]+)\n[^#]*?```python\n(.*?)```", PAGE, re.M | re.S))
 
@@ -27,13 +32,15 @@ def registered() -> Iterator[None]:
         patch.setattr(dataset_registry, "_KINDS", dict(dataset_registry._KINDS))
         patch.setattr(backbone_registry, "_BUILDERS", dict(backbone_registry._BUILDERS))
         patch.setattr(protocols, "PROTOCOLS", dict(protocols.PROTOCOLS))
+        patch.setattr(losses, "LOSSES", dict(losses.LOSSES))
+        patch.setattr(heads, "_HEADS", dict(heads._HEADS))
         for code in EXAMPLES.values():
             exec(code, {"__name__": "example"})
         yield
 
 
 def test_every_python_block_is_an_example() -> None:
-    assert {"data set", "backbone", "protocol"} <= set(EXAMPLES)
+    assert {"data set", "backbone", "protocol", "loss", "head"} <= set(EXAMPLES)
     assert PAGE.count("```python") == len(EXAMPLES)
 
 
@@ -69,6 +76,26 @@ def test_protocol() -> None:
     result = metrics.measure("hit_at_3", scores, [[0, 0, 1, 0], [0, 0, 0, 1]])
     assert result.values == {"hit_at_3": 0.5}
     assert (result.n_items, result.n_left_out) == (2, 0)
+
+
+def test_loss() -> None:
+    found = losses.find_loss("hinge", is_multilabel=True)
+    settings = build_recipe({"name": "x", "data": DATA}).training
+    logits, targets = torch.tensor([[2.0, -0.5]]), torch.tensor([[1.0, 0.0]])
+    assert found(logits, targets, settings).item() == pytest.approx((0 + 0.5) / 2)
+    with pytest.raises(ValueError, match=r"training\.loss must be a loss for single-label data"):
+        losses.find_loss("hinge", is_multilabel=False)
+
+
+def test_head(tmp_path: Path) -> None:
+    recipe = build_recipe({"name": "x", "data": DATA, "model": {"head": "maximum"}})
+    spec = head_spec(recipe, 6, 3, (2, 2))
+    head = build_head(spec).eval()
+    x = torch.randn(2, 6, 5, 2, 2)
+    expected = head.output(x.mean((3, 4)).amax(2))
+    assert torch.allclose(head(x), expected)
+    head.save_pretrained(tmp_path)
+    assert torch.equal(classifier_class(spec).from_pretrained(tmp_path)(x), head(x))
 
 
 def test_entry_points_have_the_groups_that_are_loaded() -> None:

@@ -63,7 +63,7 @@ def compare(runs: Sequence[str | Path], split: str = "test") -> Comparison:
         ValueError: if fewer than two are given, one was not tested, or their test records differ.
     """
     checks.require(len(runs) >= 2, "RUN", "be at least two runs", len(runs))
-    folds = {str(run): tested_folds(Path(run), split) for run in runs}
+    folds = {str(run): read_folds(Path(run), split) for run in runs}
     sizes = {len(found) for found in folds.values()}
     checks.require(len(sizes) == 1, "runs", "have the same number of folds", sorted(sizes))
     first = next(iter(folds.values()))
@@ -80,7 +80,7 @@ def compare(runs: Sequence[str | Path], split: str = "test") -> Comparison:
     )
 
 
-def tested_folds(folder: Path, split: str = "test") -> list[TestScores]:
+def read_folds(folder: Path, split: str = "test") -> list[TestScores]:
     """Read the scores of a tested run (one fold) or a cross-validation, stacked over seeds.
 
     Raises:

@@ -56,6 +56,7 @@ class Head(PretrainedModule):
         """Flatten the maps: N, C, T, H, W to N, T, ``in_features``."""
         check_tensor(x)
         check_input(self.spec.in_channels, x.shape)
+        self.spec.check_map_size(x.shape[3:])
         if self.spec.map_size is None:
             return x.mean((3, 4)).transpose(1, 2)
         return x.permute(0, 2, 1, 3, 4).flatten(2)
