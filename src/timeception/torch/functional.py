@@ -38,9 +38,8 @@ def grouped_pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, spec: Laye
     else:
         biases = bias.view(spec.n_groups, rows, 1).repeat(n_clips, 1, 1)
         y = torch.baddbmm(biases, kernels, columns)
-    return y.view(
-        n_clips, spec.n_groups, N_BRANCHES, spec.branch_channels, timesteps, height * width
-    )
+    shape = n_clips, spec.n_groups, N_BRANCHES, spec.branch_channels
+    return y.view(*shape, timesteps, height * width)
 
 
 def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, taps: Sequence[int]) -> Tensor:

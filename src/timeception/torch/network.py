@@ -59,16 +59,11 @@ class Timeception(nn.Module):
         bn_momentum: float = KERAS_BN_MOMENTUM,
     ) -> None:
         super().__init__()
-        self.spec = spec = TimeceptionSpec(
+        channels, constants = (
             channels_of(in_channels),
-            n_layers,
-            n_groups,
-            is_dilated,
-            expansion,
-            pool_lookahead,
-            bn_eps,
-            bn_momentum,
+            (expansion, pool_lookahead, bn_eps, bn_momentum),
         )
+        self.spec = spec = TimeceptionSpec(channels, n_layers, n_groups, is_dilated, *constants)
         self.layers = nn.ModuleList(
             TimeceptionLayer(layer, spec.bn_eps, spec.bn_momentum) for layer in spec.layers
         )

@@ -76,11 +76,7 @@ class Epilogue(NamedTuple):
         return out, Moments(mean, variance)
 
     def tiles(self, y: Tensor) -> list[Tile]:
-        """Divide the work: by branch, and on a CPU into few enough groups to stay in cache.
-
-        Shape:
-            y: N, G, B, C_b, T, S.
-        """
+        """Divide the work by branch and, on a CPU, into few enough groups to stay in cache."""
         n_groups, at_once = self.spec.n_groups, self.spec.n_groups
         if y.device.type == "cpu":
             n_bytes = y[:, 0, 0].numel() * y.element_size()
@@ -99,12 +95,9 @@ class Epilogue(NamedTuple):
     def kernel(self, kernels: Sequence[Tensor], tile: Tile) -> list[Tensor]:
         """View weight and bias of the tile's temporal convolution; empty if it has none.
 
-        Args:
-            kernels: weight and bias of the three temporal convolutions, in a row.
-            tile: the tile.
+        ``kernels`` holds weight and bias of the first convolution, then of the second, ...
         """
-        first = 2 * (tile.branch - 1)
-        width = self.spec.branch_channels
+        first, width = 2 * (tile.branch - 1), self.spec.branch_channels
         rows = slice(tile.groups.start * width, tile.groups.stop * width)
         return [tensor[rows] for tensor in kernels[max(first, 0) : first + 2]]
 
@@ -134,9 +127,8 @@ class Epilogue(NamedTuple):
         weight, bias, mean, variance = norm
         if self.by_batch:  # with momentum 1, the running statistics become those of the batch
             mean, variance = torch.zeros_like(mean), torch.zeros_like(variance)
-        y = F.batch_norm(
-            y.flatten(1, 2), mean, variance, weight, bias, self.by_batch, 1.0, self.eps
-        )
+        y, norm = y.flatten(1, 2), (mean, variance, weight, bias)
+        y = F.batch_norm(y, *norm, self.by_batch, 1.0, self.eps)
         y = y.unflatten(1, (-1, spec.branch_channels))
         return functional.temporal_pool(y, 3, gradients.maximum).relu(), Moments(mean, variance)
 
@@ -152,9 +144,8 @@ class _Recomputed(torch.autograd.Function):
         for tile in epilogue.tiles(y):
             branch, groups = tile
             tile_norm = [epilogue.channels(t, tile).reshape(-1) for t in (*norm, *moments)]
-            tile_out, tile_moments = epilogue.run_tile(
-                branch, y[:, groups, branch], tile_norm, epilogue.kernel(kernels, tile)
-            )
+            kernel, tile_y = epilogue.kernel(kernels, tile), y[:, groups, branch]
+            tile_out, tile_moments = epilogue.run_tile(branch, tile_y, tile_norm, kernel)
             out[:, branch, :, groups] = tile_out.transpose(1, 2)
             for whole, values in zip(used, tile_moments, strict=True):
                 target = epilogue.channels(whole, tile)
@@ -174,25 +165,18 @@ class _Recomputed(torch.autograd.Function):
         grad_kernels = [torch.empty_like(kernel) for kernel in kernels]
         for tile in epilogue.tiles(y):
             branch, groups = tile
-            tile_norm = [
-                epilogue.channels(t, tile).reshape(-1) for t in (weight, bias, mean, variance)
-            ]
-            inputs = [
-                tensor.detach().requires_grad_()
-                for tensor in (
-                    y[:, groups, branch],
-                    *tile_norm[:2],
-                    *epilogue.kernel(kernels, tile),
-                )
-            ]
+            affine, moments = (
+                [epilogue.channels(t, tile).reshape(-1) for t in pair]
+                for pair in ((weight, bias), (mean, variance))
+            )
+            tensors = y[:, groups, branch], *affine, *epilogue.kernel(kernels, tile)
+            inputs = [tensor.detach().requires_grad_() for tensor in tensors]
             with torch.enable_grad():
                 tile_y, tile_weight, tile_bias, *tile_kernel = inputs
-                tile_out, _moments = epilogue.run_tile(
-                    branch, tile_y, (tile_weight, tile_bias, *tile_norm[2:]), tile_kernel
-                )
-            values = torch.autograd.grad(
-                tile_out, inputs, grads_out[:, branch, :, groups].transpose(1, 2)
-            )
+                norm = tile_weight, tile_bias, *moments
+                tile_out, _moments = epilogue.run_tile(branch, tile_y, norm, tile_kernel)
+            tile_grad = grads_out[:, branch, :, groups].transpose(1, 2)
+            values = torch.autograd.grad(tile_out, inputs, tile_grad)
             targets = [
                 grad_y[:, groups, branch],
                 *(epilogue.channels(each, tile) for each in grad_norm),

@@ -17,7 +17,7 @@ from timeception.spec import LEAKY_SLOPE, N_BRANCHES, ClassifierSpec, LayerSpec,
 from timeception.torch import functional
 from timeception.torch.fast import gradients, native
 from timeception.torch.fast.native import operators
-from timeception.torch.fast.steps import NativeSteps, NetworkSteps, Steps, TorchSteps
+from timeception.torch.fast.steps import NativeSteps, NetworkSteps, TorchSteps
 from timeception.torch.global_pooling import GlobalPooling
 from timeception.torch.inputs import check_tensor
 from timeception.torch.layers import BatchNorm, TimeceptionLayer
@@ -57,7 +57,7 @@ class FusedLayer(nn.Module):
             return operators.evaluate(x, self._arrays())
         return self.epilogue(self.pointwise(x)).unflatten(3, x.shape[3:])
 
-    def steps(self) -> Steps:
+    def steps(self) -> NativeSteps | TorchSteps:
         """Return the layer's state for a video that arrives in parts."""
         if self.implementation == "native":
             return NativeSteps(self.spec, self._arrays())
@@ -68,7 +68,7 @@ class FusedLayer(nn.Module):
         return functional.grouped_pointwise(x, self.kernels, self.bias, self.spec)
 
     def epilogue(self, y: Tensor) -> Tensor:
-        """Compute all that follows them: N, G, B, C_b, T, S to N, C_out, T // 2, S."""
+        """Compute what follows ``pointwise``: N, G, B, C_b, T, S to N, C_out, T // 2, S."""
         spec = self.spec
         first, *middle, last = y.unbind(2)
         branches = [_pool(first).relu()]

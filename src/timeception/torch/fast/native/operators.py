@@ -163,9 +163,17 @@ def epilogue(y: Tensor, arguments: EpilogueArguments) -> tuple[Tensor, Tensor, T
     return torch.ops.timeception.epilogue(y, *arguments)
 
 
-def _call(entry: str, *arguments: Any) -> None:
-    if not getattr(build.load(), entry)(*arguments, torch.get_num_threads()):
+def _call(entry: str, *arguments: Tensor | ctypes.Structure | int) -> None:
+    """Call a kernel; tensors and structs are passed by address."""
+    passed = [_address(argument) for argument in arguments]
+    if not getattr(build.load(), entry)(*passed, torch.get_num_threads()):
         raise MemoryError(f"{entry} ran out of memory")
+
+
+def _address(argument: Tensor | ctypes.Structure | int) -> Any:
+    if isinstance(argument, Tensor):
+        return Address(argument.data_ptr())
+    return ctypes.byref(argument) if isinstance(argument, ctypes.Structure) else argument
 
 
 def _contiguous(value: Any) -> Any:
@@ -217,21 +225,12 @@ def evaluate_part(
     layer = describe_layer(folded, n_groups, rows, depth, timesteps, height * width)
     layer.kernels = folded.kernels.data_ptr()
     layer.pool_sign, layer.pool_shift = folded.pool_sign.data_ptr(), folded.pool_shift.data_ptr()
-    described = PartStruct(
-        part.n_before,
-        timesteps,
-        part.is_last,
-        part.n_outputs_before,
-        part.n_outputs,
-        x.stride(0),
-        x.stride(1),
-        None if rings is None else rings.data_ptr(),
-    )
+    steps = part.n_before, timesteps, part.is_last, part.n_outputs_before, part.n_outputs
+    memory = None if rings is None else rings.data_ptr()
     out = x.new_empty(n_clips, n_groups * rows, part.n_outputs, height, width)
     entry = "timeception_evaluate_bfloat16" if is_half else "timeception_evaluate"
-    addresses = Address(x.data_ptr()), Address(out.data_ptr())
     if n_clips:
-        _call(entry, ctypes.byref(layer), ctypes.byref(described), *addresses, n_clips)
+        _call(entry, layer, PartStruct(*steps, *x.stride()[:2], memory), x, out, n_clips)
     return out
 
 
@@ -267,8 +266,7 @@ def _epilogue(y: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     layer, norm = given.describe(y)
     n_clips, channels, timesteps, positions = y.shape
     out = y.new_empty(n_clips, channels, timesteps // 2, positions)
-    addresses = Address(y.data_ptr()), Address(out.data_ptr())
-    _call("timeception_epilogue", ctypes.byref(layer), ctypes.byref(norm), *addresses, n_clips)
+    _call("timeception_epilogue", layer, norm, y, out, n_clips)
     return out, given.mean, given.variance
 
 
@@ -286,15 +284,7 @@ def _epilogue_backward(grad_out: Tensor, y: Tensor, *arguments: Any) -> list[Ten
     layer, norm = given.describe(y)
     results = [torch.empty_like(tensor) for tensor in (y, *given.trainable())]
     gradients = GradientsStruct.into(results)
-    _call(
-        "timeception_epilogue_backward",
-        ctypes.byref(layer),
-        ctypes.byref(norm),
-        Address(y.data_ptr()),
-        Address(grad_out.data_ptr()),
-        ctypes.byref(gradients),
-        y.shape[0],
-    )
+    _call("timeception_epilogue_backward", layer, norm, y, grad_out, gradients, len(y))
     return results
 
 
