@@ -106,9 +106,8 @@ def from_pretrained(folder_or_hub_id: str | Path, **hub_options: Any) -> Params:
     """
     spec, arrays, _ = read_folder(folder_or_hub_id, **hub_options)
     if not isinstance(spec, ClassifierSpec):
-        raise ValueError(
-            checks.problem("folder_or_hub_id", "hold a TimeceptionClassifier", type(spec).__name__)
-        )
+        kind, requirement = type(spec).__name__, "hold a TimeceptionClassifier"
+        raise ValueError(checks.problem("folder_or_hub_id", requirement, kind))
     return Params(spec, arrays)
 
 

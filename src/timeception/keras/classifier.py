@@ -29,10 +29,7 @@ class _Classifier(PretrainedModel, keras.Model):
     """Dropout, linear, batch norm, LeakyReLU, dropout, linear."""
 
     def __init__(
-        self,
-        spec: ClassifierSpec | PoolingSpec,
-        pipeline: Mapping[str, Any] | None,
-        **kwargs: Any,
+        self, spec: ClassifierSpec | PoolingSpec, pipeline: Mapping[str, Any] | None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.spec = spec
@@ -84,18 +81,16 @@ class TimeceptionClassifier(_Classifier):
         in_channels: channels of the features, or the shape of an input, ``x.shape``.
         n_classes: number of classes.
         n_layers: number of Timeception layers.
-        n_groups: channel groups; must divide the channels.
-        is_dilated: use kernels of size 3 with dilations 1, 2, 3; otherwise sizes 3, 5, 7.
+        n_groups: as in ``Timeception``.
+        is_dilated: as in ``Timeception``.
         hidden: width of the hidden linear layer.
         dropout: rates before the hidden and before the output layer.
         map_size: ``None`` pools over time and space. A pair (H, W) pools over time only; the
             hidden layer then sees each position of the H x W map.
-        expansion: ratio of output to input channels of a layer.
-        pool_lookahead: branch 5 looks one timestep ahead (Keras 2019); otherwise back (PyTorch
-            2019).
+        expansion: as in ``Timeception``.
+        pool_lookahead: as in ``Timeception``.
         bn_eps: epsilon of every batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
-            the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
+        bn_momentum: as in ``Timeception``.
         pipeline: metadata that users of the weights need (classes, preprocessing, ...); plain
             JSON, saved and loaded with the model.
         kwargs: ``name``, ``dtype``, ``trainable``, as in every Keras model.
@@ -136,16 +131,9 @@ class TimeceptionClassifier(_Classifier):
         pipeline: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        timeception = TimeceptionSpec(
-            channels_of(in_channels, LAYOUT),
-            n_layers,
-            n_groups,
-            is_dilated,
-            expansion,
-            pool_lookahead,
-            bn_eps,
-            bn_momentum,
-        )
+        channels = channels_of(in_channels, LAYOUT)
+        constants = expansion, pool_lookahead, bn_eps, bn_momentum
+        timeception = TimeceptionSpec(channels, n_layers, n_groups, is_dilated, *constants)
         spec = ClassifierSpec(timeception, n_classes, hidden, dropout, map_size)
         super().__init__(spec, pipeline, **kwargs)
         self.timeception = Timeception.from_spec(timeception, dtype=self.dtype_policy)
@@ -203,8 +191,7 @@ class PoolingClassifier(_Classifier):
         hidden: width of the hidden linear layer.
         dropout: rates before the hidden and before the output layer.
         bn_eps: epsilon of the batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
-            the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
+        bn_momentum: as in ``Timeception``.
         pipeline: as in ``TimeceptionClassifier``.
         kwargs: ``name``, ``dtype``, ``trainable``, as in every Keras model.
 
@@ -232,9 +219,8 @@ class PoolingClassifier(_Classifier):
         pipeline: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        spec = PoolingSpec(
-            channels_of(in_channels, LAYOUT), n_classes, hidden, dropout, bn_eps, bn_momentum
-        )
+        channels = channels_of(in_channels, LAYOUT)
+        spec = PoolingSpec(channels, n_classes, hidden, dropout, bn_eps, bn_momentum)
         super().__init__(spec, pipeline, **kwargs)
         self.add_classifier(bn_eps, bn_momentum)
 

@@ -20,12 +20,8 @@ Shape = tuple[int | None, ...]
 class NormVariables(keras.layers.Layer):
     """The variables of a batch normalisation, which ``TimeceptionLayer`` applies itself.
 
-    They are read in full precision, also when the layer computes in half precision.
-
-    Args:
-        eps: added to the variance.
-        momentum: weight of the new batch in the moving statistics.
-        kwargs: ``name``, ``dtype``, ``trainable``, as in every Keras layer.
+    They are read in full precision, even if the layer computes in half precision. ``momentum`` is
+    the weight of the new batch in the moving statistics.
     """
 
     def __init__(self, eps: float, momentum: float, **kwargs: Any) -> None:
@@ -88,21 +84,16 @@ class TimeceptionLayer(keras.layers.Layer):
     def build(self, input_shape: Shape) -> None:
         """Create the parameters; only the channels of ``input_shape`` matter."""
         spec = self.spec
-        columns = spec.out_channels // spec.n_groups
-        self.pointwise_kernel = self._kernel(
-            "pointwise_kernel", (spec.n_groups, spec.group_channels, columns), spec.pointwise_bound
-        )
+        shape = spec.n_groups, spec.group_channels, spec.out_channels // spec.n_groups
+        self.pointwise_kernel = self._kernel("pointwise_kernel", shape, spec.pointwise_bound)
         self.pointwise_bias = self._bias("pointwise_bias", spec.out_channels)
+        channels, bound = spec.temporal_channels, spec.temporal_bound
         self.temporal_kernels = [
-            self._kernel(
-                f"temporal_{branch}_kernel",
-                (len(taps), spec.temporal_channels),
-                spec.temporal_bound(branch),
-            )
+            self._kernel(f"temporal_{branch}_kernel", (len(taps), channels), bound(branch))
             for branch, taps in enumerate(spec.taps)
         ]
         self.temporal_biases = [
-            self._bias(f"temporal_{branch}_bias", spec.temporal_channels, DEPTHWISE_BIAS_INIT)
+            self._bias(f"temporal_{branch}_bias", channels, DEPTHWISE_BIAS_INIT)
             for branch in range(len(spec.taps))
         ]
         self.norm.build((None, None, None, spec.out_channels))
@@ -189,12 +180,8 @@ class MaxLayer(keras.layers.Layer):
     def __init__(self, axis: int | Sequence[int], keepdims: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         axes = (axis,) if isinstance(axis, int) else tuple(axis)
-        checks.require(
-            bool(axes) and all(isinstance(number, int) for number in axes),
-            "axis",
-            "be a whole number or a sequence of them",
-            axis,
-        )
+        are_axes = bool(axes) and all(isinstance(number, int) for number in axes)
+        checks.require(are_axes, "axis", "be a whole number or a sequence of them", axis)
         self.axis, self.keepdims = axes, keepdims
 
     def call(self, x: Tensor) -> Tensor:
@@ -237,8 +224,6 @@ def norm_variables(
 
 def _moments(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Return mean and variance per channel of the branches, as vectors of all channels."""
-    moments = [ops.moments(part, axes=(1, 2, 3)) for part in parts]
-    mean, variance = (
-        ops.reshape(ops.concatenate(each, axis=-1), (-1,)) for each in zip(*moments, strict=True)
-    )
+    moments = zip(*(ops.moments(part, axes=(1, 2, 3)) for part in parts), strict=True)
+    mean, variance = (ops.reshape(ops.concatenate(each, axis=-1), (-1,)) for each in moments)
     return mean, variance

@@ -60,16 +60,9 @@ class Timeception(HasArrays, keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.spec = spec = TimeceptionSpec(
-            channels_of(in_channels, LAYOUT),
-            n_layers,
-            n_groups,
-            is_dilated,
-            expansion,
-            pool_lookahead,
-            bn_eps,
-            bn_momentum,
-        )
+        channels = channels_of(in_channels, LAYOUT)
+        constants = expansion, pool_lookahead, bn_eps, bn_momentum
+        self.spec = spec = TimeceptionSpec(channels, n_layers, n_groups, is_dilated, *constants)
         self.layers = [
             TimeceptionLayer(layer, spec.bn_eps, spec.bn_momentum, dtype=self.dtype_policy)
             for layer in spec.layers
