@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib import resources
 from itertools import takewhile
-from math import prod
 from pathlib import Path
 from typing import Any
 
 from timeception import checks
 from timeception.recipes.recipe import Recipe, load_recipe, packaged_recipes
-from timeception.spec import ClassifierSpec, TimeceptionSpec, default_groups
+from timeception.spec import ClassifierSpec
+from timeception.training.build_head import head_spec
 from timeception.training.runs import Run
 
 #: The backbone's name in recipes with imported features.
@@ -94,9 +94,11 @@ def _entry(recipe: Recipe, runs: Path) -> ZooEntry:
         raise ValueError(checks.problem(f"recipe {recipe.name}", must, section))
     height, width = recipe.sampling.map_size or section.map_size
     n_timesteps = recipe.sampling.n_timesteps
-    layers, classifier = _specs(recipe, section.channels, (height, width))
-    n_macs = layers.n_macs(n_timesteps, height, width)
-    run = Run(runs / recipe.name)
+    n_classes = recipe.data.n_classes
+    head = head_spec(recipe, section.channels, n_classes or 1, (height, width))
+    assert isinstance(head, ClassifierSpec)  # no packaged recipe has a pooling head
+    layers, run = head.timeception, Run(runs / recipe.name)
+    n_linear_macs = head.pooled_channels * head.hidden + head.hidden * head.n_classes
     return ZooEntry(
         name=recipe.name,
         about=recipe.about,
@@ -110,8 +112,8 @@ def _entry(recipe: Recipe, runs: Path) -> ZooEntry:
         n_timesteps=n_timesteps,
         feature_shape=(section.channels, height, width),
         n_layer_parameters=layers.n_parameters,
-        n_parameters=classifier.n_parameters if classifier else None,
-        n_macs=n_macs + (_linear_macs(classifier) if classifier else 0),
+        n_parameters=head.n_parameters if n_classes else None,
+        n_macs=layers.n_macs(n_timesteps, height, width) + (n_linear_macs if n_classes else 0),
         published=recipe.published.model_dump() if recipe.published else None,
         weights=str(run.model) if run.is_finished else None,
         commands=commands(recipe, run.root),
@@ -120,33 +122,10 @@ def _entry(recipe: Recipe, runs: Path) -> ZooEntry:
 
 def _notes(name: str) -> str:
     """The comment at the head of a packaged recipe."""
-    lines = (resources.files("timeception.recipes") / "packaged" / f"{name}.yaml").read_text(
-        "utf-8"
-    )
-    head = takewhile(lambda line: line.startswith("#"), lines.splitlines())
+    file = resources.files("timeception.recipes") / "packaged" / f"{name}.yaml"
+    lines = file.read_text("utf-8").splitlines()
+    head = takewhile(lambda line: line.startswith("#"), lines)
     return " ".join(line.removeprefix("#").strip() for line in head)
-
-
-def _specs(
-    recipe: Recipe, channels: int, size: tuple[int, int]
-) -> tuple[TimeceptionSpec, ClassifierSpec | None]:
-    model, n_classes = recipe.model, recipe.data.n_classes
-    layers = TimeceptionSpec(
-        channels,
-        n_layers=model.n_layers,
-        n_groups=model.n_groups or default_groups(channels),
-        is_dilated=model.is_dilated,
-        expansion=model.expansion,
-    )
-    if n_classes is None:
-        return layers, None
-    kept = size if model.keep_spatial else None
-    return layers, ClassifierSpec(layers, n_classes, hidden=model.hidden, map_size=kept)
-
-
-def _linear_macs(spec: ClassifierSpec) -> int:
-    shapes = spec.parameter_shapes()
-    return sum(prod(shapes[f"{layer}.weight"]) for layer in ("hidden", "output"))
 
 
 def commands(recipe: Recipe, run: Path) -> tuple[str, ...]:
