@@ -91,13 +91,7 @@ def shuffle(x: Tensor, n_groups: int) -> Tensor:
 
 
 def temporal_pool(x: Tensor, axis: int, maximum: Maximum = torch.maximum) -> Tensor:
-    """Take the maximum of each pair of timesteps; an odd last timestep is dropped.
-
-    Args:
-        x: any layout.
-        axis: time, halved in the result.
-        maximum: elementwise maximum to use.
-    """
+    """Take the maximum of each pair of timesteps, along ``axis``; an odd last one is dropped."""
     halved = x.shape[axis] // 2
     pairs = x.narrow(axis, 0, 2 * halved).unflatten(axis, (halved, 2))
     return maximum(*pairs.unbind(axis + 1))

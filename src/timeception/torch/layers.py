@@ -101,13 +101,7 @@ class ConvParameters(nn.Module):
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation of axis 1, without the batch counter of PyTorch's own.
-
-    Args:
-        channels: size of axis 1.
-        eps: added to the variance.
-        momentum: weight of the new batch in the moving statistics.
-    """
+    """Batch normalisation of axis 1, like PyTorch's, but without a counter of batches."""
 
     running_mean: Tensor
     running_var: Tensor

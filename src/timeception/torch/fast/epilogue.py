@@ -31,7 +31,7 @@ class Moments(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """One branch of some groups: what is computed at a time."""
+    """One branch of some groups, which is computed at once."""
 
     branch: int
     groups: slice
@@ -40,11 +40,8 @@ class Tile(NamedTuple):
 class Epilogue(NamedTuple):
     """The constants of an epilogue.
 
-    Args:
-        spec: the layer.
-        eps: added to the variance.
-        by_batch: normalise by the statistics of the batch, as in training; otherwise by those
-            that are passed in.
+    With ``by_batch``, it normalises by the statistics of the batch, as in training; otherwise by
+    those that are passed in.
     """
 
     spec: LayerSpec
@@ -58,19 +55,17 @@ class Epilogue(NamedTuple):
         norm: tuple[Tensor, Tensor],
         moments: Moments,
     ) -> tuple[Tensor, Moments]:
-        """Run the epilogue.
+        """Run the epilogue on the pointwise convolutions of all groups and branches.
 
         Args:
-            y: pointwise convolutions of all groups and branches.
+            y: N, G, B, C_b, T, S.
             kernels: weight and bias of the three temporal convolutions.
             norm: scale and shift per channel.
             moments: used unless ``by_batch``.
 
-        Shape:
-            y: N, G, B, C_b, T, S; result: N, C_out, T // 2, S.
-
         Returns:
-            The output, and the moments used for normalisation (the variance unbiased).
+            The output (N, C_out, T // 2, S), and the moments used for normalisation (the variance
+            unbiased).
         """
         out, mean, variance = _Recomputed.apply(self, y, *norm, *moments, *chain(*kernels))
         return out, Moments(mean, variance)
@@ -104,19 +99,16 @@ class Epilogue(NamedTuple):
     def run_tile(
         self, branch: int, y: Tensor, norm: Sequence[Tensor], kernel: Sequence[Tensor]
     ) -> tuple[Tensor, Moments]:
-        """Compute one branch up to its pooled output.
+        """Compute branch 0, ..., 4 of any number g of groups, up to its pooled output.
 
         Args:
-            branch: index of the branch, 0 to 4.
-            y: pointwise convolutions of the branch.
+            branch: index of the branch.
+            y: its pointwise convolutions, N, g, C_b, T, S.
             norm: scale, shift, and the mean and variance to use unless ``by_batch``.
             kernel: weight and bias of the temporal convolution, if the branch has one.
 
-        Shape:
-            y: N, g, C_b, T, S; result: N, g, C_b, T // 2, S, for any number g of groups.
-
         Returns:
-            The output, and the moments used for normalisation (the variance unbiased).
+            The output (N, g, C_b, T // 2, S), and the moments as in ``__call__``.
         """
         spec = self.spec
         if kernel:
@@ -159,22 +151,20 @@ class _Recomputed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_out: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         epilogue: Epilogue = ctx.epilogue
-        y, weight, bias, mean, variance, *kernels = ctx.saved_tensors
+        y, *saved = ctx.saved_tensors
+        norm, kernels = saved[:4], saved[4:]
         grads_out = grad_out.unflatten(1, (N_BRANCHES, epilogue.spec.branch_channels, -1))
-        grad_y, *grad_norm = map(torch.empty_like, (y, weight, bias))
+        grad_y, *grad_norm = map(torch.empty_like, (y, *norm[:2]))
         grad_kernels = [torch.empty_like(kernel) for kernel in kernels]
         for tile in epilogue.tiles(y):
             branch, groups = tile
-            affine, moments = (
-                [epilogue.channels(t, tile).reshape(-1) for t in pair]
-                for pair in ((weight, bias), (mean, variance))
-            )
-            tensors = y[:, groups, branch], *affine, *epilogue.kernel(kernels, tile)
+            tile_norm = [epilogue.channels(t, tile).reshape(-1) for t in norm]
+            tensors = y[:, groups, branch], *tile_norm[:2], *epilogue.kernel(kernels, tile)
             inputs = [tensor.detach().requires_grad_() for tensor in tensors]
             with torch.enable_grad():
                 tile_y, tile_weight, tile_bias, *tile_kernel = inputs
-                norm = tile_weight, tile_bias, *moments
-                tile_out, _moments = epilogue.run_tile(branch, tile_y, norm, tile_kernel)
+                tile_norm[:2] = tile_weight, tile_bias
+                tile_out, _moments = epilogue.run_tile(branch, tile_y, tile_norm, tile_kernel)
             tile_grad = grads_out[:, branch, :, groups].transpose(1, 2)
             values = torch.autograd.grad(tile_out, inputs, tile_grad)
             targets = [

@@ -63,12 +63,7 @@ class TorchSteps:
 
 
 class NativeSteps:
-    """The state of a layer that runs on the C++ kernels: their rings of recent timesteps.
-
-    Args:
-        spec: the layer.
-        folded: arrays of the layer.
-    """
+    """The state of a layer that runs on the C++ kernels: their rings of recent timesteps."""
 
     def __init__(self, spec: LayerSpec, folded: operators.FoldedArrays) -> None:
         self._spec, self._folded = spec, folded

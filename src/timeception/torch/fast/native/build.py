@@ -129,21 +129,17 @@ def _hash_sources(salt: str) -> str:
 
 def _compile(compiler: str, path: Path) -> None:
     """Compile beside ``path``, then move into place, so that no process loads half a file."""
-    _announce(
+    line = (
         f"timeception: compiling C++ kernels for this processor, once, up to a minute; "
         f"the result is kept in {path.parent} (TIMECEPTION_NATIVE=0 switches them off)"
     )
-    sources = [str(Path(__file__).parent / name) for name in SOURCES]
-    with replacing(path) as built:
-        _run([compiler, *FLAGS, *sources, "-o", str(built)])
-
-
-def _announce(line: str) -> None:
-    """Log the line if the program shows such messages; otherwise write it to standard error."""
     if logger.hasHandlers() and logger.isEnabledFor(logging.INFO):
         logger.info(line)
     else:
         sys.stderr.write(f"{line}\n")
+    sources = [str(Path(__file__).parent / name) for name in SOURCES]
+    with replacing(path) as built:
+        _run([compiler, *FLAGS, *sources, "-o", str(built)])
 
 
 def _run(command: list[str]) -> str:

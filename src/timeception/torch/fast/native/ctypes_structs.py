@@ -99,13 +99,8 @@ def describe_layer(
 ) -> LayerStruct:
     """Fill a ``LayerStruct``, except for the pointwise kernels and the arrays of branch 5.
 
-    Args:
-        arrays: ``operators.FoldedArrays`` or ``operators.EpilogueArguments``, contiguous.
-        n_groups: channel groups.
-        rows: output channels per group.
-        group_channels: input channels per group.
-        timesteps: timesteps of the input.
-        positions: height times width.
+    ``arrays`` are contiguous ``operators.FoldedArrays`` or ``operators.EpilogueArguments``. A group
+    has ``group_channels`` input and ``rows`` output channels; ``positions`` is height times width.
     """
     layer = LayerStruct(
         n_groups=n_groups,

@@ -129,14 +129,10 @@ class EpilogueArguments(NamedTuple):
 
 
 def evaluate(x: Tensor, folded: FoldedArrays) -> Tensor:
-    """Compute a layer in evaluation.
-
-    Args:
-        x: the input, float32 or bfloat16; sums are computed in float32.
-        folded: the layer's arrays.
+    """Compute a layer in evaluation; sums are in float32.
 
     Shape:
-        x: N, C, T, H, W; result: N, C_out, T // 2, H, W.
+        x: N, C, T, H, W, float32 or bfloat16; result: N, C_out, T // 2, H, W.
 
     Raises:
         ValueError: if a tensor has another type or is not on the CPU, or x does not fit.
@@ -147,12 +143,8 @@ def evaluate(x: Tensor, folded: FoldedArrays) -> Tensor:
 def epilogue(y: Tensor, arguments: EpilogueArguments) -> tuple[Tensor, Tensor, Tensor]:
     """Compute temporal branches, batch norm, ReLU, shuffle and pooling.
 
-    Args:
-        y: pointwise products, without their biases.
-        arguments: the layer.
-
     Shape:
-        y: N, C_out, T, S; result: N, C_out, T // 2, S.
+        y: N, C_out, T, S, pointwise products without their biases; result: N, C_out, T // 2, S.
 
     Returns:
         The output, and the mean and the (biased) variance used for normalisation, C_out each.
@@ -204,12 +196,8 @@ def evaluate_part(
 ) -> Tensor:
     """Compute ``evaluate`` on part of a video.
 
-    Args:
-        x: the next timesteps, as in ``evaluate``.
-        folded: the layer's arrays.
-        part: position of x in the video.
-        rings: from ``new_rings``; holds the recent timesteps and is changed in place. ``None`` if
-            x is the whole video.
+    ``rings`` are from ``new_rings``; they hold recent timesteps and are changed in place. They are
+    ``None`` if x is the whole video.
 
     Shape:
         x: N, C, T, H, W; result: N, C_out, ``part.n_outputs``, H, W.
@@ -221,7 +209,7 @@ def evaluate_part(
     n_clips, channels, timesteps, height, width = x.shape
     n_groups, rows, depth = folded.kernels.shape
     checks.require(channels == n_groups * depth, "x", f"have {n_groups * depth} channels", channels)
-    x = x if _has_whole_rows(x) else x.contiguous()
+    x = x if x[:1, :1].is_contiguous() else x.contiguous()  # clips and channels may be apart
     layer = describe_layer(folded, n_groups, rows, depth, timesteps, height * width)
     layer.kernels = folded.kernels.data_ptr()
     layer.pool_sign, layer.pool_shift = folded.pool_sign.data_ptr(), folded.pool_shift.data_ptr()
@@ -240,16 +228,6 @@ def new_rings(x: Tensor, out_channels: int) -> Tensor:
     n_clips, _, _, height, width = x.shape
     n_floats = n_clips * out_channels * library.timeception_ring() * height * width
     return torch.zeros(n_floats + library.timeception_vector())
-
-
-def _has_whole_rows(x: Tensor) -> bool:
-    """Return whether T, H, W of each channel are contiguous, as in a slice of timesteps."""
-    _, _, timesteps, height, width = x.shape
-    sizes, strides = (timesteps, height, width), (height * width, width, 1)
-    return all(
-        size == 1 or given == wanted
-        for size, given, wanted in zip(sizes, x.stride()[2:], strides, strict=True)
-    )
 
 
 def _evaluate_shape(x: Tensor, kernels: Tensor, *_rest: Any) -> Tensor:

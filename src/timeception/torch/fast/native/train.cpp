@@ -47,7 +47,7 @@ struct Scratch {
 inline vec read(const float *from, vec) { return load(from); }
 inline float read(const float *from, float) { return *from; }
 
-// Add term(i, type) for every i below n, where `type` is that of the result: a vector or a float.
+// Sum term(i, type) over i below n; `type` has the type of the result, a vector or a float.
 template <typename Term>
 double sum_terms(int n, Term term) {
   double total = 0;
