@@ -68,10 +68,8 @@ def timeception_layers(
 
     Source: the function form of 2019, ``nets.timeception.timeception_layers``.
     """
-    channels, constants = (
-        channels_of(x.shape, LAYOUT),
-        (expansion, pool_lookahead, bn_eps, bn_momentum),
-    )
+    channels = channels_of(x.shape, LAYOUT)
+    constants = expansion, pool_lookahead, bn_eps, bn_momentum
     spec = TimeceptionSpec(channels, n_layers, n_groups, is_dilated, *constants)
     if isinstance(x, keras.KerasTensor):
         return Timeception.from_spec(spec, name=name)(x, training=training)
@@ -95,11 +93,8 @@ def save_saved_model(model: Timeception | TimeceptionClassifier, folder: str | P
 
     ``tf.saved_model.load(folder).serve(x)`` runs it in evaluation mode and needs neither Keras nor
     this package; the signature ``serving_default`` does the same. The numbers of clips and
-    timesteps are free, and so is the size of the map unless the model has a ``map_size``.
-
-    Args:
-        model: the layers, or a classifier.
-        folder: created, or replaced if it exists.
+    timesteps may vary, and so may the size of the map unless the model has a ``map_size``. A folder
+    that exists is replaced.
     """
     _check_backend()
     model.build_for_spec()

@@ -36,7 +36,7 @@ def apply(params: Params, x: Array) -> Array:
     Raises:
         ValueError: if an input does not fit.
     """
-    return _run(params, to_keras(params.spec, params), x, _no_dropout, None)
+    return _run(params, to_keras(params.spec, params), x, _dropout(None), None)
 
 
 def apply_training(params: Params, x: Array, key: Array | None = None) -> tuple[Array, Params]:
@@ -57,9 +57,8 @@ def apply_training(params: Params, x: Array, key: Array | None = None) -> tuple[
     has_dropout = isinstance(params.spec, ClassifierSpec) and any(params.spec.dropout)
     is_complete = key is not None or not has_dropout
     checks.require(is_complete, "key", "be given, since the classifier has dropout", key)
-    dropout = _no_dropout if key is None else _dropout(key)
     laid_out, batch = to_keras(params.spec, params), Arrays()
-    y = _run(params, laid_out, x, dropout, batch)
+    y = _run(params, laid_out, x, _dropout(key), batch)
     step, layouts = params.layers.bn_momentum, keras_layouts(params.spec)
     moved = {
         name: layouts[name].from_keras((1 - step) * laid_out[name] + step * statistic)
@@ -128,12 +127,10 @@ def _global_pool(spec: ClassifierSpec, features: Array) -> Array:
     return features.max(1).reshape(len(features), -1)
 
 
-def _no_dropout(y: Array, rate: float) -> Array:
-    return y
-
-
-def _dropout(key: Array) -> Dropout:
-    """Return a dropout that uses a new key at every call."""
+def _dropout(key: Array | None) -> Dropout:
+    """Return a dropout that uses a new key at every call; without a key, it does nothing."""
+    if key is None:
+        return lambda y, rate: y
     keys = iter(jax.random.split(key))
 
     def drop(y: Array, rate: float) -> Array:

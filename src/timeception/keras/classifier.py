@@ -35,6 +35,15 @@ class _Classifier(PretrainedModel, keras.Model):
         self.spec = spec
         self.pipeline = None if pipeline is None else dict(pipeline)
 
+    @classmethod
+    def from_spec(cls, spec: Any, pipeline: Mapping[str, Any] | None = None, **kwargs: Any) -> Self:
+        """Build the network that ``spec`` describes."""
+        return cls(**_arguments(spec), pipeline=pipeline, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), **_arguments(self.spec), "pipeline": self.pipeline}
+
     def add_classifier(self, bn_eps: float, bn_momentum: float) -> None:
         """Create the layers that ``classify`` applies."""
         spec, policy = self.spec, self.dtype_policy
@@ -71,6 +80,12 @@ class _Classifier(PretrainedModel, keras.Model):
             "output.weight": self.logits.kernel,
             "output.bias": self.logits.bias,
         }
+
+
+def _arguments(spec: ClassifierSpec | PoolingSpec) -> dict[str, Any]:
+    """Return the fields of the classifier and its layers, as arguments of the constructor."""
+    fields = spec.to_dict()
+    return fields.pop("timeception", {}) | fields
 
 
 @keras.saving.register_keras_serializable("timeception")
@@ -139,14 +154,6 @@ class TimeceptionClassifier(_Classifier):
         self.timeception = Timeception.from_spec(timeception, dtype=self.dtype_policy)
         self.add_classifier(bn_eps, bn_momentum)
 
-    @classmethod
-    def from_spec(
-        cls, spec: ClassifierSpec, pipeline: Mapping[str, Any] | None = None, **kwargs: Any
-    ) -> Self:
-        """Build the network that ``spec`` describes."""
-        fields = spec.to_dict()
-        return cls(**fields.pop("timeception"), **fields, pipeline=pipeline, **kwargs)
-
     def build(self, input_shape: Shape) -> None:
         """Create the parameters of all layers."""
         self.timeception.build(input_shape)
@@ -167,12 +174,6 @@ class TimeceptionClassifier(_Classifier):
         """Deprecated name of ``global_pool``."""
         checks.warn_renamed("readout", "global_pool")
         return self.global_pool(features)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor."""
-        fields = self.spec.to_dict()
-        fields |= fields.pop("timeception") | {"pipeline": self.pipeline}
-        return {**super().get_config(), **fields}
 
     def canonical_variables(self) -> dict[str, keras.Variable]:
         """Return all variables by canonical name (``timeception.layers.0...``, ...)."""
@@ -224,13 +225,6 @@ class PoolingClassifier(_Classifier):
         super().__init__(spec, pipeline, **kwargs)
         self.add_classifier(bn_eps, bn_momentum)
 
-    @classmethod
-    def from_spec(
-        cls, spec: PoolingSpec, pipeline: Mapping[str, Any] | None = None, **kwargs: Any
-    ) -> Self:
-        """Build the network that ``spec`` describes."""
-        return cls(**spec.to_dict(), pipeline=pipeline, **kwargs)
-
     def build(self, input_shape: Shape) -> None:
         """Create the parameters of the linear layers."""
         check_input(self.spec.in_channels, input_shape, LAYOUT)
@@ -242,7 +236,3 @@ class PoolingClassifier(_Classifier):
         axes = (1, 2, 3)
         pooled = ops.concatenate([ops.mean(x, axes), ops.max(x, axes)], axis=1)
         return self.classify(pooled, training)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), **self.spec.to_dict(), "pipeline": self.pipeline}

@@ -23,11 +23,9 @@ class Timeception(HasArrays, keras.layers.Layer):
         n_groups: channel groups; must divide the channels.
         is_dilated: use kernels of size 3 with dilations 1, 2, 3; otherwise sizes 3, 5, 7.
         expansion: ratio of output to input channels of a layer.
-        pool_lookahead: branch 5 looks one timestep ahead (Keras 2019); otherwise back (PyTorch
-            2019).
+        pool_lookahead: branch 5 looks one timestep ahead (Keras 2019), not back (PyTorch 2019).
         bn_eps: epsilon of every batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
-            the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
+        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
         kwargs: ``name``, ``dtype``, ``trainable``, as in every Keras layer.
 
     Shape:
