@@ -82,16 +82,10 @@ def multilabel(
 ) -> ProtocolResult:
     """Mean average precision, unweighted and weighted by the number of positives of each class.
 
-    Args:
-        name: Name of the protocol.
-        scores: Shape (N, n_classes).
-        targets: Shape (N, n_classes), 0 or 1.
-        class_names: Names by column.
-        ties: As in ``average_precision``.
-        unlabelled: Treatment of items without a class: ``keep`` them, set all their scores to
-            ``minus_infinity``, or ``skip`` them. The last two are equivalent if the scores of all
-            labelled items are finite, because items that rank below all positives of a class do
-            not change the precision at any of them.
+    Items without a class are kept (``unlabelled="keep"``), have all their scores set to
+    ``minus_infinity``, or are left out (``skip``). The last two are equivalent if the scores of all
+    labelled items are finite, because items that rank below all positives of a class do not change
+    the precision at any of them. Other arguments are as in ``mean_average_precision``.
 
     Raises:
         ValueError: As ``mean_average_precision``.
@@ -129,12 +123,8 @@ def single_label(
 ) -> ProtocolResult:
     """Top-k accuracies, and the mean over classes of the accuracy on each class's items.
 
-    Args:
-        name: Name of the protocol.
-        scores: Shape (N, n_classes).
-        targets: Class indices (N,) or one-hot (N, n_classes).
-        class_names: Names by column.
-        ks: Values of k, one ``top_K_accuracy`` each, limited to the number of classes.
+    There is one ``top_K_accuracy`` for each of ``ks``; k is limited to the number of classes. Other
+    arguments are as in ``measure``.
 
     Raises:
         ValueError: As ``top_k_accuracy``.
@@ -214,10 +204,7 @@ _register("accuracy", "top-1 accuracy", single_label)
 
 
 def measure(
-    protocol: str,
-    scores: ArrayLike,
-    targets: ArrayLike,
-    class_names: Sequence[str] | None = None,
+    protocol: str, scores: ArrayLike, targets: ArrayLike, class_names: Sequence[str] | None = None
 ) -> ProtocolResult:
     """Compute the metrics of a protocol.
 
