@@ -63,8 +63,9 @@ def _introduction(name: str, about: str, config: dict[str, Any]) -> str:
     kind = f"{layers['n_layers']} Timeception layers" if layers else "a pooling head"
     channels = layers.get("in_channels", spec.get("in_channels"))
     classes = ", ".join(pipeline["classes"])
+    sentence = f"{about}." if about else ""
     return (
-        f"# {name}\n\n{f'{about}.' if about else ''}\n\n"
+        f"# {name}\n\n{sentence}\n\n"
         f"A {pipeline['task']} classifier of long videos: {kind} on features of {channels} "
         f"channels, {pipeline['sampling']['n_timesteps']} timesteps a clip "
         f"({PAPER}; the authors' weights were never released, and these are not theirs).\n\n"

@@ -15,28 +15,20 @@ from timeception.spec import ClassifierSpec
 from timeception.training.build_head import head_spec
 from timeception.training.runs import Run
 
-#: The backbone's name in recipes with imported features.
-IMPORTED = "imported"
-
 #: Commands that make the videos of a recipe.
 _MAKE_VIDEOS: dict[str, tuple[str, ...]] = {"demo": ("timeception data synthesize demo/videos",)}
 
 
 @dataclass(frozen=True)
 class ZooEntry:
-    """One row of the table.
+    """One row of the table: a packaged recipe.
 
     Args:
-        name: Name of the recipe.
-        about: Description in one line.
         notes: The comment at the head of its file, with the origin of data and backbone weights.
-        data: Kind of the data set.
         scheme: ``timeception_only`` or ``end_to_end``.
         backbone: Name of the backbone and, after a slash, the endpoint.
         backbone_weights: File or name of its weights; ``None`` is the backbone's default.
-        n_layers: Number of Timeception layers.
         n_frames: Frames in a clip: timesteps times frames per segment.
-        n_timesteps: Timesteps in a clip.
         feature_shape: Channels, height and width of a timestep.
         n_layer_parameters: Parameters of the Timeception layers.
         n_parameters: The same with the classifier; ``None`` if the classes are unknown.
@@ -74,9 +66,7 @@ def zoo_entries(
 ) -> tuple[ZooEntry, ...]:
     """Return a row for each packaged recipe.
 
-    Args:
-        runs: Folder with trained runs, ``RUNS/NAME``.
-        names: Names of recipes; ``None`` is all.
+    ``runs`` is a folder with trained runs, ``RUNS/NAME``. Without ``names``, all are returned.
 
     Example:
         >>> entry, = zoo_entries(names=["charades_i3d_tc4_f1024"])
@@ -132,7 +122,7 @@ def commands(recipe: Recipe, run: Path) -> tuple[str, ...]:
     """Return the commands that make the weights of a packaged recipe from its videos."""
     data, section = recipe.data, recipe.backbone
     first = _MAKE_VIDEOS.get(recipe.name, ())
-    if section is not None and section.name == IMPORTED:
+    if section is not None and section.name == "imported":
         labels = f" --frame-labels LABELS --annotations {data.source}"
         labels = labels if data.kind == "timed" else ""
         first += (f"timeception bank import FEATURES --out {data.bank}{labels}",)
