@@ -83,8 +83,7 @@ class SavedModel:
     def backbone(self, weights: str | None = None) -> Backbone:
         """Create the backbone: the one trained with the head, or the one of the bank.
 
-        Args:
-            weights: weights file, if the one used in training has moved.
+        ``weights`` is its weights file, if it has moved since training.
 
         Raises:
             ValueError: if the backbone is unknown, or its weights are not those of training.

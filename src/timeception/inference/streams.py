@@ -83,16 +83,12 @@ class StreamUpdate:
 
 
 class VideoScorer:
-    """Scores every timestep with a ``StreamingClassifier``.
-
-    Args:
-        model: a model whose head has Timeception layers.
-    """
+    """Scores every timestep; the head of the model must have Timeception layers."""
 
     def __init__(self, model: SavedModel) -> None:
         self._model = model
         self._stream = StreamingClassifier(model.head)
-        self.needed_timesteps = self._step = 2**model.head.spec.timeception.n_layers
+        self.needed_timesteps = 2**model.head.spec.timeception.n_layers
         self._starts: deque[float] = deque()  # of output steps that are not complete yet
         self._end_seconds = 0.0
         self._final: Scores | None = None
@@ -100,7 +96,7 @@ class VideoScorer:
     def push(self, part: StreamFeatures) -> list[WindowScores]:
         """Add the next timesteps; return the output steps that they complete."""
         indices = self._stream.n_timesteps + np.arange(len(part.features))
-        self._starts.extend(part.start_seconds[indices % self._step == 0].tolist())
+        self._starts.extend(part.start_seconds[indices % self.needed_timesteps == 0].tolist())
         self._end_seconds = float(part.end_seconds[-1])
         clip = torch.from_numpy(part.features).transpose(0, 1)[None]
         return self._evidence(self._stream.push(clip).logits)
@@ -132,11 +128,7 @@ class VideoScorer:
 
 
 class WindowScorer:
-    """Scores every window when its last timestep has arrived.
-
-    Args:
-        predictor: a predictor whose model was trained on windows.
-    """
+    """Scores every window when it is complete; the model must have been trained on windows."""
 
     needed_timesteps = 1
 
@@ -312,14 +304,8 @@ class _Scoring:
 def spacing_notice(model: SavedModel, update: StreamUpdate, stride: int | None) -> str | None:
     """Return a notice if a stream's timesteps are much closer or wider apart than in training.
 
-    Args:
-        model: a model that records the time between the timesteps of a training clip.
-        update: an update of the stream with at least two timesteps.
-        stride: frames between timesteps, if not the model's.
-
-    Returns:
-        The difference, and the stride that comes closest; ``None`` if there is no difference, or
-        the model has no record.
+    It names the stride that comes closest. ``stride`` is the stride of the stream; ``None`` is the
+    model's. Without a record of training, or of two timesteps, there is no notice.
     """
     trained, streamed = model.timestep_seconds, update.timestep_seconds
     if trained is None or not streamed:
