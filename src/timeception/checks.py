@@ -50,11 +50,9 @@ def fraction(argument: str, value: Any, advice: str = "") -> float:
 def one_of(argument: str, value: Any, allowed: Sequence[Any], advice: str = "") -> Any:
     """Return ``value`` if it is in ``allowed``; otherwise the error suggests the closest one."""
     if value not in allowed:
-        names = ", ".join(repr(choice) for choice in allowed)
-        hint = did_you_mean(str(value), [str(choice) for choice in allowed])
-        require(
-            False, argument, f"be one of {names}", value, " ".join(filter(None, [hint, advice]))
-        )
+        names = ", ".join(map(repr, allowed))
+        hints = filter(None, [did_you_mean(str(value), map(str, allowed)), advice])
+        raise ValueError(problem(argument, f"be one of {names}", value, " ".join(hints)))
     return value
 
 
@@ -84,8 +82,5 @@ def same_names(what: str, expected: Iterable[str], received: Iterable[str]) -> N
 
 def warn_renamed(old: str, new: str) -> None:
     """Warn that a name has changed; the old one keeps working for one release."""
-    warnings.warn(
-        f"{old} is now called {new}; the old name will go in the next release.",
-        DeprecationWarning,
-        stacklevel=3,
-    )
+    text = f"{old} is now called {new}; the old name will go in the next release."
+    warnings.warn(text, DeprecationWarning, stacklevel=3)

@@ -65,11 +65,7 @@ def write_json(
 ) -> None:
     """Create or replace a file of indented JSON; its folder is created if it does not exist.
 
-    Args:
-        path: The file.
-        value: Plain JSON, without NaN or infinity.
-        sort_keys: Sort keys by name, so that equal values give equal bytes.
-        ensure_ascii: Escape every character outside ASCII.
+    ``value`` must not contain NaN or infinity. The options are those of ``json.dumps``.
     """
     options: dict[str, Any] = {"sort_keys": sort_keys, "ensure_ascii": ensure_ascii}
     write_text(path, json.dumps(value, indent=2, allow_nan=False, **options) + "\n")

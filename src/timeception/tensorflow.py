@@ -47,13 +47,11 @@ def timeception_layers(
         x: features; the number of channels must be known.
         n_layers: number of layers; each halves the number of timesteps.
         n_groups: channel groups; must divide the channels.
-        is_dilated: use kernels of size 3 with dilations 1, 2, 3; otherwise sizes 3, 5, 7.
+        is_dilated: as in ``timeception.keras.Timeception``.
         expansion: ratio of output to input channels of a layer.
-        pool_lookahead: branch 5 looks one timestep ahead (Keras 2019); otherwise back (PyTorch
-            2019).
+        pool_lookahead: as in ``timeception.keras.Timeception``.
         bn_eps: epsilon of every batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
-            the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
+        bn_momentum: as in ``timeception.keras.Timeception``.
         training: normalise by the batch; ``None`` is false, unless Keras is training.
         name: name of the layer, or of the weights.
 
@@ -70,16 +68,9 @@ def timeception_layers(
 
     Source: the function form of 2019, ``nets.timeception.timeception_layers``.
     """
-    spec = TimeceptionSpec(
-        channels_of(x.shape, LAYOUT),
-        n_layers,
-        n_groups,
-        is_dilated,
-        expansion,
-        pool_lookahead,
-        bn_eps,
-        bn_momentum,
-    )
+    channels = channels_of(x.shape, LAYOUT)
+    constants = expansion, pool_lookahead, bn_eps, bn_momentum
+    spec = TimeceptionSpec(channels, n_layers, n_groups, is_dilated, *constants)
     if isinstance(x, keras.KerasTensor):
         return Timeception.from_spec(spec, name=name)(x, training=training)
     return _network(name, spec)(x, training=training)
@@ -102,18 +93,13 @@ def save_saved_model(model: Timeception | TimeceptionClassifier, folder: str | P
 
     ``tf.saved_model.load(folder).serve(x)`` runs it in evaluation mode and needs neither Keras nor
     this package; the signature ``serving_default`` does the same. The numbers of clips and
-    timesteps are free, and so is the size of the map unless the model has a ``map_size``.
-
-    Args:
-        model: the layers, or a classifier.
-        folder: created, or replaced if it exists.
+    timesteps may vary, and so may the size of the map unless the model has a ``map_size``. A folder
+    that exists is replaced.
     """
     _check_backend()
     model.build_for_spec()
-    if isinstance(model, TimeceptionClassifier):
-        layers, size = model.spec.timeception, model.spec.map_size or (None, None)
-    else:
-        layers, size = model.spec, (None, None)
+    layers: Any = getattr(model.spec, "timeception", model.spec)
+    size = getattr(model.spec, "map_size", None) or (None, None)
     shape = (None, None, *size, layers.in_channels)
     features = tf.TensorSpec(shape, model.compute_dtype, "features")
     archive = keras.export.ExportArchive()
@@ -130,22 +116,13 @@ def _network(name: str, spec: TimeceptionSpec) -> Timeception:
             network.build_for_spec()
         _networks[name] = network
     known = _networks[name]
-    checks.require(
-        known.spec == spec,
-        "name",
-        "belong to one network only",
-        name,
-        f"The existing network has {known.spec}; this call requires {spec}.",
-    )
+    advice = f"The existing network has {known.spec}; this call requires {spec}."
+    checks.require(known.spec == spec, "name", "belong to one network only", name, advice)
     return known
 
 
 def _check_backend() -> None:
-    backend = keras.backend.backend()
-    checks.require(
-        backend == "tensorflow",
-        "KERAS_BACKEND",
-        "be 'tensorflow' for TensorFlow tensors and SavedModels",
-        backend,
-        "Set it before Keras is first imported.",
-    )
+    backend, wanted = keras.backend.backend(), "tensorflow"
+    requirement = f"be {wanted!r} for TensorFlow tensors and SavedModels"
+    advice = "Set it before Keras is first imported."
+    checks.require(backend == wanted, "KERAS_BACKEND", requirement, backend, advice)

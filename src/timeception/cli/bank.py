@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -105,7 +104,6 @@ def import_(
     from timeception.cli import usage
     from timeception.cli.tables import track
     from timeception.features.bank.importing import FrameLabels, import_features
-    from timeception.features.bank.sources import SourceFile
 
     usage.require("--annotations", annotations, frame_labels=frame_labels)
     usage.require(
@@ -120,9 +118,6 @@ def import_(
         names = read_class_names(class_names) if class_names else None
         labels = FrameLabels(frame_labels, annotations, names, background)
 
-    def show(items: Sequence[SourceFile]) -> Iterable[SourceFile]:
-        return track(items, "importing")
-
     report = import_features(
         sources,
         out,
@@ -134,7 +129,7 @@ def import_(
         labels=labels,
         is_overwritten=overwrite,
         ask=_ask if _is_interactive() else None,
-        track=show,
+        track=lambda files: track(files, "importing"),
     )
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
@@ -227,9 +222,8 @@ def read_class_names(text: str) -> tuple[str, ...]:
         if all(len(words) == 2 and words[0].isdecimal() for words in numbered):
             by_number = {int(number): name for number, name in numbered}
             if sorted(by_number) != list(range(len(names))):
-                raise ValueError(
-                    f"{path} must number its classes 0, 1, 2, ...; got {names[:4]}, ..."
-                )
+                got = f"got {names[:4]}, ..."
+                raise ValueError(f"{path} must number its classes 0, 1, 2, ...; {got}")
             names = [by_number[number] for number in range(len(names))]
     if not all(names) or len(set(names)) != len(names):
         raise ValueError(f"--class-names must be unique and not empty; got {names}.")

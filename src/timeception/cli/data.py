@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -47,6 +45,7 @@ def synthesize(
     (video,label,start,end; seconds) and README.txt. Run the same command again to continue after an
     interruption.
     """
+    from timeception.cli.tables import track
     from timeception.datasets.synthetic import make_synthetic_activities
 
     dataset = make_synthetic_activities(
@@ -56,7 +55,7 @@ def synthesize(
         test_fraction=test_fraction,
         fps=fps,
         side=side,
-        track=_progress("making synthetic videos"),
+        track=lambda videos: track(videos, "making synthetic videos"),
     )
     sizes = ", ".join(f"{len(dataset.subset(split))} {split}" for split in dataset.splits)
     print(f"{len(dataset)} synthetic videos of {len(dataset.classes)} activities ({sizes}): {out}")
@@ -76,8 +75,7 @@ def check(
         ),
     ] = None,
     open_files: Annotated[
-        bool,
-        typer.Option("--open/--no-open", help="Open every video file to check its duration."),
+        bool, typer.Option("--open/--no-open", help="Open every video file to check its duration.")
     ] = True,
     tolerance: Annotated[
         float,
@@ -97,6 +95,7 @@ def check(
     videos or of timed actions, and one folder of videos per class. The exit status is 1 if there
     are problems.
     """
+    from timeception.cli.tables import track
     from timeception.datasets.check import check_folder
     from timeception.video import probe
 
@@ -105,7 +104,7 @@ def check(
         videos,
         seconds_of=(lambda path: probe(path).duration_seconds) if open_files else None,
         tolerance_seconds=tolerance,
-        track=_progress("opening videos"),
+        track=lambda files: track(files, "opening videos"),
     )
     if as_json:
         print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
@@ -113,12 +112,6 @@ def check(
         _print_check(report)
     if not report.is_ok:
         raise typer.Exit(1)
-
-
-def _progress(description: str) -> Callable[[Sequence[Any]], Iterable[Any]]:
-    from timeception.cli.tables import track
-
-    return partial(track, description=description)
 
 
 def _print_check(report: CheckReport) -> None:

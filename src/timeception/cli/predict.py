@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ from timeception.cli import usage
 if TYPE_CHECKING:
     from timeception.video import StreamSource
 
-_STREAM = "Streams"
+_stream_option = partial(typer.Option, rich_help_panel="Streams")
 
 
 def register(app: typer.Typer) -> None:
@@ -52,32 +53,26 @@ def predict(
     ] = False,
     stream: Annotated[
         str | None,
-        typer.Option(
+        _stream_option(
             metavar="SOURCE",
             help="Score one stream while it arrives, in constant memory: a file, - for standard "
             "input, a URL (rtsp://..., http://...) or, with --input-format, a device. Every "
             "timestep is used; no clip is sampled.",
             show_default="none",
-            rich_help_panel=_STREAM,
         ),
     ] = None,
     interval: Annotated[
         float | None,
-        typer.Option(
-            help="Time between printed scores, in seconds of video.",
-            show_default="10",
-            rich_help_panel=_STREAM,
-        ),
+        _stream_option(help="Time between printed scores, in seconds of video.", show_default="10"),
     ] = None,
     stride: Annotated[
         int | None,
-        typer.Option(
+        _stream_option(
             min=1,
             help="Distance between successive timesteps, in frames. Training sampled n_timesteps "
             "from each whole video (or window); if the stream's timesteps are spaced very "
             "differently, a message suggests a stride.",
             show_default="the stride of the model's training features",
-            rich_help_panel=_STREAM,
         ),
     ] = None,
     fps: Annotated[
@@ -90,38 +85,32 @@ def predict(
     ] = None,
     evidence: Annotated[
         bool,
-        typer.Option(
-            "--evidence",
-            help="Also print the best class of each recent output step (or window).",
-            rich_help_panel=_STREAM,
+        _stream_option(
+            "--evidence", help="Also print the best class of each recent output step (or window)."
         ),
     ] = False,
     input_format: Annotated[
         str | None,
-        typer.Option(
+        _stream_option(
             "--input-format",
             "-f",
             help="FFmpeg's name of the format or device type: v4l2, avfoundation, dshow, ...",
             show_default="detected",
-            rich_help_panel=_STREAM,
         ),
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option(
+        _stream_option(
             metavar="KEY=VALUE",
             help="Option for FFmpeg, such as rtsp_transport=tcp; FFmpeg ignores options that it "
             "does not know. Repeatable.",
             show_default="none",
-            rich_help_panel=_STREAM,
         ),
     ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(
-            help="Longest wait for a frame, in seconds; 0 waits indefinitely.",
-            show_default="30",
-            rich_help_panel=_STREAM,
+        _stream_option(
+            help="Longest wait for a frame, in seconds; 0 waits indefinitely.", show_default="30"
         ),
     ] = None,
 ) -> None:

@@ -44,19 +44,15 @@ def follow(
     updates = stream_video(
         predictor, source, stride=stride, fps=fps, interval_seconds=interval_seconds, stop=stop
     )
+    format_update = _json_line if as_json else _text
     is_noticed = False
     with _stopped_by_interrupt(stop):
         for update in updates:
             if not is_noticed and update.timestep_seconds is not None:
                 is_noticed = True
                 _say(spacing_notice(predictor.model, update, stride, fps))
-            shown = (
-                _json_line(update, top, has_evidence)
-                if as_json
-                else _text(update, top, has_evidence)
-            )
             try:
-                print(shown, flush=True)
+                print(format_update(update, top, has_evidence), flush=True)
             except BrokenPipeError:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 _say("the reader closed the pipe.")

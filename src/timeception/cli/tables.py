@@ -48,10 +48,8 @@ def print_evaluation(report: EvaluationReport, run: Run) -> None:
     """Print the results of ``timeception test``, per class and overall."""
     even, drawn = report.equidistant, report.average_of_draws
     titles = ("class", "AP, uniform clip", f"AP, average of {report.n_draws} draws")
-    rows = [
-        (name, _score(even.average_precision[name]), _score(drawn.average_precision[name]))
-        for name in drawn.average_precision
-    ]
+    even_ap, drawn_ap = even.average_precision, drawn.average_precision
+    rows = [(name, _score(even_ap[name]), _score(drawn_ap[name])) for name in drawn_ap]
     rows.append(("mAP", _score(even.mean_average_precision), _score(drawn.mean_average_precision)))
     if even.accuracy is not None and drawn.accuracy is not None:
         rows.append(("accuracy", _score(even.accuracy), _score(drawn.accuracy)))
@@ -66,21 +64,16 @@ def print_evaluation(report: EvaluationReport, run: Run) -> None:
 
 def _print_protocols(report: EvaluationReport) -> None:
     """Print the measures of each protocol and the number of records that it covers."""
-    titles = (
-        "protocol",
-        "measure",
-        "uniform clip",
-        f"average of {report.n_draws} draws",
-        "records",
-    )
+    average = f"average of {report.n_draws} draws"
+    titles = ("protocol", "measure", "uniform clip", average, "records")
     rows = []
     for name, found in report.protocols.items():
         even, drawn = found["equidistant"], found["average_of_draws"]
-        measures = [key for key, value in drawn.items() if isinstance(value, float)]
         n_records = f"{drawn['n_items']} of {drawn['n_items'] + drawn['n_left_out']}"
+        measures = [key for key, value in drawn.items() if isinstance(value, float)]
         for key in measures:
-            measure = key.replace("_", " ")
-            rows.append((name, measure, _score(even[key]), _score(drawn[key]), n_records))
+            scores = _score(even[key]), _score(drawn[key])
+            rows.append((name, key.replace("_", " "), *scores, n_records))
     show(table("by protocol", titles, rows))
 
 
@@ -93,15 +86,12 @@ def print_predictions(predictions: Sequence[Prediction], top: int) -> None:
         rows = [(name, _score(score)) for name, score in prediction.top(top)]
         show(table(prediction.video, ("class", "score"), rows))
         if len(prediction.windows) > 1:
-            titles = ("seconds", "highest classes")
-            lines = [
-                (
-                    f"{window.start_seconds:.1f} - {window.end_seconds:.1f}",
-                    ", ".join(f"{n} {_score(s)}" for n, s in window.top(prediction.classes, 3)),
-                )
-                for window in prediction.windows
-            ]
-            show(table("windows", titles, lines))
+            lines = []
+            for window in prediction.windows:
+                span = f"{window.start_seconds:.1f} - {window.end_seconds:.1f}"
+                best = window.top(prediction.classes, 3)
+                lines.append((span, ", ".join(f"{name} {_score(score)}" for name, score in best)))
+            show(table("windows", ("seconds", "highest classes"), lines))
 
 
 def _score(value: float) -> str:

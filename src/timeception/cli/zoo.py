@@ -113,11 +113,9 @@ def check(
     hashes = check_hashes(folder)
     if not hashes:
         raise ValueError(f"{folder} has no SHA256SUMS; pack it with `timeception zoo pack`.")
-    if sha256 not in (None, hashes[WEIGHTS_FILE]):
-        raise ValueError(
-            f"{folder / WEIGHTS_FILE} must have the SHA-256 hash {sha256}; "
-            f"got {hashes[WEIGHTS_FILE]}."
-        )
+    actual, file = hashes[WEIGHTS_FILE], folder / WEIGHTS_FILE
+    if sha256 not in (None, actual):
+        raise ValueError(f"{file} must have the SHA-256 hash {sha256}; got {actual}.")
     saved = load_saved(folder)
     for name, digest in hashes.items():
         print(f"{digest}  {name}")

@@ -70,12 +70,7 @@ class Prediction:
 
 
 class Predictor:
-    """Scores video files with a saved model and its backbone.
-
-    Args:
-        model: the saved model.
-        backbone: the network that made the features of training.
-    """
+    """Scores video files with a saved model and the backbone that made its training features."""
 
     def __init__(self, model: SavedModel, backbone: Any) -> None:
         self.model, self.backbone = model, backbone
@@ -84,9 +79,7 @@ class Predictor:
     def load(cls, source: str | Path, *, weights: str | None = None) -> Predictor:
         """Load a run, a saved-model folder or a hub id, and create its backbone.
 
-        Args:
-            source: the run, folder or id.
-            weights: weights file of the backbone, if the one used in training has moved.
+        ``weights`` is the weights file of the backbone, if it has moved since training.
 
         Raises:
             ValueError: if the model was trained on imported features, whose backbone is unknown,
@@ -109,26 +102,19 @@ class Predictor:
     def extractor(
         self, batch_size: int | None = None, device: str | None = None
     ) -> FeatureExtractor:
-        """Make what computes features as in training; arguments as in ``FeatureExtractor``."""
+        """Make an extractor with the settings of training; arguments as in ``FeatureExtractor``."""
         made = self.model.features
-        precision = made.get("precision", DEFAULT_PRECISION)
-        return FeatureExtractor(
-            self.backbone, made["map_size"], batch_size, device, precision=precision
-        )
+        size, precision = made["map_size"], made.get("precision", DEFAULT_PRECISION)
+        return FeatureExtractor(self.backbone, size, batch_size, device, precision=precision)
 
     def segmenter(self, stride: int | None = None, fps: float | None = None) -> Segmenter:
-        """Make what cuts videos into segments, as in training or at another stride or rate."""
+        """Make a segmenter with the settings of training, or with another stride or rate."""
         made = self.model.features
         if stride is None and fps is None:
             stride, fps = made.get("stride"), timesteps_per_second(made)
+        size, frames = made["map_size"], made.get("frames_2019")
         return segmenter_of(
-            extraction_settings(
-                self.backbone,
-                stride,
-                made["map_size"],
-                frames_2019=made.get("frames_2019"),
-                fps=fps,
-            )
+            extraction_settings(self.backbone, stride, size, frames_2019=frames, fps=fps)
         )
 
     @cached_property
@@ -143,19 +129,14 @@ class Predictor:
             edges = np.linspace(0.0, features.n_frames / features.fps, n_steps + 1)
         else:
             rate = timesteps_per_second(self.model.features)
-            edges = step_edges_seconds(
-                features.start_frames, features.fps, timesteps_per_second=rate
-            )
+            starts, fps = features.start_frames, features.fps
+            edges = step_edges_seconds(starts, fps, timesteps_per_second=rate)
+        clip_indices = range(n_draws) if n_draws > 1 else [None]
         windows = []
         for start in window_starts(n_steps, length, stride).tolist():
             stop = min(start + length, n_steps)
-            scores = np.mean(
-                [
-                    self.score_steps(features.features[start:stop], clip_index)
-                    for clip_index in (range(n_draws) if n_draws > 1 else [None])
-                ],
-                axis=0,
-            )
+            steps = features.features[start:stop]
+            scores = np.mean([self.score_steps(steps, index) for index in clip_indices], axis=0)
             windows.append(WindowScores(float(edges[start]), float(edges[stop]), scores))
         return windows
 

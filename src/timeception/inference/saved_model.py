@@ -20,6 +20,8 @@ from timeception.training.runs import model_folder
 from timeception.weights.folder import read_folder
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from timeception.backbones import Backbone
 
 Scorer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -82,19 +84,17 @@ class SavedModel:
     def backbone(self, weights: str | None = None) -> Backbone:
         """Create the backbone: the one trained with the head, or the one of the bank.
 
-        Args:
-            weights: weights file, if the one used in training has moved.
+        ``weights`` is its weights file, if it has moved since training.
 
         Raises:
             ValueError: if the backbone is unknown, or its weights are not those of training.
         """
         from timeception.features.extraction.settings import restore_backbone
 
-        made = self.features
-        record = made.get("backbone") or {}
+        record = self.features.get("backbone") or {}
         if record.get("weights", {}).get("family") == TRAINED:
             return load_backbone(self.folder, record, weights)
-        return restore_backbone(made, weights)
+        return restore_backbone(self.features, weights)
 
 
 def load_saved(source: str | Path, framework: Framework = "torch") -> SavedModel:
@@ -135,10 +135,15 @@ def torch_scorer(model: Any, is_multilabel: bool) -> Scorer:
     def score(clips: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
             logits = model(torch.from_numpy(clips).to(device).transpose(1, 2))
-            scores = logits.sigmoid() if is_multilabel else logits.softmax(dim=1)
+            scores = probabilities(logits, is_multilabel)
         return np.asarray(scores.float().cpu().numpy())
 
     return score
+
+
+def probabilities(logits: Tensor, is_multilabel: bool) -> Tensor:
+    """Return the probabilities of classes, the last axis of ``logits``."""
+    return logits.sigmoid() if is_multilabel else logits.softmax(dim=-1)
 
 
 def keras_scorer(model: Any, is_multilabel: bool) -> Scorer:

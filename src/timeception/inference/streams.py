@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from timeception.features.maps import average_maps
 from timeception.features.pipeline import BROKEN_VIDEO
 from timeception.features.stream import FeatureStream, StreamFeatures
 from timeception.inference.predictor import Predictor, Scores, WindowScores
-from timeception.inference.saved_model import SavedModel
+from timeception.inference.saved_model import SavedModel, probabilities
 from timeception.torch import StreamingClassifier, TimeceptionClassifier
 from timeception.video import StreamSource
 
@@ -83,32 +83,13 @@ class StreamUpdate:
         }
 
 
-class StreamScorer(Protocol):
-    """Scores the features of a stream, part by part."""
-
-    needed_timesteps: int
-
-    def push(self, part: StreamFeatures) -> list[WindowScores]:
-        """Add the next timesteps; return the evidence that they complete."""
-
-    def scores(self) -> Scores | None:
-        """Return scores as if the stream ended here; ``None`` if it is too early."""
-
-    def finish(self) -> list[WindowScores]:
-        """End the stream; return the last evidence."""
-
-
 class VideoScorer:
-    """Scores every timestep with a ``StreamingClassifier``.
-
-    Args:
-        model: a model whose head has Timeception layers.
-    """
+    """Scores every timestep; the head of the model must have Timeception layers."""
 
     def __init__(self, model: SavedModel) -> None:
         self._model = model
         self._stream = StreamingClassifier(model.head)
-        self.needed_timesteps = self._step = 2**model.head.spec.timeception.n_layers
+        self.needed_timesteps = 2**model.head.spec.timeception.n_layers
         self._starts: deque[float] = deque()  # of output steps that are not complete yet
         self._end_seconds = 0.0
         self._final: Scores | None = None
@@ -116,13 +97,13 @@ class VideoScorer:
     def push(self, part: StreamFeatures) -> list[WindowScores]:
         """Add the next timesteps; return the output steps that they complete."""
         indices = self._stream.n_timesteps + np.arange(len(part.features))
-        self._starts.extend(part.start_seconds[indices % self._step == 0].tolist())
+        self._starts.extend(part.start_seconds[indices % self.needed_timesteps == 0].tolist())
         self._end_seconds = float(part.end_seconds[-1])
         clip = torch.from_numpy(part.features).transpose(0, 1)[None]
         return self._evidence(self._stream.push(clip).logits)
 
     def scores(self) -> Scores | None:
-        """Return the scores of all timesteps so far."""
+        """Return the scores of all timesteps so far; ``None`` if there are too few."""
         if self._stream.n_timesteps < self.needed_timesteps:
             return None
         return self._final if self._final is not None else self._as_scores(self._stream.scores())[0]
@@ -143,18 +124,12 @@ class VideoScorer:
             steps.append(WindowScores(start, end, scores))
         return steps
 
-    def _as_scores(self, logits: torch.Tensor) -> NDArray[np.float64]:
-        is_multilabel = self._model.is_multilabel
-        probabilities = logits.sigmoid() if is_multilabel else logits.softmax(dim=-1)
-        return probabilities.double().cpu().numpy()
+    def _as_scores(self, logits: torch.Tensor) -> Scores:
+        return probabilities(logits, self._model.is_multilabel).double().cpu().numpy()
 
 
 class WindowScorer:
-    """Scores every window when its last timestep has arrived.
-
-    Args:
-        predictor: a predictor whose model was trained on windows.
-    """
+    """Scores every window when it is complete; the model must have been trained on windows."""
 
     needed_timesteps = 1
 
@@ -169,10 +144,8 @@ class WindowScorer:
 
     def push(self, part: StreamFeatures) -> list[WindowScores]:
         """Add the next timesteps; return the windows that they complete."""
-        windows = []
-        for features, start, end in zip(
-            part.features, part.start_seconds, part.end_seconds, strict=True
-        ):
+        windows, times = [], (part.start_seconds, part.end_seconds)
+        for features, start, end in zip(part.features, *times, strict=True):
             self._kept.append(features)
             self._starts.append(float(start))
             self._end_seconds = float(end)
@@ -183,7 +156,7 @@ class WindowScorer:
         return windows
 
     def scores(self) -> Scores | None:
-        """Return the maximum of each class over all windows so far."""
+        """Return the maximum of each class over all windows so far; ``None`` before the first."""
         return self._highest
 
     def finish(self) -> list[WindowScores]:
@@ -197,6 +170,9 @@ class WindowScorer:
         return WindowScores(self._starts[0], self._end_seconds, scores)
 
 
+StreamScorer = VideoScorer | WindowScorer
+
+
 def stream_scorer(predictor: Predictor) -> StreamScorer:
     """Make the scorer that fits a model.
 
@@ -206,13 +182,10 @@ def stream_scorer(predictor: Predictor) -> StreamScorer:
     if predictor.model.window_steps is not None:
         return WindowScorer(predictor)
     head = predictor.model.head
-    checks.require(
-        isinstance(head, TimeceptionClassifier),
-        "model",
-        "have Timeception layers, or be trained on windows, to score streams",
-        type(head).__name__,
-        "Predict files without --stream, or train with model.head=timeception.",
-    )
+    requirement = "have Timeception layers, or be trained on windows, to score streams"
+    advice = "Predict files without --stream, or train with model.head=timeception."
+    has_layers = isinstance(head, TimeceptionClassifier)
+    checks.require(has_layers, "model", requirement, type(head).__name__, advice)
     return VideoScorer(predictor.model)
 
 
@@ -261,15 +234,11 @@ class _Scoring:
     """Scores one stream and makes its updates."""
 
     def __init__(
-        self,
-        predictor: Predictor,
-        features: FeatureStream,
-        interval_seconds: float,
-        stop: threading.Event,
+        self, predictor: Predictor, features: FeatureStream, interval: float, stop: threading.Event
     ) -> None:
         self._model, self._scorer = predictor.model, stream_scorer(predictor)
         self._features, self._stop = features, stop
-        self._interval = self._due = interval_seconds
+        self._interval = self._due = interval  # in seconds
         self._n_timesteps, self._seconds = 0, 0.0
         self._starts: list[float] = []  # of the first timestep and the last one
         self._evidence: list[WindowScores] = []
@@ -278,10 +247,11 @@ class _Scoring:
         error, batches = None, iter(self._features)
         while True:
             try:
-                batch = next(batches, None)
+                batch = next(batches)
+            except StopIteration:
+                break
             except BROKEN_VIDEO as broken:
-                error, batch = str(broken), None
-            if batch is None:
+                error = str(broken)
                 break
             for part, is_due in self._parts(batch):
                 self._push(part)
@@ -339,15 +309,8 @@ def spacing_notice(
 ) -> str | None:
     """Return a notice if a stream's timesteps are much closer or wider apart than in training.
 
-    Args:
-        model: a model that records the time between the timesteps of a training clip.
-        update: an update of the stream with at least two timesteps.
-        stride: frames between timesteps, if not the model's.
-        fps: timesteps per second, if not the model's.
-
-    Returns:
-        The difference, and the stride or rate that comes closest; ``None`` if there is no
-        difference, or the model has no record.
+    It names the stride or rate that comes closest. ``stride`` and ``fps`` are those of the stream;
+    ``None`` is the model's. Without a record of training, or of two timesteps, there is no notice.
     """
     trained, streamed = model.timestep_seconds, update.timestep_seconds
     if trained is None or not streamed:

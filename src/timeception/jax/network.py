@@ -36,7 +36,7 @@ def apply(params: Params, x: Array) -> Array:
     Raises:
         ValueError: if an input does not fit.
     """
-    return _run(params, _laid_out(params), x, _no_dropout, None)
+    return _run(params, to_keras(params.spec, params), x, _dropout(None), None)
 
 
 def apply_training(params: Params, x: Array, key: Array | None = None) -> tuple[Array, Params]:
@@ -55,12 +55,10 @@ def apply_training(params: Params, x: Array, key: Array | None = None) -> tuple[
         ValueError: if an input does not fit, or ``key`` is missing for a classifier with dropout.
     """
     has_dropout = isinstance(params.spec, ClassifierSpec) and any(params.spec.dropout)
-    checks.require(
-        not has_dropout or key is not None, "key", "be given, since the classifier has dropout", key
-    )
-    dropout = _no_dropout if key is None else _dropout(key)
-    laid_out, batch = _laid_out(params), Arrays()
-    y = _run(params, laid_out, x, dropout, batch)
+    is_complete = key is not None or not has_dropout
+    checks.require(is_complete, "key", "be given, since the classifier has dropout", key)
+    laid_out, batch = to_keras(params.spec, params), Arrays()
+    y = _run(params, laid_out, x, _dropout(key), batch)
     step, layouts = params.layers.bn_momentum, keras_layouts(params.spec)
     moved = {
         name: layouts[name].from_keras((1 - step) * laid_out[name] + step * statistic)
@@ -69,13 +67,11 @@ def apply_training(params: Params, x: Array, key: Array | None = None) -> tuple[
     return y, params.replace(jax.lax.stop_gradient(moved))
 
 
-def _laid_out(params: Params) -> Arrays:
-    """Return the arrays by canonical name, in the layouts of the channels-last operations."""
-    return to_keras(params.spec, params)
-
-
 def _run(params: Params, arrays: Arrays, x: Array, dropout: Dropout, batch: Arrays | None) -> Array:
-    """Run the network; if ``batch`` is given, normalise by the batch and store its moments."""
+    """Run the network on arrays in Keras layouts.
+
+    If ``batch`` is given, normalise by the moments of the batch, and store them there.
+    """
     spec, layers = params.spec, params.layers
     layers.check_input(x.shape, LAYOUT)
 
@@ -131,12 +127,10 @@ def _global_pool(spec: ClassifierSpec, features: Array) -> Array:
     return features.max(1).reshape(len(features), -1)
 
 
-def _no_dropout(y: Array, rate: float) -> Array:
-    return y
-
-
-def _dropout(key: Array) -> Dropout:
-    """Return a dropout that uses a new key at every call."""
+def _dropout(key: Array | None) -> Dropout:
+    """Return a dropout that uses a new key at every call; without a key, it does nothing."""
+    if key is None:
+        return lambda y, rate: y
     keys = iter(jax.random.split(key))
 
     def drop(y: Array, rate: float) -> Array:

@@ -79,12 +79,7 @@ class Params(Mapping[str, Array]):
 
 
 def init(spec: Spec, key: Array) -> Params:
-    """Initialise parameters as the Keras network of 2019 does.
-
-    Args:
-        spec: the network.
-        key: from ``jax.random.key``.
-    """
+    """Initialise parameters as in the Keras network of 2019; ``key`` is a ``jax.random.key``."""
     return Params(spec, _initial_arrays(spec, key))
 
 
@@ -106,9 +101,8 @@ def from_pretrained(folder_or_hub_id: str | Path, **hub_options: Any) -> Params:
     """
     spec, arrays, _ = read_folder(folder_or_hub_id, **hub_options)
     if not isinstance(spec, ClassifierSpec):
-        raise ValueError(
-            checks.problem("folder_or_hub_id", "hold a TimeceptionClassifier", type(spec).__name__)
-        )
+        kind, requirement = type(spec).__name__, "hold a TimeceptionClassifier"
+        raise ValueError(checks.problem("folder_or_hub_id", requirement, kind))
     return Params(spec, arrays)
 
 
@@ -117,10 +111,7 @@ def save_pretrained(
 ) -> None:
     """Save a classifier; ``from_pretrained`` of any framework reads the folder.
 
-    Args:
-        params: parameters of a classifier.
-        folder: created if it does not exist.
-        pipeline: metadata that users of the weights need, plain JSON.
+    ``pipeline`` is metadata that users of the weights need, plain JSON.
 
     Raises:
         ValueError: if ``params`` belong to the layers alone.
@@ -130,7 +121,7 @@ def save_pretrained(
     write_folder(folder, params.spec, params.to_arrays(), pipeline)
 
 
-@partial(jax.jit, static_argnames="spec")  # one program for all shapes
+@partial(jax.jit, static_argnames="spec")  # one compilation, instead of one per array
 def _initial_arrays(spec: Spec, key: Array) -> dict[str, Array]:
     shapes, bounds = spec.parameter_shapes(), _initial_bounds(spec)
     sizes = [prod(shapes[name]) for name in bounds]

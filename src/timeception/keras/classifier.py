@@ -29,14 +29,20 @@ class _Classifier(PretrainedModel, keras.Model):
     """Dropout, linear, batch norm, LeakyReLU, dropout, linear."""
 
     def __init__(
-        self,
-        spec: ClassifierSpec | PoolingSpec,
-        pipeline: Mapping[str, Any] | None,
-        **kwargs: Any,
+        self, spec: ClassifierSpec | PoolingSpec, pipeline: Mapping[str, Any] | None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.spec = spec
         self.pipeline = None if pipeline is None else dict(pipeline)
+
+    @classmethod
+    def from_spec(cls, spec: Any, pipeline: Mapping[str, Any] | None = None, **kwargs: Any) -> Self:
+        """Build the network that ``spec`` describes."""
+        return cls(**_arguments(spec), pipeline=pipeline, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), **_arguments(self.spec), "pipeline": self.pipeline}
 
     def add_classifier(self, bn_eps: float, bn_momentum: float) -> None:
         """Create the layers that ``classify`` applies."""
@@ -76,6 +82,12 @@ class _Classifier(PretrainedModel, keras.Model):
         }
 
 
+def _arguments(spec: ClassifierSpec | PoolingSpec) -> dict[str, Any]:
+    """Return the fields of the classifier and its layers, as arguments of the constructor."""
+    fields = spec.to_dict()
+    return fields.pop("timeception", {}) | fields
+
+
 @keras.saving.register_keras_serializable("timeception")
 class TimeceptionClassifier(_Classifier):
     """Timeception, global max pooling, and two linear layers.
@@ -84,18 +96,16 @@ class TimeceptionClassifier(_Classifier):
         in_channels: channels of the features, or the shape of an input, ``x.shape``.
         n_classes: number of classes.
         n_layers: number of Timeception layers.
-        n_groups: channel groups; must divide the channels.
-        is_dilated: use kernels of size 3 with dilations 1, 2, 3; otherwise sizes 3, 5, 7.
+        n_groups: as in ``Timeception``.
+        is_dilated: as in ``Timeception``.
         hidden: width of the hidden linear layer.
         dropout: rates before the hidden and before the output layer.
         map_size: ``None`` pools over time and space. A pair (H, W) pools over time only; the
             hidden layer then sees each position of the H x W map.
-        expansion: ratio of output to input channels of a layer.
-        pool_lookahead: branch 5 looks one timestep ahead (Keras 2019); otherwise back (PyTorch
-            2019).
+        expansion: as in ``Timeception``.
+        pool_lookahead: as in ``Timeception``.
         bn_eps: epsilon of every batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
-            the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
+        bn_momentum: as in ``Timeception``.
         pipeline: metadata that users of the weights need (classes, preprocessing, ...); plain
             JSON, saved and loaded with the model.
         kwargs: ``name``, ``dtype``, ``trainable``, as in every Keras model.
@@ -136,28 +146,13 @@ class TimeceptionClassifier(_Classifier):
         pipeline: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        timeception = TimeceptionSpec(
-            channels_of(in_channels, LAYOUT),
-            n_layers,
-            n_groups,
-            is_dilated,
-            expansion,
-            pool_lookahead,
-            bn_eps,
-            bn_momentum,
-        )
+        channels = channels_of(in_channels, LAYOUT)
+        constants = expansion, pool_lookahead, bn_eps, bn_momentum
+        timeception = TimeceptionSpec(channels, n_layers, n_groups, is_dilated, *constants)
         spec = ClassifierSpec(timeception, n_classes, hidden, dropout, map_size)
         super().__init__(spec, pipeline, **kwargs)
         self.timeception = Timeception.from_spec(timeception, dtype=self.dtype_policy)
         self.add_classifier(bn_eps, bn_momentum)
-
-    @classmethod
-    def from_spec(
-        cls, spec: ClassifierSpec, pipeline: Mapping[str, Any] | None = None, **kwargs: Any
-    ) -> Self:
-        """Build the network that ``spec`` describes."""
-        fields = spec.to_dict()
-        return cls(**fields.pop("timeception"), **fields, pipeline=pipeline, **kwargs)
 
     def build(self, input_shape: Shape) -> None:
         """Create the parameters of all layers."""
@@ -180,12 +175,6 @@ class TimeceptionClassifier(_Classifier):
         checks.warn_renamed("readout", "global_pool")
         return self.global_pool(features)
 
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor."""
-        fields = self.spec.to_dict()
-        fields |= fields.pop("timeception") | {"pipeline": self.pipeline}
-        return {**super().get_config(), **fields}
-
     def canonical_variables(self) -> dict[str, keras.Variable]:
         """Return all variables by canonical name (``timeception.layers.0...``, ...)."""
         layers = self.timeception.canonical_variables()
@@ -203,9 +192,13 @@ class PoolingClassifier(_Classifier):
         hidden: width of the hidden linear layer.
         dropout: rates before the hidden and before the output layer.
         bn_eps: epsilon of the batch normalisation.
+<<<<<<< HEAD
         bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
             the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
         map_size: ``None`` pools over time and space. A pair (H, W) pools over time only.
+=======
+        bn_momentum: as in ``Timeception``.
+>>>>>>> house
         pipeline: as in ``TimeceptionClassifier``.
         kwargs: ``name``, ``dtype``, ``trainable``, as in every Keras model.
 
@@ -235,16 +228,13 @@ class PoolingClassifier(_Classifier):
         **kwargs: Any,
     ) -> None:
         channels = channels_of(in_channels, LAYOUT)
+<<<<<<< HEAD
         spec = PoolingSpec(channels, n_classes, hidden, dropout, bn_eps, bn_momentum, map_size)
+=======
+        spec = PoolingSpec(channels, n_classes, hidden, dropout, bn_eps, bn_momentum)
+>>>>>>> house
         super().__init__(spec, pipeline, **kwargs)
         self.add_classifier(bn_eps, bn_momentum)
-
-    @classmethod
-    def from_spec(
-        cls, spec: PoolingSpec, pipeline: Mapping[str, Any] | None = None, **kwargs: Any
-    ) -> Self:
-        """Build the network that ``spec`` describes."""
-        return cls(**spec.to_dict(), pipeline=pipeline, **kwargs)
 
     def build(self, input_shape: Shape) -> None:
         """Create the parameters of the linear layers."""
@@ -254,6 +244,7 @@ class PoolingClassifier(_Classifier):
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """Compute the logits of clips."""
         check_input(self.spec.in_channels, x.shape, LAYOUT)
+<<<<<<< HEAD
         self.spec.check_map_size(x.shape[2:4])
         x = ops.moveaxis(x, 4, 1)  # positions are kept in the order (C, H, W)
         axes = (2, 3, 4) if self.spec.map_size is None else 2
@@ -269,3 +260,8 @@ class PoolingClassifier(_Classifier):
 def classifier_class(spec: ClassifierSpec | PoolingSpec) -> Any:
     """Return the Keras class of a classifier's spec."""
     return PoolingClassifier if isinstance(spec, PoolingSpec) else TimeceptionClassifier
+=======
+        axes = (1, 2, 3)
+        pooled = ops.concatenate([ops.mean(x, axes), ops.max(x, axes)], axis=1)
+        return self.classify(pooled, training)
+>>>>>>> house

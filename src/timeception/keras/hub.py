@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from timeception.weights.arrays import check_arrays
 from timeception.weights.layouts import from_keras, to_keras
@@ -33,8 +34,8 @@ class HasArrays:
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the canonical arrays, as float32 copies on the CPU."""
         self.build_for_spec()
-        variables = self.canonical_variables()
-        arrays = {k: np.asarray(_to_numpy(v), np.float32) for k, v in variables.items()}
+        in_float32 = {k: ops.cast(v, "float32") for k, v in self.canonical_variables().items()}
+        arrays = {k: np.asarray(ops.convert_to_numpy(v)) for k, v in in_float32.items()}
         return from_keras(self.spec, arrays)
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -56,7 +57,3 @@ class PretrainedModel(HasArrays, PretrainedMixin):
     def save_pretrained(self, folder: str | Path) -> None:
         """Save the model; ``from_pretrained`` of any framework reads the folder."""
         self._save_pretrained(Path(folder))
-
-
-def _to_numpy(variable: keras.Variable) -> np.ndarray:
-    return keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32"))

@@ -17,46 +17,6 @@ Tensor = Any  # a tensor of the active Keras backend
 Shape = tuple[int | None, ...]
 
 
-class NormVariables(keras.layers.Layer):
-    """The variables of a batch normalisation, which ``TimeceptionLayer`` applies itself.
-
-    They are read in full precision, also when the layer computes in half precision.
-
-    Args:
-        eps: added to the variance.
-        momentum: weight of the new batch in the moving statistics.
-        kwargs: ``name``, ``dtype``, ``trainable``, as in every Keras layer.
-    """
-
-    def __init__(self, eps: float, momentum: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.eps, self.momentum = eps, momentum
-
-    def build(self, input_shape: Shape) -> None:
-        """Create the variables, each with one value per channel."""
-        kinds = (("gamma", 1), ("beta", 0), ("moving_mean", 0), ("moving_variance", 1))
-        self.gamma, self.beta, self.moving_mean, self.moving_variance = (
-            self.add_weight(
-                shape=input_shape[-1:],
-                initializer=keras.initializers.Constant(value),
-                trainable=not name.startswith("moving"),
-                autocast=False,
-                name=name,
-            )
-            for name, value in kinds
-        )
-        self.built = True
-
-    def scale(self, variance: Tensor) -> Tensor:
-        """Return the factor of the normalisation."""
-        return self.gamma * ops.rsqrt(variance + self.eps)
-
-    def move_statistics(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the moving statistics towards those of a batch."""
-        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign((1 - self.momentum) * moving + self.momentum * batch)
-
-
 @keras.saving.register_keras_serializable("timeception")
 class TimeceptionLayer(keras.layers.Layer):
     """Grouped multi-scale temporal convolutions, channel shuffle, and temporal pooling.
@@ -83,26 +43,22 @@ class TimeceptionLayer(keras.layers.Layer):
     def __init__(self, spec: LayerSpec, bn_eps: float, bn_momentum: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.spec, self.bn_eps, self.bn_momentum = spec, bn_eps, bn_momentum
-        self.norm = NormVariables(bn_eps, bn_momentum, dtype=self.dtype_policy, name="norm")
+        # never called: ``call`` applies its variables, in full precision
+        self.norm = batch_norm(bn_eps, bn_momentum, self.dtype_policy)
 
     def build(self, input_shape: Shape) -> None:
         """Create the parameters; only the channels of ``input_shape`` matter."""
         spec = self.spec
-        columns = spec.out_channels // spec.n_groups
-        self.pointwise_kernel = self._kernel(
-            "pointwise_kernel", (spec.n_groups, spec.group_channels, columns), spec.pointwise_bound
-        )
+        shape = spec.n_groups, spec.group_channels, spec.out_channels // spec.n_groups
+        self.pointwise_kernel = self._kernel("pointwise_kernel", shape, spec.pointwise_bound)
         self.pointwise_bias = self._bias("pointwise_bias", spec.out_channels)
+        channels, bound = spec.temporal_channels, spec.temporal_bound
         self.temporal_kernels = [
-            self._kernel(
-                f"temporal_{branch}_kernel",
-                (len(taps), spec.temporal_channels),
-                spec.temporal_bound(branch),
-            )
+            self._kernel(f"temporal_{branch}_kernel", (len(taps), channels), bound(branch))
             for branch, taps in enumerate(spec.taps)
         ]
         self.temporal_biases = [
-            self._bias(f"temporal_{branch}_bias", spec.temporal_channels, DEPTHWISE_BIAS_INIT)
+            self._bias(f"temporal_{branch}_bias", channels, DEPTHWISE_BIAS_INIT)
             for branch in range(len(spec.taps))
         ]
         self.norm.build((None, None, None, spec.out_channels))
@@ -111,27 +67,32 @@ class TimeceptionLayer(keras.layers.Layer):
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """Apply the layer."""
         x, net = ops.cast(x, self.compute_dtype), ChannelsLast(ops, self.spec)
+        norm = self.norm
         _, _, height, width, _ = ops.shape(x)
         constant = net.constants(self.temporal_biases)
         kernels = BranchKernels(self.pointwise_kernel, self.pointwise_bias, self.temporal_kernels)
-        if training and self.norm.trainable:
+        if training and norm.trainable:
             parts = net.branches(x, self._cast(kernels))
             parts = [ops.cast(part, constant.dtype) for part in parts]
             mean, variance = _moments(parts)
             mean = mean + constant
-            self.norm.move_statistics(mean, variance)
-            scale = self.norm.scale(variance)
+            for moving, batch in ((norm.moving_mean, mean), (norm.moving_variance, variance)):
+                moving.assign((1 - self.bn_momentum) * moving + self.bn_momentum * batch)
+            scale = self._scale(variance)
             scales = net.split_branches(net.by_group(scale))
             parts = [part * factor for part, factor in zip(parts, scales, strict=True)]
         else:
-            mean, scale = self.norm.moving_mean, self.norm.scale(self.norm.moving_variance)
+            mean, scale = norm.moving_mean, self._scale(norm.moving_variance)
             *parts, last = net.branches(x, self._cast(net.fold(kernels, scale)))
             last_scale = net.split_branches(net.by_group(scale))[-1]
             parts.append(last * ops.cast(last_scale, last.dtype))
-        shift = self.norm.beta + (constant - mean) * scale
+        shift = norm.beta + (constant - mean) * scale
         y = ops.concatenate([net.temporal_pool(part) for part in parts], axis=-1)
         y = ops.relu(ops.add(y, net.by_group(shift)))
         return net.shuffle(ops.cast(y, self.compute_dtype), height, width)
+
+    def _scale(self, variance: Tensor) -> Tensor:
+        return self.norm.gamma * ops.rsqrt(variance + self.bn_eps)
 
     def _cast(self, kernels: BranchKernels) -> BranchKernels:
         return keras.tree.map_structure(lambda v: ops.cast(v, self.compute_dtype), kernels)
@@ -189,12 +150,8 @@ class MaxLayer(keras.layers.Layer):
     def __init__(self, axis: int | Sequence[int], keepdims: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         axes = (axis,) if isinstance(axis, int) else tuple(axis)
-        checks.require(
-            bool(axes) and all(isinstance(number, int) for number in axes),
-            "axis",
-            "be a whole number or a sequence of them",
-            axis,
-        )
+        are_axes = bool(axes) and all(isinstance(number, int) for number in axes)
+        checks.require(are_axes, "axis", "be a whole number or a sequence of them", axis)
         self.axis, self.keepdims = axes, keepdims
 
     def call(self, x: Tensor) -> Tensor:
@@ -223,9 +180,7 @@ def batch_norm(eps: float, momentum: float, dtype: Any) -> keras.layers.BatchNor
     )
 
 
-def norm_variables(
-    norm: NormVariables | keras.layers.BatchNormalization,
-) -> dict[str, keras.Variable]:
+def norm_variables(norm: keras.layers.BatchNormalization) -> dict[str, keras.Variable]:
     """Return the variables of a batch normalisation by canonical name."""
     return {
         "norm.weight": norm.gamma,
@@ -237,8 +192,6 @@ def norm_variables(
 
 def _moments(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Return mean and variance per channel of the branches, as vectors of all channels."""
-    moments = [ops.moments(part, axes=(1, 2, 3)) for part in parts]
-    mean, variance = (
-        ops.reshape(ops.concatenate(each, axis=-1), (-1,)) for each in zip(*moments, strict=True)
-    )
+    moments = zip(*(ops.moments(part, axes=(1, 2, 3)) for part in parts), strict=True)
+    mean, variance = (ops.reshape(ops.concatenate(each, axis=-1), (-1,)) for each in moments)
     return mean, variance

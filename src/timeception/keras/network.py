@@ -23,11 +23,9 @@ class Timeception(HasArrays, keras.layers.Layer):
         n_groups: channel groups; must divide the channels.
         is_dilated: use kernels of size 3 with dilations 1, 2, 3; otherwise sizes 3, 5, 7.
         expansion: ratio of output to input channels of a layer.
-        pool_lookahead: branch 5 looks one timestep ahead (Keras 2019); otherwise back (PyTorch
-            2019).
+        pool_lookahead: branch 5 looks one timestep ahead (Keras 2019), not back (PyTorch 2019).
         bn_eps: epsilon of every batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
-            the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
+        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
         kwargs: ``name``, ``dtype``, ``trainable``, as in every Keras layer.
 
     Shape:
@@ -60,16 +58,9 @@ class Timeception(HasArrays, keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.spec = spec = TimeceptionSpec(
-            channels_of(in_channels, LAYOUT),
-            n_layers,
-            n_groups,
-            is_dilated,
-            expansion,
-            pool_lookahead,
-            bn_eps,
-            bn_momentum,
-        )
+        channels = channels_of(in_channels, LAYOUT)
+        constants = expansion, pool_lookahead, bn_eps, bn_momentum
+        self.spec = spec = TimeceptionSpec(channels, n_layers, n_groups, is_dilated, *constants)
         self.layers = [
             TimeceptionLayer(layer, spec.bn_eps, spec.bn_momentum, dtype=self.dtype_policy)
             for layer in spec.layers

@@ -13,18 +13,6 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
-def one_class(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, Flags]:
-    """Check scores and targets of one class; return both with shape (N,).
-
-    Raises:
-        ValueError: If shapes disagree, a score is NaN, or a target is neither 0 nor 1.
-    """
-    values = np.asarray(scores, dtype=np.float64)
-    checks.require(values.ndim == 1, "scores", "have shape (N,)", values.shape)
-    columns, positive = scores_and_targets(values[:, None], np.asarray(targets)[..., None])
-    return columns[:, 0], positive[:, 0]
-
-
 def scores_and_targets(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, Flags]:
     """Check scores and targets of several classes; return both with shape (N, n_classes).
 
@@ -59,9 +47,8 @@ def scores_and_classes(scores: ArrayLike, targets: ArrayLike) -> tuple[Floats, N
     checks.require(same, "targets", f"have shape ({len(values)},)", truth.shape)
     n_classes = values.shape[1]
     are_classes = truth.dtype.kind in "iu" and bool(((truth >= 0) & (truth < n_classes)).all())
-    checks.require(
-        are_classes, "targets", f"be class indices below {n_classes}", truth[:8].tolist()
-    )
+    wanted = f"be class indices below {n_classes}"
+    checks.require(are_classes, "targets", wanted, truth[:8].tolist())
     return values, truth.astype(np.int64)
 
 

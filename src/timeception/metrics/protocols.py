@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -39,7 +39,7 @@ class ProtocolResult:
     n_left_out: int
     values: dict[str, float]
     per_class: dict[str, float]
-    classes_without_positives: tuple[str, ...] = field(default=())
+    classes_without_positives: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain JSON."""
@@ -82,16 +82,10 @@ def multilabel(
 ) -> ProtocolResult:
     """Mean average precision, unweighted and weighted by the number of positives of each class.
 
-    Args:
-        name: Name of the protocol.
-        scores: Shape (N, n_classes).
-        targets: Shape (N, n_classes), 0 or 1.
-        class_names: Names by column.
-        ties: As in ``average_precision``.
-        unlabelled: Treatment of items without a class: ``keep`` them, set all their scores to
-            ``minus_infinity``, or ``skip`` them. The last two are equivalent if the scores of all
-            labelled items are finite, because items that rank below all positives of a class do
-            not change the precision at any of them.
+    Items without a class are kept (``unlabelled="keep"``), have all their scores set to
+    ``minus_infinity``, or are left out (``skip``). The last two are equivalent if the scores of all
+    labelled items are finite, because items that rank below all positives of a class do not change
+    the precision at any of them. Other arguments are as in ``mean_average_precision``.
 
     Raises:
         ValueError: As ``mean_average_precision``.
@@ -129,12 +123,8 @@ def single_label(
 ) -> ProtocolResult:
     """Top-k accuracies, and the mean over classes of the accuracy on each class's items.
 
-    Args:
-        name: Name of the protocol.
-        scores: Shape (N, n_classes).
-        targets: Class indices (N,) or one-hot (N, n_classes).
-        class_names: Names by column.
-        ks: Values of k, one ``top_K_accuracy`` each, limited to the number of classes.
+    There is one ``top_K_accuracy`` for each of ``ks``; k is limited to the number of classes. Other
+    arguments are as in ``measure``.
 
     Raises:
         ValueError: As ``top_k_accuracy``.
@@ -143,12 +133,10 @@ def single_label(
     names = unique_names(class_names, values.shape[1])
     counts = confusion_matrix(values, true)
     n_items = counts.sum(axis=1)
-    per_class = {
-        names[c]: float(counts[c, c] / n_items[c]) for c in np.flatnonzero(n_items).tolist()
-    }
-    measured = {
-        f"top_{k}_accuracy": top_k_accuracy(values, true, min(k, values.shape[1])) for k in ks
-    }
+    found = np.flatnonzero(n_items).tolist()
+    per_class = {names[c]: float(counts[c, c] / n_items[c]) for c in found}
+    n_classes = len(names)
+    measured = {f"top_{k}_accuracy": top_k_accuracy(values, true, min(k, n_classes)) for k in ks}
     measured["mean_class_accuracy"] = float(np.mean(list(per_class.values())))
     return ProtocolResult(
         name,
@@ -187,42 +175,36 @@ def find_protocol(name: str) -> Protocol:
     return PROTOCOLS[checks.one_of("protocol", name, tuple(PROTOCOLS))]
 
 
-def _register_multilabel(name: str, description: str, ties: Ties, unlabelled: Unlabelled) -> None:
-    measure = partial(multilabel, name, ties=ties, unlabelled=unlabelled)
-    register_protocol(Protocol(name, description, measure, is_multilabel=True))
-
-
-def _register_single_label(name: str, description: str, ks: Sequence[int]) -> None:
-    measure = partial(single_label, name, ks=ks)
-    register_protocol(Protocol(name, description, measure, is_multilabel=False))
+def _register(name: str, description: str, measure: Callable[..., Any], **options: Any) -> None:
+    computed = partial(measure, name, **options)
+    register_protocol(Protocol(name, description, computed, is_multilabel=measure is multilabel))
 
 
 # Sources: ``Charades_v1_classify.m`` of the Charades evaluation code; the papers.
-_register_multilabel("map", "mAP over all items; equal scores share a rank", "together", "keep")
-_register_multilabel(
+_register("map", "mAP over all items; equal scores share a rank", multilabel)
+_register(
     "charades_official",
     "Charades mAP; unlabelled videos score minus infinity, equal scores rank in input order",
-    "in_order",
-    "minus_infinity",
+    multilabel,
+    ties="in_order",
+    unlabelled="minus_infinity",
 )
-_register_multilabel(
+_register(
     "charades_skip_unlabelled",
     "Charades mAP over the videos with an action; equal scores rank in input order",
-    "in_order",
-    "skip",
+    multilabel,
+    ties="in_order",
+    unlabelled="skip",
 )
-_register_single_label("breakfast_activities", "Breakfast, 10-way accuracy", (1,))
-_register_multilabel("breakfast_actions", "Breakfast, 48-way mAP", "together", "keep")
-_register_multilabel("multithumos", "MultiTHUMOS, 65-way video-level mAP", "together", "keep")
-_register_single_label("kinetics", "Kinetics-400, top-1 and top-5 accuracy", (1, 5))
-_register_single_label("accuracy", "top-1 accuracy", (1,))
+_register("breakfast_activities", "Breakfast, 10-way accuracy", single_label)
+_register("breakfast_actions", "Breakfast, 48-way mAP", multilabel)
+_register("multithumos", "MultiTHUMOS, 65-way video-level mAP", multilabel)
+_register("kinetics", "Kinetics-400, top-1 and top-5 accuracy", single_label, ks=(1, 5))
+_register("accuracy", "top-1 accuracy", single_label)
 
 
 def measure(
-    protocol: str,
-    scores: ArrayLike,
-    targets: ArrayLike,
-    class_names: Sequence[str] | None = None,
+    protocol: str, scores: ArrayLike, targets: ArrayLike, class_names: Sequence[str] | None = None
 ) -> ProtocolResult:
     """Compute the metrics of a protocol.
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from timeception import checks
-from timeception.metrics.inputs import one_class, scores_and_targets, unique_names
+from timeception.metrics.inputs import scores_and_targets, unique_names
 
 Ties = Literal["together", "in_order"]
 
@@ -34,7 +34,10 @@ def average_precision(scores: ArrayLike, targets: ArrayLike, ties: Ties = "toget
         >>> average_precision([0.9, 0.8, 0.7], [1, 0, 1])  # (1/1 + 2/3) / 2
         0.8333333333333333
     """
-    scores, positive = one_class(scores, targets)
+    scores = np.asarray(scores, dtype=np.float64)
+    checks.require(scores.ndim == 1, "scores", "have shape (N,)", scores.shape)
+    column, truth = scores_and_targets(scores[:, None], np.asarray(targets)[..., None])
+    scores, positive = column[:, 0], truth[:, 0]
     checks.one_of("ties", ties, ("together", "in_order"))
     advice = "Average precision is undefined for a class without positives."
     checks.require(bool(positive.any()), "targets", "contain a positive", "none", advice)

@@ -64,18 +64,13 @@ def _introduction(name: str, about: str, config: dict[str, Any]) -> str:
     kind = f"{layers['n_layers']} Timeception layers" if layers else "a pooling head"
     channels = layers.get("in_channels", spec.get("in_channels"))
     classes = ", ".join(pipeline["classes"])
-    return "\n".join(
-        [
-            f"# {name}",
-            "",
-            f"{about}." if about else "",
-            "",
-            f"A {pipeline['task']} classifier of long videos: {kind} on features of {channels} "
-            f"channels, {pipeline['sampling']['n_timesteps']} timesteps a clip "
-            f"({PAPER}; the authors' weights were never released, and these are not theirs).",
-            "",
-            f"Classes ({len(pipeline['classes'])}): {classes}.",
-        ]
+    sentence = f"{about}." if about else ""
+    return (
+        f"# {name}\n\n{sentence}\n\n"
+        f"A {pipeline['task']} classifier of long videos: {kind} on features of {channels} "
+        f"channels, {pipeline['sampling']['n_timesteps']} timesteps a clip "
+        f"({PAPER}; the authors' weights were never released, and these are not theirs).\n\n"
+        f"Classes ({len(pipeline['classes'])}): {classes}."
     )
 
 
@@ -97,25 +92,21 @@ model = {name}.from_pretrained("FOLDER")  # this folder, or its id on the hub
 
 
 def _training(pipeline: dict[str, Any], recipe: Recipe) -> str:
-    made = pipeline["features"].get("backbone")
-    lines = [
-        "## Training",
-        "",
-        f"- timeception {timeception.__version__}, with the recipe in this folder",
-    ]
+    training, made = recipe.training, pipeline["features"].get("backbone")
+    features = "imported features; their backbone is not part of this model"
     if made:
         weights = made["weights"]
-        lines.append(
-            f"- backbone {made['name']}, endpoint {made['endpoint']}, weights {weights['source']} "
+        features = (
+            f"backbone {made['name']}, endpoint {made['endpoint']}, weights {weights['source']} "
             f"(licence: {weights['licence']}, sha256 {weights['sha256'][:16]})"
         )
-    else:
-        lines.append("- imported features; their backbone is not part of this model")
-    training = recipe.training
-    lines.append(
+    lines = [
+        "## Training\n",
+        f"- timeception {timeception.__version__}, with the recipe in this folder",
+        f"- {features}",
         f"- {training.scheme}, {training.epochs} epochs, batch {training.batch_size}, "
-        f"{training.optimizer}, learning rate {training.learning_rate}, seed {recipe.seed}"
-    )
+        f"{training.optimizer}, learning rate {training.learning_rate}, seed {recipe.seed}",
+    ]
     if recipe.init_from:
         lines.append(f"- fine-tuned from {Path(recipe.init_from).name}")
     return "\n".join(lines)
@@ -127,14 +118,11 @@ def _results(run: Run) -> list[tuple[str, str, str, float]]:
     if not file.is_file():
         return []
     report = json.loads(file.read_text(encoding="utf-8"))
-    samplings = {
-        "average_of_draws": f"average of {report['n_draws']} draws",
-        "equidistant": "equidistant",
-    }
+    average = ("average_of_draws", f"average of {report['n_draws']} draws")
     return [
         (protocol, title, metric, measured[sampling][metric])
         for protocol, measured in report["protocols"].items()
-        for sampling, title in samplings.items()
+        for sampling, title in (average, ("equidistant", "equidistant"))
         for metric in _HUB_METRICS
         if metric in measured[sampling]
     ]
@@ -147,12 +135,11 @@ def _result_lines(results: list[tuple[str, str, str, float]]) -> str:
         f"| {protocol} | {sampling} | {_HUB_METRICS[metric][1]} | {value:.4f} |"
         for protocol, sampling, metric, value in results
     ]
-    head = ["| protocol | segments | metric | value |", "|---|---|---|---|"]
-    return "\n".join(
-        ["## Results", "", "On the test split that the recipe names.", "", *head, *rows]
-    )
+    head = "| protocol | segments | metric | value |\n|---|---|---|---|"
+    title = "## Results\n\nOn the test split that the recipe names.\n"
+    return "\n".join([title, head, *rows])
 
 
 def _files(hashes: dict[str, str]) -> str:
     lines = [f"- `{name}`: sha256 `{digest}`" for name, digest in hashes.items()]
-    return "\n".join(["## Files", "", *lines])
+    return "\n".join(["## Files\n", *lines])

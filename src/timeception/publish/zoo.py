@@ -6,17 +6,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib import resources
 from itertools import takewhile
-from math import prod
 from pathlib import Path
 from typing import Any
 
 from timeception import checks
 from timeception.recipes.recipe import Recipe, load_recipe, packaged_recipes
-from timeception.spec import ClassifierSpec, TimeceptionSpec, default_groups
+from timeception.spec import ClassifierSpec
+from timeception.training.build_head import head_spec
 from timeception.training.runs import Run
-
-#: The backbone's name in recipes with imported features.
-IMPORTED = "imported"
 
 #: Commands that make the videos of a recipe.
 _MAKE_VIDEOS: dict[str, tuple[str, ...]] = {"demo": ("timeception data synthesize demo/videos",)}
@@ -24,19 +21,14 @@ _MAKE_VIDEOS: dict[str, tuple[str, ...]] = {"demo": ("timeception data synthesiz
 
 @dataclass(frozen=True)
 class ZooEntry:
-    """One row of the table.
+    """One row of the table: a packaged recipe.
 
     Args:
-        name: Name of the recipe.
-        about: Description in one line.
         notes: The comment at the head of its file, with the origin of data and backbone weights.
-        data: Kind of the data set.
         scheme: ``timeception_only`` or ``end_to_end``.
         backbone: Name of the backbone and, after a slash, the endpoint.
         backbone_weights: File or name of its weights; ``None`` is the backbone's default.
-        n_layers: Number of Timeception layers.
         n_frames: Frames in a clip: timesteps times frames per segment.
-        n_timesteps: Timesteps in a clip.
         feature_shape: Channels, height and width of a timestep.
         n_layer_parameters: Parameters of the Timeception layers.
         n_parameters: The same with the classifier; ``None`` if the classes are unknown.
@@ -74,9 +66,7 @@ def zoo_entries(
 ) -> tuple[ZooEntry, ...]:
     """Return a row for each packaged recipe.
 
-    Args:
-        runs: Folder with trained runs, ``RUNS/NAME``.
-        names: Names of recipes; ``None`` is all.
+    ``runs`` is a folder with trained runs, ``RUNS/NAME``. Without ``names``, all are returned.
 
     Example:
         >>> entry, = zoo_entries(names=["charades_i3d_tc4_f1024"])
@@ -94,9 +84,11 @@ def _entry(recipe: Recipe, runs: Path) -> ZooEntry:
         raise ValueError(checks.problem(f"recipe {recipe.name}", must, section))
     height, width = recipe.sampling.map_size or section.map_size
     n_timesteps = recipe.sampling.n_timesteps
-    layers, classifier = _specs(recipe, section.channels, (height, width))
-    n_macs = layers.n_macs(n_timesteps, height, width)
-    run = Run(runs / recipe.name)
+    n_classes = recipe.data.n_classes
+    head = head_spec(recipe, section.channels, n_classes or 1, (height, width))
+    assert isinstance(head, ClassifierSpec)  # no packaged recipe has a pooling head
+    layers, run = head.timeception, Run(runs / recipe.name)
+    n_linear_macs = head.pooled_channels * head.hidden + head.hidden * head.n_classes
     return ZooEntry(
         name=recipe.name,
         about=recipe.about,
@@ -110,8 +102,8 @@ def _entry(recipe: Recipe, runs: Path) -> ZooEntry:
         n_timesteps=n_timesteps,
         feature_shape=(section.channels, height, width),
         n_layer_parameters=layers.n_parameters,
-        n_parameters=classifier.n_parameters if classifier else None,
-        n_macs=n_macs + (_linear_macs(classifier) if classifier else 0),
+        n_parameters=head.n_parameters if n_classes else None,
+        n_macs=layers.n_macs(n_timesteps, height, width) + (n_linear_macs if n_classes else 0),
         published=recipe.published.model_dump() if recipe.published else None,
         weights=str(run.model) if run.is_finished else None,
         commands=commands(recipe, run.root),
@@ -120,40 +112,17 @@ def _entry(recipe: Recipe, runs: Path) -> ZooEntry:
 
 def _notes(name: str) -> str:
     """The comment at the head of a packaged recipe."""
-    lines = (resources.files("timeception.recipes") / "packaged" / f"{name}.yaml").read_text(
-        "utf-8"
-    )
-    head = takewhile(lambda line: line.startswith("#"), lines.splitlines())
+    file = resources.files("timeception.recipes") / "packaged" / f"{name}.yaml"
+    lines = file.read_text("utf-8").splitlines()
+    head = takewhile(lambda line: line.startswith("#"), lines)
     return " ".join(line.removeprefix("#").strip() for line in head)
-
-
-def _specs(
-    recipe: Recipe, channels: int, size: tuple[int, int]
-) -> tuple[TimeceptionSpec, ClassifierSpec | None]:
-    model, n_classes = recipe.model, recipe.data.n_classes
-    layers = TimeceptionSpec(
-        channels,
-        n_layers=model.n_layers,
-        n_groups=model.n_groups or default_groups(channels),
-        is_dilated=model.is_dilated,
-        expansion=model.expansion,
-    )
-    if n_classes is None:
-        return layers, None
-    kept = size if model.keep_spatial else None
-    return layers, ClassifierSpec(layers, n_classes, hidden=model.hidden, map_size=kept)
-
-
-def _linear_macs(spec: ClassifierSpec) -> int:
-    shapes = spec.parameter_shapes()
-    return sum(prod(shapes[f"{layer}.weight"]) for layer in ("hidden", "output"))
 
 
 def commands(recipe: Recipe, run: Path) -> tuple[str, ...]:
     """Return the commands that make the weights of a packaged recipe from its videos."""
     data, section = recipe.data, recipe.backbone
     first = _MAKE_VIDEOS.get(recipe.name, ())
-    if section is not None and section.name == IMPORTED:
+    if section is not None and section.name == "imported":
         labels = f" --frame-labels LABELS --annotations {data.source}"
         labels = labels if data.kind == "timed" else ""
         first += (f"timeception bank import FEATURES --out {data.bank}{labels}",)

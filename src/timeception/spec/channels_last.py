@@ -31,14 +31,9 @@ class BranchKernels(NamedTuple):
 
 
 class ChannelsLast(NamedTuple):
-    """The operations of one layer.
+    """The operations of one layer."""
 
-    Args:
-        ops: namespace of array functions: ``keras.ops`` or ``jax.numpy``.
-        spec: the layer.
-    """
-
-    ops: Any
+    ops: Any  # namespace of array functions: ``keras.ops`` or ``jax.numpy``
     spec: LayerSpec
 
     def by_group(self, vector: Array) -> Array:
@@ -83,8 +78,7 @@ class ChannelsLast(NamedTuple):
         columns = ops.reshape(x, (-1, spec.n_groups, spec.group_channels))
         y = ops.matmul(ops.transpose(columns, (1, 0, 2)), kernel)
         steps = timesteps + sum(margins)
-        shape = (spec.n_groups, n_clips, steps, height * width, ops.shape(kernel)[-1])
-        y = ops.reshape(y, shape)
+        y = ops.reshape(y, (spec.n_groups, n_clips, steps, height * width, ops.shape(kernel)[-1]))
         inside = ops.reshape(ops.pad(ops.ones((timesteps,), dtype=y.dtype), (margins,)), (-1, 1, 1))
         return ops.add(y, ops.multiply(self.by_group(bias), inside))
 
@@ -103,12 +97,8 @@ class ChannelsLast(NamedTuple):
         """
         ops, margin = self.ops, self.spec.margin
         timesteps = ops.shape(x)[2] - 2 * margin
-        products = [
-            ops.multiply(
-                x[:, :, margin + offset : margin + offset + timesteps], self.by_group(kernel[k])
-            )
-            for k, offset in enumerate(taps)
-        ]
+        shifted = [x[:, :, first : first + timesteps] for first in (margin + tap for tap in taps)]
+        products = [ops.multiply(y, self.by_group(kernel[k])) for k, y in enumerate(shifted)]
         return reduce(ops.add, products)
 
     def temporal_maximum(self, x: Array) -> Array:

@@ -33,7 +33,7 @@ KERNEL_TAPS = ((-1, 0, 1), (-2, -1, 0, 1, 2), (-3, -2, -1, 0, 1, 2, 3))
 
 
 def default_groups(in_channels: int) -> int:
-    """Return the default number of groups of a recipe: the divisor at or below channels / 128.
+    """Return the default number of groups: the largest divisor of channels up to channels / 128.
 
     Example:
         >>> default_groups(1024), default_groups(2048), default_groups(128), default_groups(320)
@@ -134,11 +134,10 @@ class TimeceptionSpec:
         bn_eps: epsilon of every batch normalisation (Keras 2019: 1e-3; PyTorch 2019: 1e-5).
         bn_momentum: weight of the new batch in the moving statistics, in every framework and
             every file: ``moving = (1 - bn_momentum) * moving + bn_momentum * batch``. PyTorch
-            calls this number the momentum, Keras calls ``1 - bn_momentum`` the momentum. It
-            affects training only. Specs and constructors default to Keras 2019, 0.01. Recipes
-            default to PyTorch's 0.1, because the statistics then follow within about 45 steps
-            instead of 460, and many runs on small data sets are short; the packaged recipes of
-            2019 set 0.01.
+            calls this number the momentum; Keras calls ``1 - bn_momentum`` the momentum. It
+            affects training only. Specs and constructors default to 0.01, like Keras 2019. Recipes
+            default to 0.1, like PyTorch, so that the statistics settle within about 45 steps, not
+            460: many runs on small data sets are short. The packaged recipes of 2019 set 0.01.
 
     Raises:
         ValueError: if an argument is out of range or ``n_groups`` does not divide ``in_channels``.
@@ -161,13 +160,10 @@ class TimeceptionSpec:
     def __post_init__(self) -> None:
         for name in ("in_channels", "n_layers", "n_groups"):
             object.__setattr__(self, name, checks.positive_int(name, getattr(self, name)))
-        checks.require(
-            self.in_channels % self.n_groups == 0,
-            "n_groups",
-            f"divide in_channels ({self.in_channels})",
-            self.n_groups,
-            f"Try n_groups={default_groups(self.in_channels)}.",
-        )
+        is_divisor = self.in_channels % self.n_groups == 0
+        wanted = f"divide in_channels ({self.in_channels})"
+        advice = f"Try n_groups={default_groups(self.in_channels)}."
+        checks.require(is_divisor, "n_groups", wanted, self.n_groups, advice)
         checks.require(self.expansion > 0, "expansion", "be positive", self.expansion)
         checks.require(self.bn_eps > 0, "bn_eps", "be positive", self.bn_eps)
         checks.require(0 < self.bn_momentum <= 1, "bn_momentum", "lie in (0, 1]", self.bn_momentum)
@@ -202,13 +198,9 @@ class TimeceptionSpec:
         Raises:
             ValueError: if ``timesteps`` is below ``2 ** n_layers``.
         """
-        checks.require(
-            timesteps >= self.min_timesteps,
-            "timesteps",
-            f"be at least 2 ** n_layers = {self.min_timesteps}",
-            timesteps,
-            "Use more timesteps or fewer layers.",
-        )
+        wanted = f"be at least 2 ** n_layers = {self.min_timesteps}"
+        advice = "Use more timesteps or fewer layers."
+        checks.require(timesteps >= self.min_timesteps, "timesteps", wanted, timesteps, advice)
         return timesteps >> self.n_layers
 
     def check_input(self, shape: Sequence[int | None], layout: str = "NCTHW") -> None:
@@ -292,13 +284,9 @@ def check_input(in_channels: int, shape: Sequence[int | None], layout: str = "NC
     """
     axes, given = ", ".join(layout), tuple(shape)
     checks.require(len(given) == len(layout), "input", f"have {len(layout)} axes, {axes}", given)
-    channel_axis = layout.index("C")
-    checks.require(
-        given[channel_axis] in (None, in_channels),
-        "input",
-        f"have {in_channels} channels on axis {channel_axis} of {axes}",
-        given,
-    )
+    axis = layout.index("C")
+    wanted = f"have {in_channels} channels on axis {axis} of {axes}"
+    checks.require(given[axis] in (None, in_channels), "input", wanted, given)
 
 
 def channels_of(in_channels: int | Iterable[int | None], layout: str = "NCTHW") -> int:

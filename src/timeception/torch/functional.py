@@ -38,9 +38,8 @@ def grouped_pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, spec: Laye
     else:
         biases = bias.view(spec.n_groups, rows, 1).repeat(n_clips, 1, 1)
         y = torch.baddbmm(biases, kernels, columns)
-    return y.view(
-        n_clips, spec.n_groups, N_BRANCHES, spec.branch_channels, timesteps, height * width
-    )
+    shape = n_clips, spec.n_groups, N_BRANCHES, spec.branch_channels
+    return y.view(*shape, timesteps, height * width)
 
 
 def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, taps: Sequence[int]) -> Tensor:
@@ -92,13 +91,7 @@ def shuffle(x: Tensor, n_groups: int) -> Tensor:
 
 
 def temporal_pool(x: Tensor, axis: int, maximum: Maximum = torch.maximum) -> Tensor:
-    """Take the maximum of each pair of timesteps; an odd last timestep is dropped.
-
-    Args:
-        x: any layout.
-        axis: time, halved in the result.
-        maximum: elementwise maximum to use.
-    """
+    """Take the maximum of each pair of timesteps, along ``axis``; an odd last one is dropped."""
     halved = x.shape[axis] // 2
     pairs = x.narrow(axis, 0, 2 * halved).unflatten(axis, (halved, 2))
     return maximum(*pairs.unbind(axis + 1))

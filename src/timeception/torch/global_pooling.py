@@ -9,7 +9,7 @@ from timeception.spec import ClassifierSpec
 
 
 class GlobalPooling:
-    """Gives a classifier with a ``spec`` its global pooling."""
+    """The global pooling of a classifier with a ``spec``."""
 
     spec: ClassifierSpec
 

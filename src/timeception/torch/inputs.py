@@ -15,17 +15,12 @@ def check_tensor(x: Any) -> None:
     Raises:
         TypeError: if it is something else, such as a numpy array or a tensor of pixel levels.
     """
-    requirement = "be a floating-point torch.Tensor"
-    if not isinstance(x, Tensor):
+    if isinstance(x, Tensor):
+        if x.is_floating_point():
+            return
+        kind: Any = x.dtype
+        advice = "Pass x.float(); to classify images, extract features from them first."
+    else:
         kind = f"{type(x).__module__}.{type(x).__qualname__}"
         advice = "Pass torch.from_numpy(x).float()." if hasattr(x, "__array__") else ""
-        raise TypeError(checks.problem("input", requirement, kind, advice))
-    if not x.is_floating_point():
-        raise TypeError(
-            checks.problem(
-                "input",
-                requirement,
-                x.dtype,
-                "Pass x.float(); to classify images, extract features from them first.",
-            )
-        )
+    raise TypeError(checks.problem("input", "be a floating-point torch.Tensor", kind, advice))

@@ -37,17 +37,12 @@ class TimeceptionLayer(nn.Module):
         super().__init__()
         self.spec = spec
         self.implementation = "torch"
-        self.pointwise = ConvParameters(
-            (spec.out_channels, spec.group_channels), spec.pointwise_bound
-        )
-        self.temporal = nn.ModuleList(
-            ConvParameters(
-                (spec.temporal_channels, len(taps)),
-                spec.temporal_bound(branch),
-                DEPTHWISE_BIAS_INIT,
-            )
-            for branch, taps in enumerate(spec.taps)
-        )
+        shape = spec.out_channels, spec.group_channels
+        self.pointwise = ConvParameters(shape, spec.pointwise_bound)
+        self.temporal = nn.ModuleList()
+        for branch, taps in enumerate(spec.taps):
+            shape, bound = (spec.temporal_channels, len(taps)), spec.temporal_bound(branch)
+            self.temporal.append(ConvParameters(shape, bound, DEPTHWISE_BIAS_INIT))
         self.norm = BatchNorm(spec.out_channels, bn_eps, bn_momentum)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,17 +53,11 @@ class TimeceptionLayer(nn.Module):
         """Apply the layer as the paper describes it."""
         spec, (n_clips, _, _, height, width) = self.spec, x.shape
         y = functional.grouped_pointwise(x, self.pointwise.weight, self.pointwise.bias, spec)
-        first, *middle, last = y.unbind(2)  # five branches: N, G, C_b, T, H * W
-        branches = [
-            first,
-            *(
-                functional.temporal_conv(branch, weight, bias, taps)
-                for branch, (weight, bias), taps in zip(
-                    middle, self.temporal_kernels(), spec.taps, strict=True
-                )
-            ),
-            functional.temporal_maximum(last, spec.pool_lookahead),
-        ]
+        branches = list(y.unbind(2))  # five, each N, G, C_b, T, H * W
+        kernels = zip(self.temporal_kernels(), spec.taps, strict=True)
+        for index, ((weight, bias), taps) in enumerate(kernels, start=1):
+            branches[index] = functional.temporal_conv(branches[index], weight, bias, taps)
+        branches[-1] = functional.temporal_maximum(branches[-1], spec.pool_lookahead)
         y = torch.stack(branches, dim=2).flatten(1, 3)  # N, C_out, T, H * W
         y = self.norm(y).relu()
         y = functional.shuffle(y, spec.n_groups)
@@ -112,13 +101,7 @@ class ConvParameters(nn.Module):
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation of axis 1, without the batch counter of PyTorch's own.
-
-    Args:
-        channels: size of axis 1.
-        eps: added to the variance.
-        momentum: weight of the new batch in the moving statistics.
-    """
+    """Batch normalisation of axis 1, like PyTorch's, but without a counter of batches."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -151,16 +134,8 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise by the batch in training, by the moving statistics in evaluation."""
-        return F.batch_norm(
-            x,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            self.training,
-            self.momentum,
-            self.eps,
-        )
+        moving, affine = (self.running_mean, self.running_var), (self.weight, self.bias)
+        return F.batch_norm(x, *moving, *affine, self.training, self.momentum, self.eps)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         state_dict.pop(f"{prefix}num_batches_tracked", None)  # not a parameter of this network

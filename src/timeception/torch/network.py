@@ -23,11 +23,9 @@ class Timeception(nn.Module):
         n_groups: channel groups; must divide the channels.
         is_dilated: use kernels of size 3 with dilations 1, 2, 3; otherwise sizes 3, 5, 7.
         expansion: ratio of output to input channels of a layer.
-        pool_lookahead: branch 5 looks one timestep ahead (Keras 2019); otherwise back (PyTorch
-            2019).
+        pool_lookahead: branch 5 looks one timestep ahead (Keras 2019), not back (PyTorch 2019).
         bn_eps: epsilon of every batch normalisation.
-        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
-            the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
+        bn_momentum: weight of the new batch in the moving statistics; see ``TimeceptionSpec``.
 
     Shape:
         input: N, C, T, H, W with T >= 2 ** n_layers, any H and W; result: N,
@@ -59,16 +57,9 @@ class Timeception(nn.Module):
         bn_momentum: float = KERAS_BN_MOMENTUM,
     ) -> None:
         super().__init__()
-        self.spec = spec = TimeceptionSpec(
-            channels_of(in_channels),
-            n_layers,
-            n_groups,
-            is_dilated,
-            expansion,
-            pool_lookahead,
-            bn_eps,
-            bn_momentum,
-        )
+        channels = channels_of(in_channels)
+        constants = expansion, pool_lookahead, bn_eps, bn_momentum
+        self.spec = spec = TimeceptionSpec(channels, n_layers, n_groups, is_dilated, *constants)
         self.layers = nn.ModuleList(
             TimeceptionLayer(layer, spec.bn_eps, spec.bn_momentum) for layer in spec.layers
         )

@@ -157,11 +157,6 @@ class StreamingClassifier:
             raise ValueError("the video was finished; call reset() to start a new one")
         self.spec.timeception.check_input((*x.shape[:2], None, *x.shape[3:]))
         if self._like is not None:
-            given, before = (*x.shape[:2], *x.shape[3:]), self._like.shape
-            expected = (*before[:2], *before[3:])
-            checks.require(
-                given == expected,
-                "input",
-                f"have the same N, C, H, W as earlier pushes, {expected}",
-                given,
-            )
+            given, expected = ((*t.shape[:2], *t.shape[3:]) for t in (x, self._like))
+            wanted = f"have the same N, C, H, W as earlier pushes, {expected}"
+            checks.require(given == expected, "input", wanted, given)

@@ -31,7 +31,7 @@ class Moments(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """One branch of some groups: what is computed at a time."""
+    """One branch of some groups, which is computed at once."""
 
     branch: int
     groups: slice
@@ -40,11 +40,8 @@ class Tile(NamedTuple):
 class Epilogue(NamedTuple):
     """The constants of an epilogue.
 
-    Args:
-        spec: the layer.
-        eps: added to the variance.
-        by_batch: normalise by the statistics of the batch, as in training; otherwise by those
-            that are passed in.
+    With ``by_batch``, it normalises by the statistics of the batch, as in training; otherwise by
+    those that are passed in.
     """
 
     spec: LayerSpec
@@ -58,29 +55,23 @@ class Epilogue(NamedTuple):
         norm: tuple[Tensor, Tensor],
         moments: Moments,
     ) -> tuple[Tensor, Moments]:
-        """Run the epilogue.
+        """Run the epilogue on the pointwise convolutions of all groups and branches.
 
         Args:
-            y: pointwise convolutions of all groups and branches.
+            y: N, G, B, C_b, T, S.
             kernels: weight and bias of the three temporal convolutions.
             norm: scale and shift per channel.
             moments: used unless ``by_batch``.
 
-        Shape:
-            y: N, G, B, C_b, T, S; result: N, C_out, T // 2, S.
-
         Returns:
-            The output, and the moments used for normalisation (the variance unbiased).
+            The output (N, C_out, T // 2, S), and the moments used for normalisation (the variance
+            unbiased).
         """
         out, mean, variance = _Recomputed.apply(self, y, *norm, *moments, *chain(*kernels))
         return out, Moments(mean, variance)
 
     def tiles(self, y: Tensor) -> list[Tile]:
-        """Divide the work: by branch, and on a CPU into few enough groups to stay in cache.
-
-        Shape:
-            y: N, G, B, C_b, T, S.
-        """
+        """Divide the work by branch and, on a CPU, into few enough groups to stay in cache."""
         n_groups, at_once = self.spec.n_groups, self.spec.n_groups
         if y.device.type == "cpu":
             n_bytes = y[:, 0, 0].numel() * y.element_size()
@@ -99,31 +90,25 @@ class Epilogue(NamedTuple):
     def kernel(self, kernels: Sequence[Tensor], tile: Tile) -> list[Tensor]:
         """View weight and bias of the tile's temporal convolution; empty if it has none.
 
-        Args:
-            kernels: weight and bias of the three temporal convolutions, in a row.
-            tile: the tile.
+        ``kernels`` holds weight and bias of the first convolution, then of the second, ...
         """
-        first = 2 * (tile.branch - 1)
-        width = self.spec.branch_channels
+        first, width = 2 * (tile.branch - 1), self.spec.branch_channels
         rows = slice(tile.groups.start * width, tile.groups.stop * width)
         return [tensor[rows] for tensor in kernels[max(first, 0) : first + 2]]
 
     def run_tile(
         self, branch: int, y: Tensor, norm: Sequence[Tensor], kernel: Sequence[Tensor]
     ) -> tuple[Tensor, Moments]:
-        """Compute one branch up to its pooled output.
+        """Compute branch 0, ..., 4 of any number g of groups, up to its pooled output.
 
         Args:
-            branch: index of the branch, 0 to 4.
-            y: pointwise convolutions of the branch.
+            branch: index of the branch.
+            y: its pointwise convolutions, N, g, C_b, T, S.
             norm: scale, shift, and the mean and variance to use unless ``by_batch``.
             kernel: weight and bias of the temporal convolution, if the branch has one.
 
-        Shape:
-            y: N, g, C_b, T, S; result: N, g, C_b, T // 2, S, for any number g of groups.
-
         Returns:
-            The output, and the moments used for normalisation (the variance unbiased).
+            The output (N, g, C_b, T // 2, S), and the moments as in ``__call__``.
         """
         spec = self.spec
         if kernel:
@@ -134,9 +119,8 @@ class Epilogue(NamedTuple):
         weight, bias, mean, variance = norm
         if self.by_batch:  # with momentum 1, the running statistics become those of the batch
             mean, variance = torch.zeros_like(mean), torch.zeros_like(variance)
-        y = F.batch_norm(
-            y.flatten(1, 2), mean, variance, weight, bias, self.by_batch, 1.0, self.eps
-        )
+        y, norm = y.flatten(1, 2), (mean, variance, weight, bias)
+        y = F.batch_norm(y, *norm, self.by_batch, 1.0, self.eps)
         y = y.unflatten(1, (-1, spec.branch_channels))
         return functional.temporal_pool(y, 3, gradients.maximum).relu(), Moments(mean, variance)
 
@@ -152,9 +136,8 @@ class _Recomputed(torch.autograd.Function):
         for tile in epilogue.tiles(y):
             branch, groups = tile
             tile_norm = [epilogue.channels(t, tile).reshape(-1) for t in (*norm, *moments)]
-            tile_out, tile_moments = epilogue.run_tile(
-                branch, y[:, groups, branch], tile_norm, epilogue.kernel(kernels, tile)
-            )
+            kernel, tile_y = epilogue.kernel(kernels, tile), y[:, groups, branch]
+            tile_out, tile_moments = epilogue.run_tile(branch, tile_y, tile_norm, kernel)
             out[:, branch, :, groups] = tile_out.transpose(1, 2)
             for whole, values in zip(used, tile_moments, strict=True):
                 target = epilogue.channels(whole, tile)
@@ -168,31 +151,22 @@ class _Recomputed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_out: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         epilogue: Epilogue = ctx.epilogue
-        y, weight, bias, mean, variance, *kernels = ctx.saved_tensors
+        y, *saved = ctx.saved_tensors
+        norm, kernels = saved[:4], saved[4:]
         grads_out = grad_out.unflatten(1, (N_BRANCHES, epilogue.spec.branch_channels, -1))
-        grad_y, *grad_norm = map(torch.empty_like, (y, weight, bias))
+        grad_y, *grad_norm = map(torch.empty_like, (y, *norm[:2]))
         grad_kernels = [torch.empty_like(kernel) for kernel in kernels]
         for tile in epilogue.tiles(y):
             branch, groups = tile
-            tile_norm = [
-                epilogue.channels(t, tile).reshape(-1) for t in (weight, bias, mean, variance)
-            ]
-            inputs = [
-                tensor.detach().requires_grad_()
-                for tensor in (
-                    y[:, groups, branch],
-                    *tile_norm[:2],
-                    *epilogue.kernel(kernels, tile),
-                )
-            ]
+            tile_norm = [epilogue.channels(t, tile).reshape(-1) for t in norm]
+            tensors = y[:, groups, branch], *tile_norm[:2], *epilogue.kernel(kernels, tile)
+            inputs = [tensor.detach().requires_grad_() for tensor in tensors]
             with torch.enable_grad():
                 tile_y, tile_weight, tile_bias, *tile_kernel = inputs
-                tile_out, _moments = epilogue.run_tile(
-                    branch, tile_y, (tile_weight, tile_bias, *tile_norm[2:]), tile_kernel
-                )
-            values = torch.autograd.grad(
-                tile_out, inputs, grads_out[:, branch, :, groups].transpose(1, 2)
-            )
+                tile_norm[:2] = tile_weight, tile_bias
+                tile_out, _moments = epilogue.run_tile(branch, tile_y, tile_norm, tile_kernel)
+            tile_grad = grads_out[:, branch, :, groups].transpose(1, 2)
+            values = torch.autograd.grad(tile_out, inputs, tile_grad)
             targets = [
                 grad_y[:, groups, branch],
                 *(epilogue.channels(each, tile) for each in grad_norm),

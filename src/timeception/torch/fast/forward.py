@@ -45,22 +45,11 @@ def _native(layer: TimeceptionLayer, x: Tensor) -> tuple[Tensor, Moments]:
     norm, spec = layer.norm, layer.spec
     weights, biases = map(list, zip(*layer.temporal_kernels(), strict=True))
     y = functional.grouped_pointwise(x, layer.pointwise.weight, None, spec).flatten(1, 3)
-    out, mean, variance = operators.epilogue(
-        y,
-        operators.EpilogueArguments(
-            layer.pointwise.bias,
-            weights,
-            biases,
-            norm.weight,
-            norm.bias,
-            norm.running_mean,
-            norm.running_var,
-            norm.eps,
-            norm.training,
-            spec.n_groups,
-            [offset for taps in spec.taps for offset in taps],
-            spec.pool_offset,
-        ),
-    )
+    affine, moments = (norm.weight, norm.bias), (norm.running_mean, norm.running_var)
+    arrays = layer.pointwise.bias, weights, biases, *affine, *moments
+    taps = [offset for taps in spec.taps for offset in taps]
+    constants = norm.eps, norm.training, spec.n_groups, taps, spec.pool_offset
+    arguments = operators.EpilogueArguments(*arrays, *constants)
+    out, mean, variance = operators.epilogue(y, arguments)
     n_values = y.numel() // y.shape[1]
     return out, Moments(mean, variance * (n_values / (n_values - 1)))

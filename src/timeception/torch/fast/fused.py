@@ -17,7 +17,7 @@ from timeception.spec import LEAKY_SLOPE, N_BRANCHES, ClassifierSpec, LayerSpec,
 from timeception.torch import functional
 from timeception.torch.fast import gradients, native
 from timeception.torch.fast.native import operators
-from timeception.torch.fast.steps import NativeSteps, NetworkSteps, Steps, TorchSteps
+from timeception.torch.fast.steps import NativeSteps, NetworkSteps, TorchSteps
 from timeception.torch.global_pooling import GlobalPooling
 from timeception.torch.inputs import check_tensor
 from timeception.torch.layers import BatchNorm, TimeceptionLayer
@@ -26,15 +26,7 @@ PART_TIMESTEPS = 192  # longer videos are processed in parts, whose intermediate
 
 
 class FusedLayer(nn.Module):
-    """One Timeception layer without its batch norm.
-
-    Args:
-        layer: source of the arrays.
-        implementation: ``"torch"`` or ``"native"``.
-
-    Shape:
-        as ``TimeceptionLayer``.
-    """
+    """One Timeception layer without its batch norm; shapes are as in ``TimeceptionLayer``."""
 
     kernels: Tensor
     bias: Tensor
@@ -57,7 +49,7 @@ class FusedLayer(nn.Module):
             return operators.evaluate(x, self._arrays())
         return self.epilogue(self.pointwise(x)).unflatten(3, x.shape[3:])
 
-    def steps(self) -> Steps:
+    def steps(self) -> NativeSteps | TorchSteps:
         """Return the layer's state for a video that arrives in parts."""
         if self.implementation == "native":
             return NativeSteps(self.spec, self._arrays())
@@ -68,7 +60,7 @@ class FusedLayer(nn.Module):
         return functional.grouped_pointwise(x, self.kernels, self.bias, self.spec)
 
     def epilogue(self, y: Tensor) -> Tensor:
-        """Compute all that follows them: N, G, B, C_b, T, S to N, C_out, T // 2, S."""
+        """Compute what follows ``pointwise``: N, G, B, C_b, T, S to N, C_out, T // 2, S."""
         spec = self.spec
         first, *middle, last = y.unbind(2)
         branches = [_pool(first).relu()]
@@ -93,13 +85,7 @@ class FusedLayer(nn.Module):
 
 
 class FusedTimeception(nn.Module):
-    """``Timeception`` for evaluation; created by ``Timeception.fuse``.
-
-    Args:
-        layers: layers of the network, each a ``TimeceptionLayer``.
-        spec: spec of the network.
-        implementation: ``"torch"``, ``"native"`` or ``"auto"``.
-    """
+    """``Timeception`` for evaluation; created by ``Timeception.fuse``."""
 
     def __init__(self, layers: Any, spec: TimeceptionSpec, implementation: str) -> None:
         super().__init__()
@@ -124,26 +110,15 @@ class FusedTimeception(nn.Module):
         return NetworkSteps([layer.steps() for layer in layers])
 
     def _in_parts(self, x: Tensor) -> Tensor:
-        n_clips, _, timesteps, height, width = x.shape
-        n_outputs, known = self.spec.output_timesteps(timesteps), 0
-        out = x.new_empty(n_clips, self.spec.out_channels, n_outputs, height, width)
-        steps, parts = self.steps(), x.split(PART_TIMESTEPS, dim=2)
-        for index, part in enumerate(parts, start=1):
-            found = steps.advance(part, is_last=index == len(parts))
-            out.narrow(2, known, found.shape[2]).copy_(found)
-            known += found.shape[2]
-        return out
+        steps, (*parts, last) = self.steps(), x.split(PART_TIMESTEPS, dim=2)
+        outputs = [steps.advance(part, is_last=False) for part in parts]
+        return torch.cat([*outputs, steps.advance(last, is_last=True)], dim=2)
 
 
 class FusedClassifier(GlobalPooling, nn.Module):
     """``TimeceptionClassifier`` for evaluation; created by its ``fuse``.
 
-    Args:
-        timeception: the fused layers.
-        spec: spec of the classifier.
-        hidden: the hidden linear layer, with the batch norm after it folded in.
-        output: the last linear layer.
-        pipeline: pipeline of the classifier.
+    The batch norm is folded into the hidden linear layer.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Protocol, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -17,18 +17,8 @@ from timeception.spec import LayerSpec
 from timeception.torch.fast.native import operators
 
 
-class Steps(Protocol):
-    """The state of one layer, or of all layers, in the middle of a video."""
-
-    def advance(self, x: Tensor, is_last: bool) -> Tensor:
-        """Process the next timesteps, N, C, T, H, W; return the output steps they complete."""
-
-    def fork(self) -> Self:
-        """Return an independent copy."""
-
-
 class TorchSteps:
-    """A layer that runs on PyTorch operations.
+    """The state, in the middle of a video, of a layer that runs on PyTorch operations.
 
     A window of timesteps goes through the temporal branches as if it were the whole video. Output
     steps that see the padding at an inner end of the window are discarded.
@@ -51,7 +41,7 @@ class TorchSteps:
         self._n_outputs = 0
 
     def advance(self, x: Tensor, is_last: bool) -> Tensor:
-        """Process the next timesteps; return the output steps they complete."""
+        """Process the next timesteps, N, C, T, H, W; return the output steps they complete."""
         spec, height, width = self._spec, x.shape[3], x.shape[4]
         y = self._pointwise(x)
         window = y if self._kept is None else torch.cat([self._kept, y], dim=4)
@@ -73,12 +63,7 @@ class TorchSteps:
 
 
 class NativeSteps:
-    """A layer that runs on the C++ kernels, with their rings of recent timesteps.
-
-    Args:
-        spec: the layer.
-        folded: arrays of the layer.
-    """
+    """The state of a layer that runs on the C++ kernels: their rings of recent timesteps."""
 
     def __init__(self, spec: LayerSpec, folded: operators.FoldedArrays) -> None:
         self._spec, self._folded = spec, folded
@@ -104,13 +89,9 @@ class NativeSteps:
 
 
 class NetworkSteps:
-    """All layers, one after another.
+    """The state of all layers, which run one after another."""
 
-    Args:
-        layers: state of each layer.
-    """
-
-    def __init__(self, layers: Sequence[Steps]) -> None:
+    def __init__(self, layers: Sequence[TorchSteps | NativeSteps]) -> None:
         self._layers = layers
 
     def advance(self, x: Tensor, is_last: bool) -> Tensor:

@@ -14,13 +14,11 @@ from timeception.clips.task_data import TaskData
 from timeception.files import replacing
 from timeception.metrics import accuracy, mean_average_precision
 from timeception.recipes.recipe import Recipe
-from timeception.training.keras.data import TrainingBatches, UniformBatches, to_numpy
+from timeception.training.keras.data import TrainingBatches, UniformBatches
 from timeception.training.runs import Run
 from timeception.training.schedule import learning_rate_factor
 
 Logs = dict[str, Any]
-
-_SEED_STATE = "seed_generator_state"
 
 
 class EpochSeeds(keras.callbacks.Callback):
@@ -36,7 +34,7 @@ class EpochSeeds(keras.callbacks.Callback):
         place = np.random.SeedSequence([self.seed, epoch])
         # On the PyTorch backend all layers share one random generator.
         keras.utils.set_random_seed(int(place.generate_state(1)[0]))
-        states = [v for v in self.model.variables if v.path.endswith(_SEED_STATE)]
+        states = [v for v in self.model.variables if v.path.endswith("seed_generator_state")]
         numbers = place.generate_state(2 * len(states))
         for state, pair in zip(states, numbers.reshape(-1, 2) >> 1, strict=True):
             state.assign(pair)  # 31 bits: the PyTorch backend stores them as signed integers
@@ -61,7 +59,8 @@ class Metrics(keras.callbacks.Callback):
         if split is None:
             return
         scores = self.model.predict(UniformBatches(split, self.batch_size), verbose=0)
-        logs["validation_loss"] = float(to_numpy(self.model.loss(split.targets, scores)))
+        loss = self.model.loss(split.targets, scores)
+        logs["validation_loss"] = float(keras.ops.convert_to_numpy(loss))
         result = mean_average_precision(scores, split.targets, self.data.classes)
         logs["validation_map"] = result.mean
         if not self.data.is_multilabel:
@@ -72,7 +71,6 @@ class Checkpoints(keras.callbacks.Callback):
     """Saves the last and the best weights with the optimiser's state, atomically.
 
     Args:
-        run: the run.
         every: epochs between two saves of ``last``.
         best: best validation mAP before this start of the training, if any.
     """

@@ -1,10 +1,9 @@
-"""Clips for training in Keras: a new random clip of every record in every epoch."""
+"""Batches of clips for training and validation in Keras."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
 
 import keras
 import numpy as np
@@ -17,31 +16,20 @@ from timeception.recipes.recipe import Recipe
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
-class TrainingBatches(keras.utils.PyDataset):
-    """Training clips: the clips of PyTorch's training, in the same order.
-
-    ``training.workers`` threads sample the clips of a batch. Keras' own workers are not used: they
-    fetch ahead past the end of an epoch, after which the clips change.
-
-    Args:
-        split: records and targets.
-        recipe: batch size, seed and number of workers.
+class UniformBatches(keras.utils.PyDataset):
+    """The uniform clip of every record, in order.
 
     Shape:
         item: features (N, T, H, W, C) float32, targets (N, n_classes) float32.
     """
 
-    def __init__(self, split: Split, recipe: Recipe) -> None:
-        super().__init__()
-        self.split, self.seed = split, recipe.seed
-        self.batch_size = recipe.training.batch_size
-        self.n_threads = max(1, recipe.training.workers)
-        self.set_epoch(0)
+    epoch: int | None = None  # no epoch: the uniform clips
+    n_threads = 1
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next iteration."""
-        self.epoch = epoch
-        self.order = epoch_order(len(self.split), self.batch_size, self.seed, epoch)
+    def __init__(self, split: Split, batch_size: int) -> None:
+        super().__init__()
+        self.split, self.batch_size = split, batch_size
+        self.order = np.arange(len(split))
 
     def __len__(self) -> int:
         return -(-len(self.order) // self.batch_size)
@@ -54,32 +42,24 @@ class TrainingBatches(keras.utils.PyDataset):
         return channels_last(clips), self.split.targets[records]
 
 
-class UniformBatches(keras.utils.PyDataset):
-    """The uniform clip of every record, in order.
+class TrainingBatches(UniformBatches):
+    """A random clip of every record, new in every epoch: those of PyTorch, in the same order.
 
-    Shape:
-        as ``TrainingBatches``.
+    ``training.workers`` threads sample the clips of a batch. Keras' own workers are not used: they
+    fetch ahead past the end of an epoch, after which the clips change.
     """
 
-    def __init__(self, split: Split, batch_size: int) -> None:
-        super().__init__()
-        self.split, self.batch_size = split, batch_size
+    def __init__(self, split: Split, recipe: Recipe) -> None:
+        super().__init__(split, recipe.training.batch_size)
+        self.seed, self.n_threads = recipe.seed, max(1, recipe.training.workers)
+        self.set_epoch(0)
 
-    def __len__(self) -> int:
-        return -(-len(self.split) // self.batch_size)
-
-    def __getitem__(self, index: int) -> Batch:
-        start = index * self.batch_size
-        records = range(start, min(start + self.batch_size, len(self.split)))
-        clips = np.stack([self.split.sampler.sample(record, None) for record in records])
-        return channels_last(clips), self.split.targets[records.start : records.stop]
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next iteration."""
+        self.epoch = epoch
+        self.order = epoch_order(len(self.split), self.batch_size, self.seed, epoch)
 
 
 def channels_last(clips: NDArray[np.float32]) -> NDArray[np.float32]:
     """N, T, C, H, W to N, T, H, W, C."""
     return np.ascontiguousarray(np.moveaxis(clips, 2, -1))
-
-
-def to_numpy(tensor: Any) -> NDArray[np.float32]:
-    """A tensor of any backend as a numpy array."""
-    return np.asarray(keras.ops.convert_to_numpy(tensor))

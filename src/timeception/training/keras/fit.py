@@ -1,7 +1,7 @@
 """Training in Keras, on the backend that ``KERAS_BACKEND`` names.
 
-Clips, their order, losses, optimisers, the schedule and the distributions of first values equal
-those of training in PyTorch. Two things differ: first values and dropout come from Keras' random
+Clips, their order, losses, optimisers, the schedule and the distributions of initial values equal
+those of training in PyTorch. Two things differ: initial values and dropout come from Keras' random
 generators, and moving variances use the variance of the batch, which PyTorch multiplies by
 n / (n - 1).
 """
@@ -60,9 +60,16 @@ def fit(
     return model.to_arrays()
 
 
+<<<<<<< HEAD
 def make_model(recipe: Recipe, data: TaskData, spec: Any, start: Start) -> Any:
     """Build and compile the head with its first values, and build its optimiser."""
     model = classifier_class(spec).from_spec(spec)
+=======
+def make_model(recipe: Recipe, data: TaskData, spec: HeadSpec, start: Start) -> Any:
+    """Build and compile the head with its initial values, and build its optimiser."""
+    kind: Any = PoolingClassifier if isinstance(spec, PoolingSpec) else TimeceptionClassifier
+    model = kind.from_spec(spec)
+>>>>>>> house
     model.load_arrays(model.to_arrays() | start.arrays)
     freeze(model, start.frozen)
     settings = recipe.training
@@ -76,11 +83,10 @@ def make_model(recipe: Recipe, data: TaskData, spec: Any, start: Start) -> Any:
 
 def make_loss(is_multilabel: bool, label_smoothing: float) -> keras.losses.Loss:
     """Return binary cross-entropy (multi-label) or cross-entropy, of logits."""
+    options = {"from_logits": True, "name": "loss"}
     if is_multilabel:
-        return keras.losses.BinaryCrossentropy(from_logits=True, name="loss")
-    return keras.losses.CategoricalCrossentropy(
-        from_logits=True, label_smoothing=label_smoothing, name="loss"
-    )
+        return keras.losses.BinaryCrossentropy(**options)
+    return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing, **options)
 
 
 def freeze(model: Any, frozen: tuple[str, ...]) -> None:

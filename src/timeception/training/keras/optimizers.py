@@ -25,7 +25,6 @@ class Adam(keras.optimizers.Adam):
     """Adam and AdamW as PyTorch defines them.
 
     Args:
-        learning_rate: learning rate.
         epsilon: added to the square root of the bias-corrected second moment.
         l2: weight decay of Adam: ``l2 * variable`` is added to the gradient.
         weight_decay: weight decay of AdamW: ``learning_rate * weight_decay * variable`` is
@@ -60,7 +59,6 @@ class SGD(keras.optimizers.SGD):
     """SGD as PyTorch defines it: the momentum is a decaying sum of gradients.
 
     Args:
-        learning_rate: learning rate.
         momentum: factor on the sum before each gradient is added.
         nesterov: use Nesterov momentum.
         l2: weight decay: ``l2 * variable`` is added to the gradient.

@@ -24,14 +24,7 @@ def why_unavailable() -> str:
 
 
 def choose(implementation: str) -> str:
-    """Resolve ``"auto"``, and log which implementation runs.
-
-    Args:
-        implementation: ``"torch"`` (PyTorch's own operations), ``"native"`` (the C++ kernels:
-            float32 on the CPU) or ``"auto"`` (native if it is available).
-
-    Returns:
-        ``"torch"`` or ``"native"``.
+    """Resolve ``"auto"`` to ``"native"`` if it is available, otherwise ``"torch"``; log the choice.
 
     Raises:
         ValueError: if ``implementation`` is none of the three.

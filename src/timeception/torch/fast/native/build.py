@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from timeception import checks
-from timeception.files import replacing, sha256_of
+from timeception.files import replacing, sha256_of, write_text
 from timeception.torch.fast.native.ctypes_structs import size_mismatches
 
 logger = logging.getLogger(__name__)
@@ -25,14 +25,6 @@ logger = logging.getLogger(__name__)
 SOURCES = ("evaluate.cpp", "train.cpp")
 HEADERS = ("common.hpp",)
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-shared")
-_ENTRIES = (
-    "timeception_ring",
-    "timeception_vector",
-    "timeception_evaluate",
-    "timeception_evaluate_bfloat16",
-    "timeception_epilogue",
-    "timeception_epilogue_backward",
-)
 
 
 class NativeUnavailableError(RuntimeError):
@@ -64,8 +56,7 @@ def is_switched_off() -> bool:
 
 def cache_folder() -> Path:
     """Return the folder of compiled kernels: ``TIMECEPTION_CACHE``, or the user's cache folder."""
-    given = os.environ.get("TIMECEPTION_CACHE")
-    if given:
+    if given := os.environ.get("TIMECEPTION_CACHE"):
         return Path(given)
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "timeception"
 
@@ -99,14 +90,10 @@ def _load() -> ctypes.CDLL:
         if not path.exists():
             _compile(compiler, path)
     except _CompilerError as error:
-        failure.parent.mkdir(parents=True, exist_ok=True)
-        failure.write_text(str(error), encoding="utf-8")
+        write_text(failure, str(error))
         raise NativeUnavailableError(f"{error}\nDelete {failure} to try again.") from error
     library = ctypes.CDLL(str(path))
-    for entry in _ENTRIES:
-        getattr(library, entry).restype = ctypes.c_int
-    mismatches = size_mismatches(library)
-    if mismatches:
+    if mismatches := size_mismatches(library):
         raise NativeUnavailableError(
             f"{path} does not match this version of timeception: {'; '.join(mismatches)}. "
             "Delete the file to rebuild it."
@@ -142,21 +129,17 @@ def _hash_sources(salt: str) -> str:
 
 def _compile(compiler: str, path: Path) -> None:
     """Compile beside ``path``, then move into place, so that no process loads half a file."""
-    _announce(
+    line = (
         f"timeception: compiling C++ kernels for this processor, once, up to a minute; "
         f"the result is kept in {path.parent} (TIMECEPTION_NATIVE=0 switches them off)"
     )
-    sources = [str(Path(__file__).parent / name) for name in SOURCES]
-    with replacing(path) as built:
-        _run([compiler, *FLAGS, *sources, "-o", str(built)])
-
-
-def _announce(line: str) -> None:
-    """Log the line if the program shows such messages; otherwise write it to standard error."""
     if logger.hasHandlers() and logger.isEnabledFor(logging.INFO):
         logger.info(line)
     else:
         sys.stderr.write(f"{line}\n")
+    sources = [str(Path(__file__).parent / name) for name in SOURCES]
+    with replacing(path) as built:
+        _run([compiler, *FLAGS, *sources, "-o", str(built)])
 
 
 def _run(command: list[str]) -> str:

@@ -14,17 +14,17 @@ from torch import Tensor
 from timeception.spec import N_BRANCHES
 
 Address = ctypes.c_void_p
+Field = tuple[str, type]
+
+
+def _fields(kind: type, *names: str) -> tuple[Field, ...]:
+    return tuple((name, kind) for name in names)
 
 
 class TemporalStruct(ctypes.Structure):
     """A temporal convolution."""
 
-    _fields_ = (
-        ("n_taps", ctypes.c_int),
-        ("taps", Address),
-        ("weights", Address),
-        ("bias", Address),
-    )
+    _fields_ = (("n_taps", ctypes.c_int), *_fields(Address, "taps", "weights", "bias"))
 
 
 class LayerStruct(ctypes.Structure):
@@ -33,18 +33,11 @@ class LayerStruct(ctypes.Structure):
     offsets: ctypes.Array[ctypes.c_int]  # what the taps point to, kept alive with the struct
 
     _fields_ = (
-        ("n_groups", ctypes.c_int),
-        ("group_channels", ctypes.c_int),
-        ("branch_channels", ctypes.c_int),
-        ("timesteps", ctypes.c_int),
-        ("positions", ctypes.c_int),
-        ("margin", ctypes.c_int),
-        ("pool_offset", ctypes.c_int),
-        ("kernels", Address),
-        ("bias", Address),
+        *_fields(ctypes.c_int, "n_groups", "group_channels", "branch_channels"),
+        *_fields(ctypes.c_int, "timesteps", "positions", "margin", "pool_offset"),
+        *_fields(Address, "kernels", "bias"),
         ("temporal", TemporalStruct * 3),
-        ("pool_sign", Address),
-        ("pool_shift", Address),
+        *_fields(Address, "pool_sign", "pool_shift"),
     )
 
 
@@ -52,13 +45,8 @@ class PartStruct(ctypes.Structure):
     """The part of a video that one call processes."""
 
     _fields_ = (
-        ("first", ctypes.c_int),
-        ("n_steps", ctypes.c_int),
-        ("is_last", ctypes.c_int),
-        ("n_before", ctypes.c_int),
-        ("n_pairs", ctypes.c_int),
-        ("clip_stride", ctypes.c_size_t),
-        ("channel_stride", ctypes.c_size_t),
+        *_fields(ctypes.c_int, "first", "n_steps", "is_last", "n_before", "n_pairs"),
+        *_fields(ctypes.c_size_t, "clip_stride", "channel_stride"),
         ("rings", Address),
     )
 
@@ -67,10 +55,7 @@ class NormStruct(ctypes.Structure):
     """A batch normalisation; its mean and variance are written if ``by_batch``, else read."""
 
     _fields_ = (
-        ("weight", Address),
-        ("bias", Address),
-        ("mean", Address),
-        ("variance", Address),
+        *_fields(Address, "weight", "bias", "mean", "variance"),
         ("eps", ctypes.c_float),
         ("by_batch", ctypes.c_int),
     )
@@ -80,12 +65,9 @@ class GradientsStruct(ctypes.Structure):
     """Where the gradients are written."""
 
     _fields_ = (
-        ("y", Address),
-        ("bias", Address),
-        ("temporal_weights", Address * 3),
-        ("temporal_bias", Address * 3),
-        ("norm_weight", Address),
-        ("norm_bias", Address),
+        *_fields(Address, "y", "bias"),
+        *_fields(Address * 3, "temporal_weights", "temporal_bias"),
+        *_fields(Address, "norm_weight", "norm_bias"),
     )
 
     @classmethod
@@ -117,13 +99,8 @@ def describe_layer(
 ) -> LayerStruct:
     """Fill a ``LayerStruct``, except for the pointwise kernels and the arrays of branch 5.
 
-    Args:
-        arrays: ``operators.FoldedArrays`` or ``operators.EpilogueArguments``, contiguous.
-        n_groups: channel groups.
-        rows: output channels per group.
-        group_channels: input channels per group.
-        timesteps: timesteps of the input.
-        positions: height times width.
+    ``arrays`` are contiguous ``operators.FoldedArrays`` or ``operators.EpilogueArguments``. A group
+    has ``group_channels`` input and ``rows`` output channels; ``positions`` is height times width.
     """
     layer = LayerStruct(
         n_groups=n_groups,

@@ -129,14 +129,10 @@ class EpilogueArguments(NamedTuple):
 
 
 def evaluate(x: Tensor, folded: FoldedArrays) -> Tensor:
-    """Compute a layer in evaluation.
-
-    Args:
-        x: the input, float32 or bfloat16; sums are computed in float32.
-        folded: the layer's arrays.
+    """Compute a layer in evaluation; sums are in float32.
 
     Shape:
-        x: N, C, T, H, W; result: N, C_out, T // 2, H, W.
+        x: N, C, T, H, W, float32 or bfloat16; result: N, C_out, T // 2, H, W.
 
     Raises:
         ValueError: if a tensor has another type or is not on the CPU, or x does not fit.
@@ -147,12 +143,8 @@ def evaluate(x: Tensor, folded: FoldedArrays) -> Tensor:
 def epilogue(y: Tensor, arguments: EpilogueArguments) -> tuple[Tensor, Tensor, Tensor]:
     """Compute temporal branches, batch norm, ReLU, shuffle and pooling.
 
-    Args:
-        y: pointwise products, without their biases.
-        arguments: the layer.
-
     Shape:
-        y: N, C_out, T, S; result: N, C_out, T // 2, S.
+        y: N, C_out, T, S, pointwise products without their biases; result: N, C_out, T // 2, S.
 
     Returns:
         The output, and the mean and the (biased) variance used for normalisation, C_out each.
@@ -163,9 +155,17 @@ def epilogue(y: Tensor, arguments: EpilogueArguments) -> tuple[Tensor, Tensor, T
     return torch.ops.timeception.epilogue(y, *arguments)
 
 
-def _call(entry: str, *arguments: Any) -> None:
-    if not getattr(build.load(), entry)(*arguments, torch.get_num_threads()):
+def _call(entry: str, *arguments: Tensor | ctypes.Structure | int) -> None:
+    """Call a kernel; tensors and structs are passed by address."""
+    passed = [_address(argument) for argument in arguments]
+    if not getattr(build.load(), entry)(*passed, torch.get_num_threads()):
         raise MemoryError(f"{entry} ran out of memory")
+
+
+def _address(argument: Tensor | ctypes.Structure | int) -> Any:
+    if isinstance(argument, Tensor):
+        return Address(argument.data_ptr())
+    return ctypes.byref(argument) if isinstance(argument, ctypes.Structure) else argument
 
 
 def _contiguous(value: Any) -> Any:
@@ -196,12 +196,8 @@ def evaluate_part(
 ) -> Tensor:
     """Compute ``evaluate`` on part of a video.
 
-    Args:
-        x: the next timesteps, as in ``evaluate``.
-        folded: the layer's arrays.
-        part: position of x in the video.
-        rings: from ``new_rings``; holds the recent timesteps and is changed in place. ``None`` if
-            x is the whole video.
+    ``rings`` are from ``new_rings``; they hold recent timesteps and are changed in place. They are
+    ``None`` if x is the whole video.
 
     Shape:
         x: N, C, T, H, W; result: N, C_out, ``part.n_outputs``, H, W.
@@ -213,25 +209,16 @@ def evaluate_part(
     n_clips, channels, timesteps, height, width = x.shape
     n_groups, rows, depth = folded.kernels.shape
     checks.require(channels == n_groups * depth, "x", f"have {n_groups * depth} channels", channels)
-    x = x if _has_whole_rows(x) else x.contiguous()
+    x = x if x[:1, :1].is_contiguous() else x.contiguous()  # clips and channels may be apart
     layer = describe_layer(folded, n_groups, rows, depth, timesteps, height * width)
     layer.kernels = folded.kernels.data_ptr()
     layer.pool_sign, layer.pool_shift = folded.pool_sign.data_ptr(), folded.pool_shift.data_ptr()
-    described = PartStruct(
-        part.n_before,
-        timesteps,
-        part.is_last,
-        part.n_outputs_before,
-        part.n_outputs,
-        x.stride(0),
-        x.stride(1),
-        None if rings is None else rings.data_ptr(),
-    )
+    steps = part.n_before, timesteps, part.is_last, part.n_outputs_before, part.n_outputs
+    memory = None if rings is None else rings.data_ptr()
     out = x.new_empty(n_clips, n_groups * rows, part.n_outputs, height, width)
     entry = "timeception_evaluate_bfloat16" if is_half else "timeception_evaluate"
-    addresses = Address(x.data_ptr()), Address(out.data_ptr())
     if n_clips:
-        _call(entry, ctypes.byref(layer), ctypes.byref(described), *addresses, n_clips)
+        _call(entry, layer, PartStruct(*steps, *x.stride()[:2], memory), x, out, n_clips)
     return out
 
 
@@ -241,16 +228,6 @@ def new_rings(x: Tensor, out_channels: int) -> Tensor:
     n_clips, _, _, height, width = x.shape
     n_floats = n_clips * out_channels * library.timeception_ring() * height * width
     return torch.zeros(n_floats + library.timeception_vector())
-
-
-def _has_whole_rows(x: Tensor) -> bool:
-    """Return whether T, H, W of each channel are contiguous, as in a slice of timesteps."""
-    _, _, timesteps, height, width = x.shape
-    sizes, strides = (timesteps, height, width), (height * width, width, 1)
-    return all(
-        size == 1 or given == wanted
-        for size, given, wanted in zip(sizes, x.stride()[2:], strides, strict=True)
-    )
 
 
 def _evaluate_shape(x: Tensor, kernels: Tensor, *_rest: Any) -> Tensor:
@@ -267,8 +244,7 @@ def _epilogue(y: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
     layer, norm = given.describe(y)
     n_clips, channels, timesteps, positions = y.shape
     out = y.new_empty(n_clips, channels, timesteps // 2, positions)
-    addresses = Address(y.data_ptr()), Address(out.data_ptr())
-    _call("timeception_epilogue", ctypes.byref(layer), ctypes.byref(norm), *addresses, n_clips)
+    _call("timeception_epilogue", layer, norm, y, out, n_clips)
     return out, given.mean, given.variance
 
 
@@ -286,15 +262,7 @@ def _epilogue_backward(grad_out: Tensor, y: Tensor, *arguments: Any) -> list[Ten
     layer, norm = given.describe(y)
     results = [torch.empty_like(tensor) for tensor in (y, *given.trainable())]
     gradients = GradientsStruct.into(results)
-    _call(
-        "timeception_epilogue_backward",
-        ctypes.byref(layer),
-        ctypes.byref(norm),
-        Address(y.data_ptr()),
-        Address(grad_out.data_ptr()),
-        ctypes.byref(gradients),
-        y.shape[0],
-    )
+    _call("timeception_epilogue_backward", layer, norm, y, grad_out, gradients, len(y))
     return results
 
 

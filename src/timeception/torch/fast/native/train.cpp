@@ -44,43 +44,37 @@ struct Scratch {
   float *g, *dz;  // all clips: gradient before the normalisation; one clip, padded with zeros
 };
 
-double sum(const float *a, int n) {
+inline vec read(const float *from, vec) { return load(from); }
+inline float read(const float *from, float) { return *from; }
+
+// Sum term(i, type) over i below n; `type` has the type of the result, a vector or a float.
+template <typename Term>
+double sum_terms(int n, Term term) {
   double total = 0;
   for (int first = 0; first < n; first += 4096) {  // short sums in float, long ones in double
     const int end = std::min(n, first + 4096);
     vec parts{};
     int i = first;
-    for (; i + VW <= end; i += VW) parts += load(a + i);
+    for (; i + VW <= end; i += VW) parts += term(i, vec{});
     for (int v = 0; v < VW; v++) total += parts[v];
-    for (; i < end; i++) total += a[i];
+    for (; i < end; i++) total += term(i, 0.f);
   }
   return total;
+}
+
+double sum(const float *a, int n) {
+  return sum_terms(n, [=](int i, auto type) { return read(a + i, type); });
 }
 
 double dot(const float *a, const float *b, int n) {
-  double total = 0;
-  for (int first = 0; first < n; first += 4096) {
-    const int end = std::min(n, first + 4096);
-    vec parts{};
-    int i = first;
-    for (; i + VW <= end; i += VW) parts += load(a + i) * load(b + i);
-    for (int v = 0; v < VW; v++) total += parts[v];
-    for (; i < end; i++) total += a[i] * b[i];
-  }
-  return total;
+  return sum_terms(n, [=](int i, auto type) { return read(a + i, type) * read(b + i, type); });
 }
 
 double squared_deviation(const float *a, int n, float mean) {
-  double total = 0;
-  for (int first = 0; first < n; first += 4096) {
-    const int end = std::min(n, first + 4096);
-    vec parts{};
-    int i = first;
-    for (; i + VW <= end; i += VW) parts += (load(a + i) - mean) * (load(a + i) - mean);
-    for (int v = 0; v < VW; v++) total += parts[v];
-    for (; i < end; i++) total += (a[i] - mean) * (a[i] - mean);
-  }
-  return total;
+  return sum_terms(n, [=](int i, auto type) {
+    const auto deviation = read(a + i, type) - mean;
+    return deviation * deviation;
+  });
 }
 
 // Copy y plus its bias, padded in time with what the branch reads beyond both ends.
