@@ -128,9 +128,11 @@ def test_training_draws_what_pytorch_draws(
     for framework in ("torch", "keras"):
         seen = drawn.setdefault(framework, set())
 
-        def spy(self: ClipSampler, index: int, number: int | None, seen: set = seen) -> np.ndarray:
-            seen.add((index, number))
-            return sample(self, index, number)
+        def spy(
+            self: ClipSampler, index: int, clip_index: int | None, seen: set = seen
+        ) -> np.ndarray:
+            seen.add((index, clip_index))
+            return sample(self, index, clip_index)
 
         monkeypatch.setattr(ClipSampler, "sample", spy)
         recipe = recipe_for(order_data, framework, model__head="pooling", training__epochs=2)
@@ -280,7 +282,7 @@ def test_a_training_step_is_that_of_pytorch(is_multilabel: bool) -> None:
 
 
 def test_end_to_end_training_is_pytorchs(order_data: Path) -> None:
-    with pytest.raises(ValueError, match=r"end_to_end needs framework=torch"):
+    with pytest.raises(ValueError, match=r"end_to_end requires framework=torch"):
         recipe_for(
             order_data,
             training__scheme="end_to_end",
