@@ -67,8 +67,12 @@ def test_windows_have_the_recipes_length_and_stride(root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("overlap", "first", "last"),
-    [(0.0, ("cut", "pour"), ("pour", "stir")), (1.5, ("cut", "pour"), ("pour", "stir"))]
-    + [(2.0, ("cut",), ("pour", "stir")), (3.0, ("cut",), ("pour",))],
+    [
+        (0.0, ("cut", "pour"), ("pour", "stir")),
+        (1.5, ("cut", "pour"), ("pour", "stir")),
+        (2.0, ("cut",), ("pour", "stir")),
+        (3.0, ("cut",), ("pour",)),
+    ],
 )
 def test_the_overlap_that_a_label_needs(
     root: Path, overlap: float, first: tuple[str, ...], last: tuple[str, ...]

@@ -60,9 +60,7 @@ def test_maps_have_the_size_of_the_bank(
     assert (difference > 1e-4) == (size is not None)
 
 
-def test_maps_are_averaged_as_for_training(
-    tmp_path: Path, backbone: Backbone, video: Path
-) -> None:
+def test_maps_are_averaged_as_for_training(tmp_path: Path, backbone: Backbone, video: Path) -> None:
     predictor = Predictor(load_saved(save_model(tmp_path, backbone, map_size=(1, 2))), backbone)
     features = extract_features(video, backbone, stride=2).features
     expected = uniform_scores(predictor, average_maps(features, (1, 2)))

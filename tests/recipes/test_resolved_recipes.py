@@ -60,7 +60,7 @@ def test_an_override_makes_the_section_that_is_empty(tmp_path: Path) -> None:
 def test_as_many_timesteps_as_layers_halve_are_enough() -> None:
     for steps in (8, 9):
         assert recipe_of(sampling={"n_timesteps": steps}, model={"n_layers": 3})
-    with pytest.raises(ValueError, match="n_timesteps=7 is too short .* at least 8"):
+    with pytest.raises(ValueError, match=r"n_timesteps=7 is too short .* at least 8"):
         recipe_of(sampling={"n_timesteps": 7}, model={"n_layers": 3})
     assert recipe_of(sampling={"n_timesteps": 1}, model={"head": "pooling"})
 
