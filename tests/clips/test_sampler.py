@@ -96,5 +96,12 @@ def test_epoch_order_visits_each_record_once(n_records: int, batch_size: int, ep
     assert len(order) == n_records - has_single
 
 
-def test_epoch_order_changes_with_the_epoch() -> None:
-    assert epoch_order(30, 8, 0, 0).tolist() != epoch_order(30, 8, 0, 1).tolist()
+def test_epoch_order_changes_with_the_epoch_and_the_seed() -> None:
+    orders = [epoch_order(30, 8, seed, epoch).tolist() for seed in (0, 1) for epoch in (0, 1)]
+    assert len({tuple(order) for order in orders}) == 4
+    assert epoch_order(30, 8, 1, 1).tolist() == orders[3]
+
+
+def test_each_epoch_leaves_out_another_record() -> None:
+    left_out = {(set(range(9)) - set(epoch_order(9, 4, 0, epoch))).pop() for epoch in range(40)}
+    assert left_out == set(range(9))

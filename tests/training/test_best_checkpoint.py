@@ -22,7 +22,7 @@ from timeception.training.train import train
 pytestmark = FRAMEWORK_WARNINGS
 
 N_EPOCHS, N_TRAIN = 6, 4
-SEEDS = (10, 14, *range(10))  # the first does, unless a framework changes what it draws
+SEEDS = (14, 10, *range(10))  # the first does, unless a framework changes what it draws
 
 
 def noise(root: Path, seed: int, framework: str) -> Recipe:
@@ -66,9 +66,10 @@ def test_the_best_epoch_is_kept(framework: str, tmp_path: Path) -> None:
         run = train(recipe, tmp_path / f"run{seed}")
         values = curve(run, "validation_map")
         assert len(values) == N_EPOCHS
-        if goes_up_down_and_up(values):
+        lowest = int(np.argmin(curve(run, "validation_loss")))
+        if goes_up_down_and_up(values) and lowest != int(np.argmax(values)):
             break
-    assert goes_up_down_and_up(values)
+    assert goes_up_down_and_up(values) and lowest != int(np.argmax(values))
     assert kept_map(run) == pytest.approx(max(values), abs=1e-6)
 
 

@@ -12,6 +12,7 @@ from tests.training.small_runs import (
     FRAMEWORK_WARNINGS,
     curve,
     cut_power,
+    saved_head,
     small_recipe,
     write_data,
 )
@@ -49,6 +50,17 @@ def test_losses_differ_by_epoch_and_seed_and_repeat(framework: str, tmp_path: Pa
     assert len({round(loss, 6) for loss in losses["first"]}) == N_EPOCHS
     assert losses["again"] == pytest.approx(losses["first"], abs=1e-6)
     assert np.abs(np.subtract(losses["other"], losses["first"])).min() > 1e-5
+
+
+def test_the_seed_alone_changes_what_is_dropped(framework: str, tmp_path: Path) -> None:
+    """From the same first values, in the same epoch."""
+    saved_head(tmp_path / "start", ("cut", "stir"))
+    losses = []
+    for seed in (0, 1):
+        changes = {"seed": seed, "init_from": str(tmp_path / "start")}
+        run = train(equal_videos(tmp_path / "data", framework, **changes), tmp_path / str(seed))
+        losses.append(curve(run, "train_loss"))
+    assert np.abs(np.subtract(*losses)).min() > 1e-5
 
 
 def test_a_resumed_training_drops_what_an_unstopped_one_does(

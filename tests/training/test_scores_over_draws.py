@@ -16,6 +16,7 @@ from tests.training.small_runs import (
     small_recipe,
     write_data,
 )
+from timeception.clips.task_data import read_task_data
 from timeception.evaluation.evaluate import evaluate
 from timeception.features.bank import FeatureBank
 from timeception.training.runs import Run
@@ -105,6 +106,10 @@ def test_every_draw_is_another(tmp_path: Path) -> None:
         assert len({draw[record].tobytes() for draw in clips}) == 6
     np.testing.assert_array_equal(clips_of(run, 5), clips)  # and repeats
     np.testing.assert_array_equal(clips_of(run, 2), clips[:3])
+    sampler = read_task_data(run.recipe()).split("test").sampler
+    for number, draw in zip((None, 0, 1, 2, 3, 4), clips, strict=True):  # numbered from 0
+        expected = [sampler.sample(record, number) for record in range(4)]
+        np.testing.assert_array_equal(draw, expected)
 
 
 def test_draws_are_of_the_recipes_seed(tmp_path: Path) -> None:

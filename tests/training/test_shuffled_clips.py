@@ -51,6 +51,14 @@ def test_epochs_differ(bank: FeatureBank) -> None:
     assert len({tuple(order(bank, 0, epoch)) for epoch in range(6)}) == 6
 
 
+def test_each_epoch_has_an_order_of_its_own(bank: FeatureBank) -> None:
+    """Clips of all steps, so that nothing but the order can differ."""
+    sampler = ClipSampler(bank, RECORDS, N_STEPS, is_shuffled=True, seed=3)
+    orders = [sampler.sample(0, number)[:, 0, 0, 0].astype(int).tolist() for number in range(4)]
+    assert all(sorted(steps) == list(range(N_STEPS)) for steps in orders)
+    assert len({tuple(steps) for steps in orders}) == 4
+
+
 def test_batches_are_shuffled_alike(bank: FeatureBank) -> None:
     draws = ClipSampler(bank, RECORDS, N_TIMESTEPS, is_shuffled=True, seed=3)
     for number in (None, 2):
