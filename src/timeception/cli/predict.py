@@ -80,7 +80,6 @@ def predict(
         typer.Option(
             help="Timesteps per second, whatever the frame rate of the stream. Replaces --stride.",
             show_default="the rate of the model's training features, if they were sampled by time",
-            rich_help_panel=_STREAM,
         ),
     ] = None,
     evidence: Annotated[

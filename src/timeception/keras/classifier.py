@@ -192,13 +192,8 @@ class PoolingClassifier(_Classifier):
         hidden: width of the hidden linear layer.
         dropout: rates before the hidden and before the output layer.
         bn_eps: epsilon of the batch normalisation.
-<<<<<<< HEAD
-        bn_momentum: weight of the new batch in the moving statistics (Keras calls one minus it
-            the momentum); recipes default to 0.1, see ``TimeceptionSpec``.
-        map_size: ``None`` pools over time and space. A pair (H, W) pools over time only.
-=======
         bn_momentum: as in ``Timeception``.
->>>>>>> house
+        map_size: ``None`` pools over time and space. A pair (H, W) pools over time only.
         pipeline: as in ``TimeceptionClassifier``.
         kwargs: ``name``, ``dtype``, ``trainable``, as in every Keras model.
 
@@ -228,11 +223,7 @@ class PoolingClassifier(_Classifier):
         **kwargs: Any,
     ) -> None:
         channels = channels_of(in_channels, LAYOUT)
-<<<<<<< HEAD
         spec = PoolingSpec(channels, n_classes, hidden, dropout, bn_eps, bn_momentum, map_size)
-=======
-        spec = PoolingSpec(channels, n_classes, hidden, dropout, bn_eps, bn_momentum)
->>>>>>> house
         super().__init__(spec, pipeline, **kwargs)
         self.add_classifier(bn_eps, bn_momentum)
 
@@ -244,7 +235,6 @@ class PoolingClassifier(_Classifier):
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """Compute the logits of clips."""
         check_input(self.spec.in_channels, x.shape, LAYOUT)
-<<<<<<< HEAD
         self.spec.check_map_size(x.shape[2:4])
         x = ops.moveaxis(x, 4, 1)  # positions are kept in the order (C, H, W)
         axes = (2, 3, 4) if self.spec.map_size is None else 2
@@ -252,16 +242,7 @@ class PoolingClassifier(_Classifier):
         pooled = [ops.reshape(pool(x, axes), flat) for pool in (ops.mean, ops.max)]
         return self.classify(ops.concatenate(pooled, axis=1), training)
 
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), **self.spec.to_dict(), "pipeline": self.pipeline}
-
 
 def classifier_class(spec: ClassifierSpec | PoolingSpec) -> Any:
     """Return the Keras class of a classifier's spec."""
     return PoolingClassifier if isinstance(spec, PoolingSpec) else TimeceptionClassifier
-=======
-        axes = (1, 2, 3)
-        pooled = ops.concatenate([ops.mean(x, axes), ops.max(x, axes)], axis=1)
-        return self.classify(pooled, training)
->>>>>>> house

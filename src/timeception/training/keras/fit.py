@@ -60,16 +60,9 @@ def fit(
     return model.to_arrays()
 
 
-<<<<<<< HEAD
 def make_model(recipe: Recipe, data: TaskData, spec: Any, start: Start) -> Any:
-    """Build and compile the head with its first values, and build its optimiser."""
-    model = classifier_class(spec).from_spec(spec)
-=======
-def make_model(recipe: Recipe, data: TaskData, spec: HeadSpec, start: Start) -> Any:
     """Build and compile the head with its initial values, and build its optimiser."""
-    kind: Any = PoolingClassifier if isinstance(spec, PoolingSpec) else TimeceptionClassifier
-    model = kind.from_spec(spec)
->>>>>>> house
+    model = classifier_class(spec).from_spec(spec)
     model.load_arrays(model.to_arrays() | start.arrays)
     freeze(model, start.frozen)
     settings = recipe.training
