@@ -77,7 +77,7 @@ def predict(
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(
+        _stream_option(
             help="Timesteps per second, whatever the frame rate of the stream. Replaces --stride.",
             show_default="the rate of the model's training features, if they were sampled by time",
         ),
