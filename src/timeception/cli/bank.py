@@ -103,7 +103,7 @@ def import_(
     Unreadable files are reported and skipped, and the exit status is then 1.
     """
     from timeception.cli import usage
-    from timeception.cli.tables import track
+    from timeception.cli.progress import Lines, track
     from timeception.features.bank.importing import FrameLabels, import_features
     from timeception.features.bank.sources import SourceFile
 
@@ -121,7 +121,8 @@ def import_(
         labels = FrameLabels(frame_labels, annotations, names, background)
 
     def show(items: Sequence[SourceFile]) -> Iterable[SourceFile]:
-        return track(items, "importing")
+        Lines(as_json).say(f"{len(items)} files to import into {out}")
+        return track(items, "importing", is_json=as_json)
 
     report = import_features(
         sources,
@@ -143,6 +144,8 @@ def import_(
         print(f"{counts}, {len(report.failed)} failed; axes {report.axes}. Bank: {out}")
         if report.annotations:
             print(f"Annotations: {report.annotations}")
+        if report.done:
+            print(f"Next, train on it: timeception train RECIPE data.bank={out} backbone=null")
     _report("failed", report.failed)
 
 
@@ -190,12 +193,12 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Read a whole bank and check files, settings, shapes and values; exit status 1 on problems."""
-    from timeception.cli.tables import track
+    from timeception.cli.progress import track
     from timeception.features.bank import FeatureBank
     from timeception.features.bank.inspection import inspect
 
     opened = FeatureBank(bank)
-    problems = inspect(opened, videos or (), lambda ids: track(ids, "checking"))
+    problems = inspect(opened, videos or (), lambda ids: track(ids, "checking", is_json=as_json))
     if as_json:
         report = {"n_videos": len(opened), "problems": problems, "failures": opened.failures}
         print(json.dumps(report, indent=2, sort_keys=True))

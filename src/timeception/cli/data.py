@@ -60,6 +60,7 @@ def synthesize(
     )
     sizes = ", ".join(f"{len(dataset.subset(split))} {split}" for split in dataset.splits)
     print(f"{len(dataset)} synthetic videos of {len(dataset.classes)} activities ({sizes}): {out}")
+    print(f"Next, extract features: timeception extract {out} --out {out}_bank")
 
 
 def check(
@@ -105,7 +106,7 @@ def check(
         videos,
         seconds_of=(lambda path: probe(path).duration_seconds) if open_files else None,
         tolerance_seconds=tolerance,
-        track=_progress("opening videos"),
+        track=_progress("opening videos", as_json),
     )
     if as_json:
         print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
@@ -115,10 +116,10 @@ def check(
         raise typer.Exit(1)
 
 
-def _progress(description: str) -> Callable[[Sequence[Any]], Iterable[Any]]:
-    from timeception.cli.tables import track
+def _progress(description: str, is_json: bool = False) -> Callable[[Sequence[Any]], Iterable[Any]]:
+    from timeception.cli.progress import track
 
-    return partial(track, description=description)
+    return partial(track, description=description, is_json=is_json)
 
 
 def _print_check(report: CheckReport) -> None:

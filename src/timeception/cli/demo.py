@@ -75,7 +75,7 @@ class Source:
 
 
 def _synthetic_videos(out: Path) -> Source:
-    from timeception.cli.tables import track
+    from timeception.cli.progress import track
     from timeception.datasets.synthetic import make_synthetic_activities
 
     folder = out / "videos"

@@ -35,6 +35,7 @@ def train(
     Recipes of the scheme timeception_only train a head on a feature bank; recipes of the scheme
     end_to_end train the backbone too, on video files.
     """
+    from timeception.cli.progress import training_progress
     from timeception.recipes.recipe import load_recipe
     from timeception.training.train import train as train_recipe
 
@@ -44,8 +45,10 @@ def train(
         out or Path("runs") / settings.name,
         resume=resume,
         report=partial(print, flush=True),
+        on_progress=training_progress(),
     )
     print(f"Trained {settings.name}. Run folder: {run.root}; model: {run.model}")
+    print(f"Next, test it: timeception test {run.root}")
 
 
 def test(
@@ -82,18 +85,21 @@ def test(
     averaged over random clips (draws). Records without features are left out and reported, and the
     exit status is 1.
     """
-    from timeception.cli.tables import print_evaluation, track
+    from timeception.cli.progress import Lines, track
+    from timeception.cli.tables import print_evaluation
     from timeception.evaluation.evaluate import evaluate
     from timeception.training.runs import find_run
 
     found = find_run(run)
 
     def show(items: Iterable[int]) -> Iterable[int]:
-        return track(items, "scoring draws")
+        return track(items, "scoring draws", is_json=as_json)
 
+    n_draws = draws or found.recipe().testing.draws
+    Lines(as_json).say(f"testing {found.root} on its {split} split, {n_draws} draws per record")
     report = evaluate(
         found,
-        n_draws=draws or found.recipe().testing.draws,
+        n_draws=n_draws,
         split=split,
         protocols=protocol or (),
         framework=framework,
@@ -103,6 +109,7 @@ def test(
         print(json.dumps(report.to_dict(), indent=2))
     else:
         print_evaluation(report, found)
+        print(f"Next, score videos: timeception predict {found.root} VIDEO...")
     if report.left_out:
         names = ", ".join(report.left_out)
         print(f"left out because the bank has no features of them: {names}", file=sys.stderr)

@@ -1,6 +1,6 @@
 """Breakfast: 10 activities of 48 unit actions, from a label for every frame.
 
-Source: Kuehne, Arslan, Serre, "The Language of Actions", CVPR 2014; the files ``mapping.txt`` and
+Source: Kuehne, Arslan, Serre, "The Language of Actions", CVPR 2014; the files ``mapping*.txt`` and
 ``groundTruth/*.txt`` as distributed with the action-segmentation benchmarks.
 """
 
@@ -16,7 +16,7 @@ from timeception.datasets.rows import raise_bad, read_lines
 from timeception.datasets.timed import intervals_of_frames
 
 FPS = 15.0
-MAPPING_FILE = "mapping.txt"
+MAPPING_FILES = "mapping*.txt"  # copies also call it mapping_bf.txt
 LABELS_FOLDER = "groundTruth"
 ACTIVITIES = (
     *("cereals", "coffee", "friedegg", "juice", "milk"),
@@ -34,7 +34,7 @@ def read_breakfast(folder: str | Path) -> TimedDataset:
     Persons P03 to P46 are the training split, P47 to P54 the test split.
 
     Args:
-        folder: Contains ``mapping.txt`` (``index name`` lines) and ``groundTruth/NAME.txt``, with
+        folder: Contains ``mapping.txt`` (``index name`` lines; any name of the form ``mapping*.txt``) and ``groundTruth/NAME.txt``, with
             the label of one frame per line, at 15 frames per second.
 
     Returns:
@@ -45,7 +45,7 @@ def read_breakfast(folder: str | Path) -> TimedDataset:
             the error lists each file and line.
     """
     folder = Path(folder)
-    classes = read_mapping(folder / MAPPING_FILE)
+    classes = read_mapping(_mapping_file(folder))
     files = sorted((folder / LABELS_FOLDER).glob("*.txt"))
     checks.require(bool(files), f"{folder / LABELS_FOLDER}", "hold label files", "none")
     _check_names([file.stem for file in files])
@@ -86,6 +86,17 @@ def read_mapping(file: str | Path) -> list[str]:
     read_lines(file, parse)
     checks.require(bool(names), f"{file}", "hold 'index name' lines", "none")
     return names
+
+
+def _mapping_file(folder: Path) -> Path:
+    """Return ``mapping.txt``, or the only other file of the form ``mapping*.txt``."""
+    usual, found = folder / "mapping.txt", sorted(folder.glob(MAPPING_FILES))
+    if usual in found or not found:
+        return usual  # if it is missing, the error names it
+    names = [file.name for file in found]
+    advice = "Rename the right one to mapping.txt."
+    checks.require(len(found) == 1, f"{folder}", f"hold one {MAPPING_FILES}", names, advice)
+    return found[0]
 
 
 def name_parts(name: str) -> tuple[int, str]:
@@ -167,8 +178,8 @@ ACTIONS_KIND = DatasetKind(
     read_breakfast,
     protocol="breakfast_actions",
     title="Breakfast",
-    files=f"{MAPPING_FILE} and {LABELS_FOLDER}/",
-    is_in=lambda folder: (folder / MAPPING_FILE).exists() and (folder / LABELS_FOLDER).exists(),
+    files=f"{MAPPING_FILES} and {LABELS_FOLDER}/",
+    is_in=lambda folder: any(folder.glob(MAPPING_FILES)) and (folder / LABELS_FOLDER).exists(),
     name_of=name_on_disk,
     known={
         "classes": 48,

@@ -88,5 +88,6 @@ KIND = DatasetKind(
     title="CSV of videos and labels",
     files=f"CSV of {','.join(COLUMNS)}",
     is_in=lambda folder: bool(csv_files(folder, COLUMNS)),
+    columns=COLUMNS,
     is_general=True,
 )

@@ -150,5 +150,6 @@ KIND = DatasetKind(
     title="CSV of timed actions",
     files=f"CSV of {','.join(COLUMNS)}",
     is_in=lambda folder: bool(csv_files(folder, COLUMNS)),
+    columns=COLUMNS,
     is_general=True,
 )

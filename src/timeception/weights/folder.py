@@ -105,7 +105,7 @@ def local_folder(folder_or_hub_id: str | Path, **hub_options: Any) -> Path:
     is_hub_id = isinstance(folder_or_hub_id, str) and text.count("/") == 1 and text[0] not in "./~"
     checks.require(
         is_hub_id,
-        "folder_or_hub_id",
+        "model",
         "be an existing folder, or a hub id such as 'user/model'",
         text,
     )

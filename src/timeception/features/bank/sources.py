@@ -230,13 +230,15 @@ def _checked(
     found: list[SourceFile], what: str, paths: Sequence[str | Path]
 ) -> tuple[SourceFile, ...]:
     names = ", ".join(map(str, paths))
-    checks.require(bool(found), "sources", f"hold {what}", names)
+    if not found:
+        raise ValueError(f"no {what} in {names}: name other files or folders.")
     return unique_sources(found)
 
 
 def _existing(paths: Sequence[str | Path]) -> list[Path]:
     absent = [str(path) for path in paths if not Path(path).exists()]
-    checks.require(not absent, "sources", "exist", absent)
+    if absent:
+        raise ValueError(f"no such file or folder: {', '.join(absent)}")
     return [Path(path) for path in paths]
 
 

@@ -8,15 +8,16 @@ from typing import Any
 
 import keras
 import numpy as np
-from tensorboard.summary import Writer
 
 from timeception.clips.task_data import TaskData
 from timeception.files import replacing
 from timeception.metrics import accuracy, mean_average_precision
 from timeception.recipes.recipe import Recipe
 from timeception.training.keras.data import TrainingBatches, UniformBatches, to_numpy
+from timeception.training.progress import OnProgress, TrainingProgress
 from timeception.training.runs import Run
 from timeception.training.schedule import learning_rate_factor
+from timeception.training.tensorboard import keep_tensorflow_out_of_tensorboard
 
 Logs = dict[str, Any]
 
@@ -60,8 +61,10 @@ class Metrics(keras.callbacks.Callback):
         split = self.data.validation
         if split is None:
             return
-        scores = self.model.predict(UniformBatches(split, self.batch_size), verbose=0)
-        logs["validation_loss"] = float(to_numpy(self.model.loss(split.targets, scores)))
+        logits = self.model.predict(UniformBatches(split, self.batch_size), verbose=0)
+        logs["validation_loss"] = float(to_numpy(self.model.loss(split.targets, logits)))
+        # Softmax changes the order of clips within a class; a sigmoid would not.
+        scores = logits if self.data.is_multilabel else to_numpy(keras.ops.softmax(logits))
         result = mean_average_precision(scores, split.targets, self.data.classes)
         logs["validation_map"] = result.mean
         if not self.data.is_multilabel:
@@ -105,6 +108,9 @@ class EpochLogs(keras.callbacks.Callback):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
+        keep_tensorflow_out_of_tensorboard()
+        from tensorboard.summary import Writer
+
         folder.mkdir(parents=True)
         self.table, self.writer = folder / "metrics.csv", Writer(str(folder))
 
@@ -125,6 +131,34 @@ class EpochLogs(keras.callbacks.Callback):
     def close(self) -> None:
         """Close the file; required after an interruption, when Keras does not end its callbacks."""
         self.writer.close()
+
+
+class Reports(keras.callbacks.Callback):
+    """Reports the progress at the beginning and after each batch and each epoch."""
+
+    def __init__(
+        self, progress: TrainingProgress, on_progress: OnProgress, n_clips: int, n_batches: int
+    ) -> None:
+        super().__init__()
+        self.progress, self.on_progress = progress, on_progress
+        self.n_clips, self.n_batches = n_clips, n_batches
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Report what is about to be done."""
+        self.on_progress(self.progress)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Count the clips seen so far."""
+        n_epochs = self.progress.epoch - self.progress.first_epoch
+        done = n_epochs + (batch + 1) / self.n_batches
+        self.progress.n_clips_done = round(done * self.n_clips)
+        self.on_progress(self.progress)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Report the metrics of a finished epoch."""
+        self.progress.epoch = epoch + 1
+        self.progress.metrics = {name: float(value) for name, value in (logs or {}).items()}
+        self.on_progress(self.progress)
 
 
 def make_callbacks(
