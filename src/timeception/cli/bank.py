@@ -103,7 +103,7 @@ def import_(
     Unreadable files are reported and skipped, and the exit status is then 1.
     """
     from timeception.cli import usage
-    from timeception.cli.progress import Lines, track
+    from timeception.cli.progress import Lines, say_next, track
     from timeception.features.bank.importing import FrameLabels, import_features
     from timeception.features.bank.sources import SourceFile
 
@@ -121,7 +121,7 @@ def import_(
         labels = FrameLabels(frame_labels, annotations, names, background)
 
     def show(items: Sequence[SourceFile]) -> Iterable[SourceFile]:
-        Lines(as_json).say(f"{len(items)} files to import into {out}")
+        Lines(as_json).say(f"files to import: {len(items)}; bank: {out}")
         return track(items, "importing", is_json=as_json)
 
     report = import_features(
@@ -145,12 +145,13 @@ def import_(
         if report.annotations:
             print(f"Annotations: {report.annotations}")
         if report.done:
-            print(f"Next, train on it: timeception train RECIPE data.bank={out} backbone=null")
+            say_next("train on it", "train", "RECIPE", f"data.bank={out}", "backbone=null")
     _report("failed", report.failed)
 
 
 def stat(bank: Bank, as_json: Json = False) -> None:
     """Summarise a bank: videos, timesteps, map sizes, file size, origin, failures."""
+    from timeception.cli.progress import say_next
     from timeception.cli.tables import show, table
     from timeception.features.bank import FeatureBank
     from timeception.features.bank.inspection import statistics
@@ -174,6 +175,7 @@ def stat(bank: Bank, as_json: Json = False) -> None:
         ("damaged files", str(len(found["damaged"]))),
     ]
     show(table(str(bank), ("", ""), rows))
+    say_next("check its files", "bank", "check", bank)
     for video_id, failure in found["failures"].items():
         print(f"failed: {video_id}: {failure['error']}", file=sys.stderr)
     for video_id, error in found["damaged"].items():
@@ -193,7 +195,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Read a whole bank and check files, settings, shapes and values; exit status 1 on problems."""
-    from timeception.cli.progress import track
+    from timeception.cli.progress import say_next, track
     from timeception.features.bank import FeatureBank
     from timeception.features.bank.inspection import inspect
 
@@ -206,6 +208,7 @@ def check(
         n_failures = len(opened.failures)
         known = f"; {n_failures} unreadable video(s) when the bank was made" if n_failures else ""
         print(f"{bank}: {len(opened)} videos, no problems{known}.")
+        say_next("train on it", "train", "RECIPE", f"data.bank={bank}")
     _report("problem", problems)
 
 

@@ -47,6 +47,7 @@ def synthesize(
     (video,label,start,end; seconds) and README.txt. Run the same command again to continue after an
     interruption.
     """
+    from timeception.cli.progress import say_next
     from timeception.datasets.synthetic import make_synthetic_activities
 
     dataset = make_synthetic_activities(
@@ -60,14 +61,15 @@ def synthesize(
     )
     sizes = ", ".join(f"{len(dataset.subset(split))} {split}" for split in dataset.splits)
     print(f"{len(dataset)} synthetic videos of {len(dataset.classes)} activities ({sizes}): {out}")
-    print(f"Next, extract features: timeception extract {out} --out {out}_bank")
+    say_next("extract features", "extract", out, "--out", f"{out}_bank")
 
 
 def check(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="Folder with the annotations; the kind of data set is detected from its files."
+            help="Folder with the annotations, or a CSV file; the kind of data set is detected from "
+            "its files."
         ),
     ],
     videos: Annotated[
@@ -98,6 +100,7 @@ def check(
     videos or of timed actions, and one folder of videos per class. The exit status is 1 if there
     are problems.
     """
+    from timeception.cli.progress import say_next
     from timeception.datasets.check import check_folder
     from timeception.video import probe
 
@@ -112,6 +115,9 @@ def check(
         print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
     else:
         _print_check(report)
+        if report.is_ok:
+            place = videos or (folder.parent if folder.is_file() else folder)
+            say_next("extract features", "extract", place, "--out", f"{place.resolve().name}_bank")
     if not report.is_ok:
         raise typer.Exit(1)
 

@@ -156,6 +156,7 @@ def extract(
     failures.json, and the exit status is 1.
     """
     from timeception.cli import usage
+    from timeception.cli.progress import say_next
 
     usage.exclude(stride=stride, frames_2019=frames_2019)
     usage.require("--recipe", recipe, set=change)
@@ -188,8 +189,7 @@ def extract(
         is_compiled=compiles,
     )
     if report.done and not as_json:
-        print(f"Next, look at the bank: timeception bank stat {out}")
-        print(f"or train on it: timeception train RECIPE data.bank={out}")
+        say_next("train on it", "train", recipe or "RECIPE", f"data.bank={out}")
     if report.failed:
         raise typer.Exit(1)
 

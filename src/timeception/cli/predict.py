@@ -175,7 +175,7 @@ def _source(
 def _predict_files(
     run: str, videos: list[Path], top: int, draws: int, weights: str | None, as_json: bool
 ) -> None:
-    from timeception.cli.progress import Lines, track
+    from timeception.cli.progress import Lines, say_next, track
     from timeception.cli.tables import print_predictions
     from timeception.inference.predictor import Predictor
 
@@ -189,5 +189,7 @@ def _predict_files(
         print(json.dumps([prediction.to_dict(top) for prediction in predictions], indent=2))
     else:
         print_predictions(predictions, top)
+        if draws == 1 and not any(prediction.error for prediction in predictions):
+            say_next("average more clips", "predict", run, *videos[:1], "--draws", 10)
     if any(prediction.error for prediction in predictions):
         raise typer.Exit(1)

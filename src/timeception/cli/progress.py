@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from datetime import timedelta
+from shlex import quote
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
@@ -54,6 +55,17 @@ class Lines:
         """Print the last line of a step that took long enough for others."""
         if self.seconds >= FIRST_SECONDS:
             self.say(text())
+
+
+def say_next(purpose: str, *command: object) -> None:
+    """Print the command to run next.
+
+    Args:
+        purpose: what it does, such as ``train on it``.
+        command: its words; paths are quoted if the shell requires it.
+    """
+    words = (quote(str(word)) for word in command)
+    print(f"Next, {purpose}: timeception {' '.join(words)}")
 
 
 def track(
@@ -130,8 +142,7 @@ def extraction_progress(is_json: bool = False) -> Iterator[Callable[[ExtractionR
 def _extraction_plan(report: ExtractionReport) -> str:
     n_skipped = len(report.skipped)
     n_todo = report.n_videos - n_skipped
-    known = f", {n_skipped} already in the bank" if n_skipped else ""
-    return f"{report.n_videos} videos found{known}; extracting {n_todo}"
+    return f"videos found: {report.n_videos}; in the bank: {n_skipped}; to extract: {n_todo}"
 
 
 def _extraction_state(report: ExtractionReport) -> str:
@@ -159,24 +170,26 @@ def training_progress(
 
     On a terminal, the frameworks show bars.
     """
-    lines, is_planned, is_terminal = Lines(clock=clock), False, Console(stderr=True).is_terminal
+    lines: Lines | None = None
+    is_terminal = Console(stderr=True).is_terminal
 
     def show(progress: TrainingProgress) -> None:
-        nonlocal is_planned
-        if not is_planned:
-            is_planned = True
+        nonlocal lines
+        if lines is None:
+            lines = Lines(clock=clock)
             lines.say(progress.plan())
         elif progress.is_over:
             lines.say(f"{progress}")
         elif not is_terminal:
-            lines.tick(lambda: f"{progress}{_training_left(progress, lines.seconds)}")
+            left = _training_left(progress, lines.seconds)
+            lines.tick(lambda: f"{progress}{left}")
 
     return show
 
 
 def _training_left(progress: TrainingProgress, seconds: float) -> str:
     """Rate of a training, and the remaining time."""
-    if not progress.n_clips_done:
+    if not (progress.n_clips_done and seconds):
         return ""
     rate = progress.n_clips_done / seconds
     left = (progress.n_clips - progress.n_clips_done) / rate

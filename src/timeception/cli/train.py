@@ -35,7 +35,7 @@ def train(
     Recipes of the scheme timeception_only train a head on a feature bank; recipes of the scheme
     end_to_end train the backbone too, on video files.
     """
-    from timeception.cli.progress import training_progress
+    from timeception.cli.progress import say_next, training_progress
     from timeception.recipes.recipe import load_recipe
     from timeception.training.train import train as train_recipe
 
@@ -48,7 +48,7 @@ def train(
         on_progress=training_progress(),
     )
     print(f"Trained {settings.name}. Run folder: {run.root}; model: {run.model}")
-    print(f"Next, test it: timeception test {run.root}")
+    say_next("test it", "test", run.root)
 
 
 def test(
@@ -85,7 +85,7 @@ def test(
     averaged over random clips (draws). Records without features are left out and reported, and the
     exit status is 1.
     """
-    from timeception.cli.progress import Lines, track
+    from timeception.cli.progress import Lines, say_next, track
     from timeception.cli.tables import print_evaluation
     from timeception.evaluation.evaluate import evaluate
     from timeception.training.runs import find_run
@@ -109,7 +109,7 @@ def test(
         print(json.dumps(report.to_dict(), indent=2))
     else:
         print_evaluation(report, found)
-        print(f"Next, score videos: timeception predict {found.root} VIDEO...")
+        say_next("score videos", "predict", found.root, "VIDEO.mp4")
     if report.left_out:
         names = ", ".join(report.left_out)
         print(f"left out because the bank has no features of them: {names}", file=sys.stderr)

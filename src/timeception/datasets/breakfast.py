@@ -34,8 +34,9 @@ def read_breakfast(folder: str | Path) -> TimedDataset:
     Persons P03 to P46 are the training split, P47 to P54 the test split.
 
     Args:
-        folder: Contains ``mapping.txt`` (``index name`` lines; any name of the form ``mapping*.txt``) and ``groundTruth/NAME.txt``, with
-            the label of one frame per line, at 15 frames per second.
+        folder: Contains ``mapping.txt``, or one other ``mapping*.txt``, with ``index name`` lines,
+            and ``groundTruth/NAME.txt`` with the label of one frame per line, at 15 frames per
+            second.
 
     Returns:
         Classes in the order of the mapping; ids such as ``P03_cam01_P03_cereals``.

@@ -72,7 +72,7 @@ class TrainingProgress:
             for name, title in _SHOWN.items()
             if name in self.metrics
         )
-        return f"epoch {self.epoch}/{self.n_epochs}{''.join(values)}"
+        return f"{self.epoch}/{self.n_epochs} epochs{''.join(values)}"
 
 
 OnProgress = Callable[[TrainingProgress], None]

@@ -86,7 +86,8 @@ def _fit_of(framework: str) -> Callable[..., dict[str, NDArray[Any]]]:
     except ModuleNotFoundError as error:
         raise ValueError(
             f"framework={framework} requires {error.name}, which is not installed. "
-            f"Install it, or train with framework=torch."
+            f"Install it (pip install 'timeception[{framework}]'; for another backend than "
+            "TensorFlow, set KERAS_BACKEND), or train with framework=torch."
         ) from error
 
 
