@@ -68,8 +68,8 @@ def check(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="Folder with the annotations, or a CSV file; the kind of data set is detected from "
-            "its files."
+            help="Folder with the annotations, or a CSV file; the kind of data set is detected "
+            "from the files."
         ),
     ],
     videos: Annotated[

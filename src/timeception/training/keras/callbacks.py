@@ -13,11 +13,16 @@ from timeception.clips.task_data import TaskData
 from timeception.files import replacing
 from timeception.metrics import accuracy, mean_average_precision
 from timeception.recipes.recipe import Recipe
-from timeception.training.keras.data import TrainingBatches, UniformBatches, to_numpy
+from timeception.training.keras.data import (
+    TrainingBatches,
+    UniformBatches,
+    set_random_seed,
+    to_numpy,
+)
 from timeception.training.progress import OnProgress, TrainingProgress
 from timeception.training.runs import Run
 from timeception.training.schedule import learning_rate_factor
-from timeception.training.tensorboard import keep_tensorflow_out_of_tensorboard
+from timeception.training.without_tensorflow import keep_tensorflow_out_of_tensorboard
 
 Logs = dict[str, Any]
 
@@ -36,7 +41,7 @@ class EpochSeeds(keras.callbacks.Callback):
         self.batches.set_epoch(epoch)
         place = np.random.SeedSequence([self.seed, epoch])
         # On the PyTorch backend all layers share one random generator.
-        keras.utils.set_random_seed(int(place.generate_state(1)[0]))
+        set_random_seed(int(place.generate_state(1)[0]))
         states = [v for v in self.model.variables if v.path.endswith(_SEED_STATE)]
         numbers = place.generate_state(2 * len(states))
         for state, pair in zip(states, numbers.reshape(-1, 2) >> 1, strict=True):

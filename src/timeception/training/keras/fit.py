@@ -22,7 +22,7 @@ from timeception.keras import TimeceptionClassifier, classifier_class
 from timeception.recipes.recipe import Recipe
 from timeception.training.initialization import Start
 from timeception.training.keras.callbacks import EpochLogs, Reports, make_callbacks, weights_file
-from timeception.training.keras.data import TrainingBatches
+from timeception.training.keras.data import TrainingBatches, set_random_seed
 from timeception.training.keras.optimizers import make_optimizer
 from timeception.training.progress import OnProgress, TrainingProgress, ignore
 from timeception.training.runs import Run
@@ -43,7 +43,7 @@ def fit(
         The head's canonical arrays: of the epoch with the best validation mAP, or of the last
         epoch if the recipe has no validation split.
     """
-    keras.utils.set_random_seed(recipe.seed)
+    set_random_seed(recipe.seed)
     model = make_model(recipe, data, spec, start)
     batches = TrainingBatches(data.train, recipe)
     run.checkpoints.mkdir(exist_ok=True)

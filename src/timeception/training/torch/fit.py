@@ -27,9 +27,9 @@ from timeception.training.build_head import build_head
 from timeception.training.initialization import Start
 from timeception.training.progress import OnProgress, TrainingProgress, ignore
 from timeception.training.runs import Run
-from timeception.training.tensorboard import keep_tensorflow_out_of_tensorboard
 from timeception.training.torch.data import make_loader
 from timeception.training.torch.module import Training, tensors
+from timeception.training.without_tensorflow import keep_tensorflow_out_of_tensorboard
 from timeception.weights.folder import ModelSpec
 
 
