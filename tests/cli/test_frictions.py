@@ -224,6 +224,42 @@ def test_the_shell_completes_commands(capsys: pytest.CaptureFixture[str]) -> Non
     assert "--install-completion" in capsys.readouterr().out
 
 
+NETWORKS = {
+    "torch": (
+        "from timeception.torch import Timeception; import torch",
+        "Timeception(64, n_layers=2, n_groups=4)",
+        "torch.zeros(1, 64, 8, 1, 1, dtype=torch.uint8)",
+    ),
+    "keras": (
+        "from timeception.keras import Timeception; import numpy as np",
+        "Timeception(64, n_layers=2, n_groups=4)",
+        "np.zeros((1, 8, 1, 1, 64), np.uint8)",
+    ),
+    "keras classifier": (
+        "from timeception.keras import PoolingClassifier; import numpy as np",
+        "PoolingClassifier(64, n_classes=2)",
+        "np.zeros((1, 8, 1, 1, 64), np.uint8)",
+    ),
+    "jax": (
+        "from timeception.jax import apply, init; from timeception.spec import TimeceptionSpec\n"
+        "import jax; import numpy as np; from functools import partial",
+        "partial(apply, init(TimeceptionSpec(64, n_layers=2, n_groups=4), jax.random.key(0)))",
+        "np.zeros((1, 8, 1, 1, 64), np.uint8)",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", NETWORKS)
+def test_pixel_levels_are_no_features(network: str) -> None:
+    pytest.importorskip(network.partition(" ")[0])
+    imports, made, pixels = NETWORKS[network]
+    program = f"{imports}\nnetwork = {made}\nnetwork({pixels})\n"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "TypeError" in done.stderr and "must be a floating-point" in done.stderr
+    assert "uint8" in done.stderr and "extract features from them first" in done.stderr
+
+
 @pytest.mark.slow
 def test_tensorflow_can_be_hidden() -> None:
     program = (
