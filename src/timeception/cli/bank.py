@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -102,7 +103,7 @@ def import_(
     Unreadable files are reported and skipped, and the exit status is then 1.
     """
     from timeception.cli import usage
-    from timeception.cli.tables import track
+    from timeception.cli.progress import Lines, say_next, track
     from timeception.features.bank.importing import FrameLabels, import_features
 
     usage.require("--annotations", annotations, frame_labels=frame_labels)
@@ -118,6 +119,10 @@ def import_(
         names = read_class_names(class_names) if class_names else None
         labels = FrameLabels(frame_labels, annotations, names, background)
 
+    def show(files: Sequence[Any]) -> Iterable[Any]:
+        Lines(as_json).say(f"files to import: {len(files)}; bank: {out}")
+        return track(files, "importing", is_json=as_json)
+
     report = import_features(
         sources,
         out,
@@ -129,7 +134,7 @@ def import_(
         labels=labels,
         is_overwritten=overwrite,
         ask=_ask if _is_interactive() else None,
-        track=lambda files: track(files, "importing"),
+        track=show,
     )
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
@@ -138,11 +143,14 @@ def import_(
         print(f"{counts}, {len(report.failed)} failed; axes {report.axes}. Bank: {out}")
         if report.annotations:
             print(f"Annotations: {report.annotations}")
+        if report.done:
+            say_next("train on it", "train", "RECIPE", f"data.bank={out}", "backbone=null")
     _report("failed", report.failed)
 
 
 def stat(bank: Bank, as_json: Json = False) -> None:
     """Summarise a bank: videos, timesteps, map sizes, file size, origin, failures."""
+    from timeception.cli.progress import say_next
     from timeception.cli.tables import show, table
     from timeception.features.bank import FeatureBank
     from timeception.features.bank.inspection import statistics
@@ -167,6 +175,7 @@ def stat(bank: Bank, as_json: Json = False) -> None:
         ("damaged files", str(len(found["damaged"]))),
     ]
     show(table(str(bank), ("", ""), rows))
+    say_next("check its files", "bank", "check", bank)
     for video_id, failure in found["failures"].items():
         print(f"failed: {video_id}: {failure['error']}", file=sys.stderr)
     for video_id, error in found["damaged"].items():
@@ -186,12 +195,12 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Read a whole bank and check files, settings, shapes and values; exit status 1 on problems."""
-    from timeception.cli.tables import track
+    from timeception.cli.progress import say_next, track
     from timeception.features.bank import FeatureBank
     from timeception.features.bank.inspection import inspect
 
     opened = FeatureBank(bank)
-    problems = inspect(opened, videos or (), lambda ids: track(ids, "checking"))
+    problems = inspect(opened, videos or (), lambda ids: track(ids, "checking", is_json=as_json))
     if as_json:
         report = {"n_videos": len(opened), "problems": problems, "failures": opened.failures}
         print(json.dumps(report, indent=2, sort_keys=True))
@@ -199,6 +208,7 @@ def check(
         n_failures = len(opened.failures)
         known = f"; {n_failures} unreadable video(s) when the bank was made" if n_failures else ""
         print(f"{bank}: {len(opened)} videos, no problems{known}.")
+        say_next("train on it", "train", "RECIPE", f"data.bank={bank}")
     _report("problem", problems)
 
 

@@ -174,14 +174,21 @@ def _source(
 def _predict_files(
     run: str, videos: list[Path], top: int, draws: int, weights: str | None, as_json: bool
 ) -> None:
-    from timeception.cli.tables import print_predictions, track
+    from timeception.cli.progress import Lines, say_next, track
+    from timeception.cli.tables import print_predictions
     from timeception.inference.predictor import Predictor
 
     predictor = Predictor.load(run, weights=weights)
-    predictions = [predictor(path, n_draws=draws) for path in track(videos, "videos")]
+    if len(videos) > 1:
+        n_classes = len(predictor.model.classes)
+        Lines(as_json).say(f"scoring {len(videos)} videos for {n_classes} classes with {run}")
+    shown = track(videos, "scoring videos", is_json=as_json)
+    predictions = [predictor(path, n_draws=draws) for path in shown]
     if as_json:
         print(json.dumps([prediction.to_dict(top) for prediction in predictions], indent=2))
     else:
         print_predictions(predictions, top)
+        if draws == 1 and not any(prediction.error for prediction in predictions):
+            say_next("average more clips", "predict", run, *videos[:1], "--draws", 10)
     if any(prediction.error for prediction in predictions):
         raise typer.Exit(1)

@@ -1,12 +1,11 @@
-"""Tables and progress bars for people; no bars where there is no terminal."""
+"""Tables for people."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import track as rich_track
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -14,15 +13,7 @@ if TYPE_CHECKING:
     from timeception.inference.predictor import Prediction
     from timeception.training.runs import Run
 
-Item = TypeVar("Item")
-
 MAX_NAMED = 8  # names printed in a line; --json prints all
-
-
-def track(items: Iterable[Item], description: str) -> Iterable[Item]:
-    """Iterate with a progress bar on the error stream if that is a terminal."""
-    console = Console(stderr=True)
-    return rich_track(items, description, console=console, disable=not console.is_terminal)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

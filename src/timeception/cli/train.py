@@ -83,6 +83,7 @@ def train(
     finds, chooses settings and gives the reasons, extracts features, trains, tests on held-out
     videos, and compares with baselines. The same command continues after an interruption.
     """
+    from timeception.cli.progress import say_next, training_progress
     from timeception.cli.usage import exclude, require
 
     words = list(overrides or ())
@@ -116,9 +117,10 @@ def train(
         out or Path("runs") / settings.name,
         resume=resume,
         report=partial(print, flush=True),
+        on_progress=training_progress(),
     )
     print(f"Trained {settings.name}. Run folder: {run.root}; model: {run.model}")
-    print(f"Test it: timeception test {run.root}")
+    say_next("test it", "test", run.root)
 
 
 def test(
@@ -155,18 +157,21 @@ def test(
     averaged over random clips (draws). Records without features are left out and reported, and the
     exit status is 1.
     """
-    from timeception.cli.tables import print_evaluation, track
+    from timeception.cli.progress import Lines, say_next, track
+    from timeception.cli.tables import print_evaluation
     from timeception.evaluation.evaluate import evaluate
     from timeception.training.runs import find_run
 
     found = find_run(run)
 
     def show(items: Iterable[int]) -> Iterable[int]:
-        return track(items, "scoring draws")
+        return track(items, "scoring draws", is_json=as_json)
 
+    n_draws = draws or found.recipe().testing.draws
+    Lines(as_json).say(f"testing {found.root} on its {split} split, {n_draws} draws per record")
     report = evaluate(
         found,
-        n_draws=draws or found.recipe().testing.draws,
+        n_draws=n_draws,
         split=split,
         protocols=protocol or (),
         framework=framework,
@@ -176,6 +181,7 @@ def test(
         print(json.dumps(report.to_dict(), indent=2))
     else:
         print_evaluation(report, found)
+        say_next("score videos", "predict", found.root, "VIDEO.mp4")
     if report.left_out:
         names = ", ".join(report.left_out)
         print(f"left out because the bank has no features of them: {names}", file=sys.stderr)

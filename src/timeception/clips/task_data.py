@@ -75,7 +75,7 @@ class TaskData:
         Raises:
             ValueError: if there is no split of this name; the error lists those that exist.
         """
-        return self.splits[checks.one_of("split", name, tuple(self.splits))]
+        return self.splits[checks.one_of("split", name, tuple(filter(None, self.splits)))]
 
 
 def read_task_data(recipe: Recipe, bank: Path | None = None) -> TaskData:

@@ -58,8 +58,7 @@ def video_sources(paths: Sequence[str | Path]) -> tuple[SourceFile, ...]:
             found += _listed(path)
         else:
             found.append(SourceFile(video_id_of(path.name), path))
-    checks.require(bool(found), "sources", "hold video files", ", ".join(map(str, paths)))
-    return unique_sources(found)
+    return _checked(found, "video files", paths)
 
 
 def array_sources(paths: Sequence[str | Path]) -> tuple[SourceFile, ...]:
@@ -74,8 +73,7 @@ def array_sources(paths: Sequence[str | Path]) -> tuple[SourceFile, ...]:
                     found.append(SourceFile(_array_id(below), file))
         else:
             found.append(SourceFile(_array_id(Path(path.name)), path))
-    checks.require(bool(found), "sources", "hold files of arrays", ", ".join(map(str, paths)))
-    return unique_sources(found)
+    return _checked(found, "files of arrays", paths)
 
 
 def unique_sources(sources: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
@@ -210,9 +208,19 @@ def _listed(file: Path) -> list[SourceFile]:
     return sources
 
 
+def _checked(
+    found: list[SourceFile], what: str, paths: Sequence[str | Path]
+) -> tuple[SourceFile, ...]:
+    if not found:
+        names = ", ".join(map(str, paths))
+        raise ValueError(f"no {what} in {names}: name other files or folders.")
+    return unique_sources(found)
+
+
 def _existing(paths: Sequence[str | Path]) -> list[Path]:
     absent = [str(path) for path in paths if not Path(path).exists()]
-    checks.require(not absent, "sources", "exist", absent)
+    if absent:
+        raise ValueError(f"no such file or folder: {', '.join(absent)}")
     return [Path(path) for path in paths]
 
 
