@@ -98,12 +98,13 @@ def extract(
         ),
     ] = None,
     precision: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Arithmetic of the backbone: fp32, or bf16, which is faster on processors that "
-            "support it and changes features slightly."
+            "support it and changes features slightly.",
+            show_default="the recipe's, else fp32",
         ),
-    ] = "fp32",
+    ] = None,
     dtype: Annotated[
         str, typer.Option(help="Type in which features are stored: float16, float32 or bfloat16.")
     ] = "float16",
@@ -172,6 +173,7 @@ def extract(
         section = _section_of(recipe, change or [], backbone, weights, endpoint)
         network = make_backbone(section)
         stride, cells = stride or section.stride_frames, cells or section.map_size
+        precision = precision or section.precision
     report = extract_with_progress(
         videos,
         out,
@@ -179,7 +181,7 @@ def extract(
         is_json=as_json,
         stride=stride,
         map_size=cells,
-        precision=precision,
+        precision=precision or "fp32",
         frames_2019=frames_2019,
         dtype=dtype,
         is_overwritten=overwrite,

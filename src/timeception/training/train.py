@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from timeception import checks
 from timeception.clips.task_data import (
     TaskData,
+    check_bank,
     read_task_data,
     read_video_task_data,
     timestep_seconds,
@@ -54,7 +55,9 @@ def train(
     recipe = recipe.with_absolute_paths()
     if recipe.is_end_to_end:
         return _train_end_to_end(recipe, Path(out), resume, report)
-    data = _large_enough(read_task_data(recipe))
+    data = read_task_data(recipe)
+    check_bank(recipe, data)
+    _large_enough(data)
     _, channels, height, width = data.train.sampler.shape()
     spec = head_spec(recipe, channels, len(data.classes), (height, width))
     start = find_start(recipe, spec, data.classes)
