@@ -30,8 +30,8 @@ from timeception.files import remove_stale, sha256_of, write_json
 from timeception.video.sampling import sample_indices
 
 DEFAULT_DTYPE = "float16"
-_SETTINGS_FILE = "bank.json"
-_FAILURES_FILE = "failures.json"
+SETTINGS_FILE = "bank.json"
+FAILURES_FILE = "failures.json"
 _ANOTHER_BANK = "Choose another --out, or pass --overwrite to replace features that do not match."
 
 
@@ -295,7 +295,7 @@ class FeatureBank(Mapping[str, BankEntry]):
     @property
     def failures(self) -> dict[str, dict[str, str]]:
         """Unreadable videos: ``{video_id: {"path": ..., "error": ...}}``."""
-        path = self.root / _FAILURES_FILE
+        path = self.root / FAILURES_FILE
         try:
             failures: dict[str, dict[str, str]] = json.loads(path.read_bytes())
         except FileNotFoundError:
@@ -316,7 +316,7 @@ class FeatureBank(Mapping[str, BankEntry]):
             self._write_failures(failures)
 
     def _write_failures(self, failures: Mapping[str, Any]) -> None:
-        path = self.root / _FAILURES_FILE
+        path = self.root / FAILURES_FILE
         if failures:
             write_json(path, failures, sort_keys=True, ensure_ascii=True)
         else:
@@ -324,13 +324,13 @@ class FeatureBank(Mapping[str, BankEntry]):
 
     @property
     def _settings_path(self) -> Path:
-        return self.root / _SETTINGS_FILE
+        return self.root / SETTINGS_FILE
 
     def _read_settings(self) -> dict[str, Any]:
         path = self._settings_path
         if not path.is_file():
             advice = "Create one with `timeception extract` or `timeception bank import`."
-            raise BankError(self.root, f"not a feature bank: it has no {_SETTINGS_FILE}.", advice)
+            raise BankError(self.root, f"not a feature bank: it has no {SETTINGS_FILE}.", advice)
         try:
             content = json.loads(path.read_bytes())
             version, settings = content["format_version"], dict(content["settings"])
