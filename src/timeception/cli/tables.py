@@ -61,7 +61,7 @@ def print_evaluation(report: EvaluationReport, run: Run) -> None:
         without = report.classes_without_positives
         names = ", ".join(without[:MAX_NAMED]) + (", ..." if len(without) > MAX_NAMED else "")
         print(f"{len(without)} class(es) without positives, excluded from the mean: {names}")
-    print(f"Results: {run.results / report.split}.json, {run.results / report.split}_scores.csv")
+    print(f"Results: {run.results / report.stem}.json, {run.results / report.stem}_scores.csv")
 
 
 def _print_protocols(report: EvaluationReport) -> None:
@@ -93,7 +93,7 @@ def print_predictions(predictions: Sequence[Prediction], top: int) -> None:
         rows = [(name, _score(score)) for name, score in prediction.top(top)]
         show(table(prediction.video, ("class", "score"), rows))
         if len(prediction.windows) > 1:
-            titles = ("seconds", "highest classes")
+            titles = (prediction.time_unit, "highest classes")
             lines = [
                 (
                     f"{window.start_seconds:.1f} - {window.end_seconds:.1f}",

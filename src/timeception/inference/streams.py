@@ -212,6 +212,10 @@ def stream_scorer(predictor: Predictor) -> StreamScorer:
         type(head).__name__,
         "Predict files without --stream, or train with model.head=timeception.",
     )
+    advice = "It subtracts each video's mean over time, which is known at the end of the video."
+    is_centered = predictor.model.is_centered
+    name = predictor.model.folder.name
+    checks.require(not is_centered, "model", "be able to score streams", name, advice)
     return VideoScorer(predictor.model)
 
 

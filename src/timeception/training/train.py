@@ -64,7 +64,7 @@ def train(
     fit = _fit_of(recipe.framework)
     run = _begin(recipe, Path(out), resume, start, report)
     arrays = fit(recipe, data, run, spec, start)
-    write_folder(run.model, spec, arrays, pipeline(recipe, data, data.features))
+    write_folder(run.model, spec, arrays, pipeline(recipe, data, data.features, (height, width)))
     return run
 
 
@@ -110,7 +110,7 @@ def _train_end_to_end(recipe: Recipe, out: Path, resume: bool, report: Report) -
     arrays = fit_end_to_end(recipe, data, run, spec, start, backbone)
     features = extraction_settings(backbone, recipe.backbone.stride_frames)
     features["backbone"] = save_backbone(backbone, run.model)
-    write_folder(run.model, spec, arrays, pipeline(recipe, data, features))
+    write_folder(run.model, spec, arrays, pipeline(recipe, data, features, (height, width)))
     return run
 
 
@@ -123,8 +123,13 @@ def _begin(recipe: Recipe, out: Path, resume: bool, start: Start, report: Report
     return run
 
 
-def pipeline(recipe: Recipe, data: TaskData, features: dict[str, Any]) -> dict[str, Any]:
-    """Return what the saved model needs besides weights: classes, sampling, origin of features."""
+def pipeline(
+    recipe: Recipe, data: TaskData, features: dict[str, Any], maps: tuple[int, int] | None = None
+) -> dict[str, Any]:
+    """Return what the saved model needs besides weights: classes, sampling, origin of features.
+
+    ``maps`` are the height and width of the maps that the head takes.
+    """
     windows = recipe.data.windows
     # The times of imported features are unknown; the segments of 2019 may overlap.
     has_times = bool(features.get("backbone")) and not has_2019_segments(features)
@@ -135,5 +140,6 @@ def pipeline(recipe: Recipe, data: TaskData, features: dict[str, Any]) -> dict[s
         "sampling": recipe.sampling.model_dump(mode="json"),
         "windows": windows.model_dump(mode="json") if windows else None,
         "features": features,
+        "feature_maps": None if maps is None else list(maps),
         "timestep_seconds": timestep_seconds(data.train.sampler) if has_times else None,
     }
