@@ -227,9 +227,9 @@ def test_what_cannot_be_opened(work: Path, capsys: pytest.CaptureFixture[str]) -
     [
         (["--interval", "5"], "--interval requires --stream."),
         (["a.mp4", "--evidence"], "--evidence requires --stream."),
-        ([], "name at least one video file, or pass --stream SOURCE"),
+        ([], "name at least one file, or pass --bank BANK or --stream SOURCE"),
         (["--interval", "5", "--timeout", "0"], "--interval and --timeout require --stream."),
-        (["a.mp4", "--stream", "-"], "pass either VIDEOS or --stream, not both."),
+        (["a.mp4", "--stream", "-"], "pass either INPUT or --stream, not both."),
         (["--stream", "-", "--draws", "3"], "pass either --draws or --stream, not both."),
         (["--stream", "-", "--option", "rtsp"], "--option must be KEY=VALUE; got 'rtsp'"),
         (["--stream", "-", "--input-format", "v4l3"], "must be a format that this FFmpeg can read"),

@@ -86,7 +86,7 @@ def _check(source: FeatureBank, out: Path, size: tuple[int, int]) -> None:
     before = source.settings.get("map_size")
     is_full = before is None or not source.settings.get("backbone")
     checks.require(
-        is_full or list(before) == list(size),
+        is_full or list(before or ()) == list(size),
         f"bank {source.root}",
         "hold the backbone's full maps",
         "maps averaged to " + "x".join(map(str, before or ())),
