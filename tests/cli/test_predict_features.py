@@ -241,8 +241,10 @@ def changed(change: dict[str, Any]) -> dict[str, Any]:
         ({"stride": 8}, "timesteps: every 8 frames (stride) in this bank, every 4 frames"),
         ({"precision": "bf16"}, "precision: bf16 in this bank, fp32 in the features"),
         ({"backbone": {"endpoint": "y"}}, "endpoint: y in this bank, x in the features"),
-        ({"backbone": {"name": "other"}}, "backbone: other in this bank, made in the features"),
-        ({"backbone": {"weights": {"source": "s", "sha256": "b" * 64}}}, "weights: s (bbbbbbbbbb"),
+        (
+            {"backbone": {"weights": {"source": "s", "sha256": "b" * 64}}},
+            "weights: sha256 bbbbbbbbbbbb in",
+        ),
         ({"channels": 5}, "channels: 5 in this bank, 4 in the features"),
         ({"maps": (2, 2)}, "map size: 2x2 in this bank, 1x1 in the features"),
     ],
@@ -259,7 +261,10 @@ def test_other_features_than_those_of_training(
     change = dict(change)
     shape = (4, change.pop("channels", CHANNELS), *change.pop("maps", (1, 1)))
     videos = {name: np.zeros(shape) for name, _, _ in ROWS}
-    same = make_bank(tmp_path / "same", dict(EXTRACTION), {"w0": np.zeros((4, CHANNELS, 1, 1))})
+    alias = {"name": "alias", "weights": {"source": "moved", "sha256": "a" * 64}}
+    same = make_bank(
+        tmp_path / "same", changed({"backbone": alias}), {"w0": np.zeros((4, CHANNELS, 1, 1))}
+    )
     assert main(["predict", str(run), "--bank", str(same)]) == 0
     other = make_bank(tmp_path / "other", changed(change), videos)
     assert main([command, str(run), "--bank", str(other)]) == 2

@@ -35,5 +35,5 @@ def test_a_constant_is_subtracted(folders: tuple[Path, Path]) -> None:
 
 def test_streams_refuse(folders: tuple[Path, Path]) -> None:
     stream_scorer(Predictor(load_saved(folders[0])))
-    with pytest.raises(ValueError, match="be able to score streams.* mean over time"):
+    with pytest.raises(ValueError, match=r"be able to score streams.* mean over time"):
         stream_scorer(Predictor(load_saved(folders[1])))

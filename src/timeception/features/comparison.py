@@ -24,11 +24,9 @@ def recorded_traits(settings: Mapping[str, Any]) -> Traits:
     made = settings.get("backbone")
     if not isinstance(made, Mapping):
         return {"timesteps": _imported_spacing(settings)}
-    weights = made.get("weights") or {}
-    digest = weights.get("sha256")
+    digest = (made.get("weights") or {}).get("sha256")
     return {
-        "backbone": made.get("name"),
-        "weights": digest and f"{weights.get('source')} ({digest[:12]})",
+        "weights": digest and f"sha256 {digest[:12]}",  # names and paths of equal weights vary
         "endpoint": made.get("endpoint"),
         "timesteps": spacing(settings.get("stride"), settings.get("fps"), settings),
         "precision": settings.get("precision", DEFAULT_PRECISION),

@@ -38,8 +38,10 @@ def check_model_bank(model: SavedModel, bank: FeatureBank) -> None:
     has = bank_traits(bank)
     if model.map_size is None:  # sampling averages no maps
         trained["map size"] = map_words(map_size_of(model))
+    names = [(each.get("backbone") or {}).get("name") for each in (bank.settings, model.features)]
+    made_by = f" (backbone {names[0]}; in training, {names[1]})" if all(names) else ""
     require_traits(
-        f"bank {bank.root}",
+        f"bank {bank.root}{made_by}",
         "this bank",
         has,
         f"the features that {model.folder} was trained on",

@@ -195,7 +195,7 @@ class Predictor:
         """Check that a bank's features are of the kind that the model was trained on.
 
         Raises:
-            ValueError: if they differ in backbone, weights, endpoint, spacing of timesteps,
+            ValueError: if they differ in weights, endpoint, spacing of timesteps,
                 precision, channels or maps; the error lists both sides of every difference.
         """
         check_model_bank(self.model, bank)
