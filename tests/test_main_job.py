@@ -79,7 +79,7 @@ def test_prediction_has_the_precision_of_the_bank(work: Path, run: Path) -> None
     halved.model.pipeline["features"]["precision"] = "bf16"
     video = next((work / "videos").glob("*/*.mp4"))
     assert plain(video).scores.tolist() != halved(video).scores.tolist()
-    assert [each._network.precision for each in (plain, halved)] == ["fp32", "bf16"]
+    assert [each._extractor.precision for each in (plain, halved)] == ["fp32", "bf16"]
 
 
 def test_predict_names_a_broken_video_and_scores_the_others(
