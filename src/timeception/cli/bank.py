@@ -1,4 +1,4 @@
-"""``timeception bank import``, ``stat`` and ``check``."""
+"""``timeception bank import``, ``resize``, ``stat`` and ``check``."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    bank = typer.Typer(help="Import, inspect and check banks of features.", no_args_is_help=True)
+    bank = typer.Typer(
+        help="Import, resize, inspect and check banks of features.", no_args_is_help=True
+    )
     bank.command("import")(import_)
+    bank.command()(resize)
     bank.command()(stat)
     bank.command()(check)
     app.add_typer(bank, name="bank")
@@ -28,7 +31,7 @@ def import_(
         list[Path],
         typer.Argument(
             help="Feature files, one per video, or folders of them: .npy, .npz, HDF5, safetensors, "
-            "PyTorch or pickle. The format is detected from the content."
+            "MATLAB .mat, PyTorch or pickle. The format is detected from the content."
         ),
     ],
     out: Annotated[Path, typer.Option(help="The bank's folder; created, or added to.")],
@@ -140,11 +143,46 @@ def import_(
         print(json.dumps(report.to_dict(), indent=2))
     else:
         counts = f"{len(report.done)} imported, {len(report.skipped)} already in the bank"
-        print(f"{counts}, {len(report.failed)} failed; axes {report.axes}. Bank: {out}")
+        where = f"Bank: {out}" if out.exists() else "No bank was made."
+        print(f"{counts}, {len(report.failed)} failed; axes {report.axes}. {where}")
         if report.annotations:
             print(f"Annotations: {report.annotations}")
         if report.done:
             say_next("train on it", "train", "RECIPE", f"data.bank={out}", "backbone=null")
+    _report("failed", report.failed)
+
+
+def resize(
+    bank: Bank,
+    out: Annotated[Path, typer.Option(help="Folder of the new bank; created, or continued.")],
+    map_size: Annotated[
+        str, typer.Option(help="Height and width of the new maps, HxW, such as 2x3.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Average the maps of a bank into a new bank, without the videos.
+
+    Run the same command again to continue. Damaged files are reported and skipped, and the exit
+    status is then 1.
+    """
+    from timeception.cli.extract import parse_map_size
+    from timeception.cli.progress import Lines, say_next, track
+    from timeception.features.bank import FeatureBank
+    from timeception.features.bank.resizing import resize_bank
+
+    def show(ids: Sequence[str]) -> Iterable[str]:
+        Lines(as_json).say(f"videos to average: {len(ids)}; bank: {out}")
+        return track(ids, "averaging", is_json=as_json)
+
+    report = resize_bank(FeatureBank(bank), out, parse_map_size(map_size), track=show)
+    if as_json:
+        print(json.dumps(report.to_dict(), indent=2))
+    else:
+        counts = f"{len(report.done)} averaged to {map_size}, {len(report.skipped)} already done"
+        where = f"Bank: {out}" if out.exists() else "No bank was made."
+        print(f"{counts}, {len(report.failed)} failed. {where}")
+        if report.done:
+            say_next("train on it", "train", "RECIPE", f"data.bank={out}")
     _report("failed", report.failed)
 
 

@@ -105,12 +105,13 @@ def extract(
         ),
     ] = None,
     precision: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Arithmetic of the backbone: fp32, or bf16, which is faster on processors that "
-            "support it and changes features slightly."
+            "support it and changes features slightly.",
+            show_default="the recipe's, else fp32",
         ),
-    ] = "fp32",
+    ] = None,
     dtype: Annotated[
         str, typer.Option(help="Type in which features are stored: float16, float32 or bfloat16.")
     ] = "float16",
@@ -179,7 +180,7 @@ def extract(
 
         section = _section_of(recipe, change or [], backbone, weights, endpoint)
         network = make_backbone(section)
-        cells = cells or section.map_size
+        cells, precision = cells or section.map_size, precision or section.precision
         if stride is None and fps is None:
             stride, fps = section.stride_frames, section.fps if frames_2019 is None else None
     report = extract_with_progress(
@@ -189,7 +190,7 @@ def extract(
         is_json=as_json,
         stride=stride,
         map_size=cells,
-        precision=precision,
+        precision=precision or "fp32",
         frames_2019=frames_2019,
         fps=fps,
         dtype=dtype,

@@ -50,7 +50,7 @@ def print_evaluation(report: EvaluationReport, run: Run) -> None:
         without = report.classes_without_positives
         names = ", ".join(without[:MAX_NAMED]) + (", ..." if len(without) > MAX_NAMED else "")
         print(f"{len(without)} class(es) without positives, excluded from the mean: {names}")
-    print(f"Results: {run.results / report.split}.json, {run.results / report.split}_scores.csv")
+    print(f"Results: {run.results / report.stem}.json, {run.results / report.stem}_scores.csv")
 
 
 def _print_protocols(report: EvaluationReport) -> None:
@@ -77,12 +77,12 @@ def print_predictions(predictions: Sequence[Prediction], top: int) -> None:
         rows = [(name, _score(score)) for name, score in prediction.top(top)]
         show(table(prediction.video, ("class", "score"), rows))
         if len(prediction.windows) > 1:
-            lines = []
+            titles, lines = (prediction.time_unit, "highest classes"), []
             for window in prediction.windows:
                 span = f"{window.start_seconds:.1f} - {window.end_seconds:.1f}"
                 best = window.top(prediction.classes, 3)
                 lines.append((span, ", ".join(f"{name} {_score(score)}" for name, score in best)))
-            show(table("windows", ("seconds", "highest classes"), lines))
+            show(table("windows", titles, lines))
 
 
 def _score(value: float) -> str:

@@ -149,6 +149,14 @@ def test(
             show_default="the one that trained the model",
         ),
     ] = None,
+    bank: Annotated[
+        Path | None,
+        typer.Option(
+            help="Test on the features of this bank instead: the same videos and split, features "
+            "of the same kind as those of training.",
+            show_default="the recipe's data.bank",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Test a trained run: mAP over the whole split, and accuracy for single-label data.
@@ -175,6 +183,7 @@ def test(
         split=split,
         protocols=protocol or (),
         framework=framework,
+        bank=bank,
         track=show,
     )
     if as_json:

@@ -94,6 +94,8 @@ class Recipe(Section):
             raise ValueError("training.scheme=end_to_end requires data.videos and backbone")
         if self.is_end_to_end and self.sampling.center:
             raise ValueError("sampling.center=true requires training.scheme=timeception_only")
+        if self.is_end_to_end and self.backbone is not None and self.backbone.precision:
+            raise ValueError("backbone.precision requires training.scheme=timeception_only")
         if self.is_end_to_end and self.framework != "torch":
             raise ValueError("training.scheme=end_to_end requires framework=torch")
         if self.framework == "keras" and self.model.head not in KERAS_HEADS:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from timeception import checks
 from timeception.clips.task_data import (
     TaskData,
+    check_bank,
     read_task_data,
     read_video_task_data,
     timestep_seconds,
@@ -57,14 +58,16 @@ def train(
     recipe = recipe.with_absolute_paths()
     if recipe.is_end_to_end:
         return _train_end_to_end(recipe, Path(out), resume, report, on_progress)
-    data = _large_enough(read_task_data(recipe))
+    data = read_task_data(recipe)
+    check_bank(recipe, data)
+    _large_enough(data)
     _, channels, height, width = data.train.sampler.shape()
     spec = head_spec(recipe, channels, len(data.classes), (height, width))
     start = find_start(recipe, spec, data.classes)
     fit = _fit_of(recipe.framework)
     run = _begin(recipe, Path(out), resume, start, report)
     arrays = fit(recipe, data, run, spec, start, on_progress)
-    write_folder(run.model, spec, arrays, pipeline(recipe, data, data.features))
+    write_folder(run.model, spec, arrays, pipeline(recipe, data, data.features, (height, width)))
     return run
 
 
@@ -114,7 +117,7 @@ def _train_end_to_end(
     stride, fps = recipe.backbone.stride_frames, recipe.backbone.fps
     features = extraction_settings(backbone, stride, fps=fps)
     features["backbone"] = save_backbone(backbone, run.model)
-    write_folder(run.model, spec, arrays, pipeline(recipe, data, features))
+    write_folder(run.model, spec, arrays, pipeline(recipe, data, features, (height, width)))
     return run
 
 
@@ -127,8 +130,13 @@ def _begin(recipe: Recipe, out: Path, resume: bool, start: Start, report: Report
     return run
 
 
-def pipeline(recipe: Recipe, data: TaskData, features: dict[str, Any]) -> dict[str, Any]:
-    """Return what the saved model needs besides weights: classes, sampling, origin of features."""
+def pipeline(
+    recipe: Recipe, data: TaskData, features: dict[str, Any], maps: tuple[int, int] | None = None
+) -> dict[str, Any]:
+    """Return what the saved model needs besides weights: classes, sampling, origin of features.
+
+    ``maps`` are the height and width of the maps that the head takes.
+    """
     windows = recipe.data.windows
     # The times of imported features are unknown; the segments of 2019 may overlap.
     has_times = bool(features.get("backbone")) and not has_2019_segments(features)
@@ -139,5 +147,6 @@ def pipeline(recipe: Recipe, data: TaskData, features: dict[str, Any]) -> dict[s
         "sampling": recipe.sampling.model_dump(mode="json"),
         "windows": windows.model_dump(mode="json") if windows else None,
         "features": features,
+        "feature_maps": None if maps is None else list(maps),
         "timestep_seconds": timestep_seconds(data.train.sampler) if has_times else None,
     }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
@@ -14,7 +16,14 @@ from timeception import checks
 from timeception.datasets.video_files import find_videos, video_id_of
 from timeception.features.bank.arrays import ARRAY_SUFFIXES, looks_like_arrays
 from timeception.features.bank.storage import BankError
-from timeception.features.bank.store import ANOTHER_BANK, FeatureBank, MismatchError, require_same
+from timeception.features.bank.store import (
+    ANOTHER_BANK,
+    FAILURES_FILE,
+    SETTINGS_FILE,
+    FeatureBank,
+    MismatchError,
+    require_same,
+)
 from timeception.files import sha256_of_file
 
 logger = logging.getLogger(__name__)
@@ -130,6 +139,23 @@ def open_bank(
                 f"settings: {', '.join(left[:5])}. Remove the bank, or choose another --out."
             ) from error
     return FeatureBank(root, mode="a", settings=settings, dtype=dtype, is_replaced=True)
+
+
+@contextmanager
+def new_bank_kept_if_filled(root: str | Path) -> Iterator[None]:
+    """Remove the bank that the block made, if it ends without a video in it."""
+    folder = Path(root)
+    parents = [path for path in (folder, *folder.parents) if not path.exists()]
+    is_new = not (folder / SETTINGS_FILE).exists()
+    try:
+        yield
+    finally:
+        if is_new and (folder / SETTINGS_FILE).exists() and not FeatureBank(folder):
+            for name in (SETTINGS_FILE, FAILURES_FILE):
+                (folder / name).unlink(missing_ok=True)
+            shutil.rmtree(folder / "videos", ignore_errors=True)
+            for path in parents:
+                path.rmdir()
 
 
 def plan(
