@@ -156,8 +156,8 @@ def test_a_csv_file_is_checked_like_its_folder(
 def test_annotations_without_videos(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "check", "videos.csv", "--videos", "bank"]) == 1
     shown = capsys.readouterr().out
-    assert "bank holds no video files; pass --videos FOLDER if they are elsewhere" in shown
-    assert "missing videos, all 4" in shown
+    assert "folder without video files (1)" in shown
+    assert "bank; pass --videos FOLDER if they are elsewhere" in shown
 
 
 @pytest.mark.parametrize("name", ["mapping_bf.txt", "mapping_48.txt"])

@@ -171,12 +171,12 @@ def test(
     from timeception.training.runs import find_run
 
     found = find_run(run)
+    n_draws = draws or found.recipe().testing.draws
 
     def show(items: Iterable[int]) -> Iterable[int]:
+        Lines(as_json).say(f"testing {found.root} on its {split} split, {n_draws} draws per record")
         return track(items, "scoring draws", is_json=as_json)
 
-    n_draws = draws or found.recipe().testing.draws
-    Lines(as_json).say(f"testing {found.root} on its {split} split, {n_draws} draws per record")
     report = evaluate(
         found,
         n_draws=n_draws,

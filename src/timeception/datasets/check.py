@@ -119,12 +119,11 @@ def check_folder(
 
 
 def _about_pairing(pairing: Pairing, folder: Path, has_files: bool) -> list[Finding]:
-    if not has_files:
-        where = f"{folder} holds no video files; pass --videos FOLDER if they are elsewhere"
-        return [Finding(f"missing videos, all {len(pairing.missing)}", (where,))]
+    where = f"{folder}; pass --videos FOLDER if they are elsewhere"
     twice = tuple(f"{name}: {', '.join(ids)}" for name, ids in pairing.twice.items())
     return [
         Finding("missing videos", pairing.missing),
+        Finding("folder without video files", () if has_files else (where,)),
         Finding("extra videos, not in the annotations", tuple(sorted(pairing.extra))),
         Finding("duplicate ids, several files for one video", twice),
     ]
