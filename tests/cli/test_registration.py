@@ -18,7 +18,7 @@ def names() -> list[str]:
 def test_three_calls_register_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     first, shown = names(), capsys.readouterr().out
-    assert len(first) == len(set(first)) == 10
+    assert len(first) == len(set(first)) == 12
     for _ in range(2):
         assert main(["--help"]) == 0
         assert capsys.readouterr().out == shown
@@ -35,4 +35,4 @@ def test_commands_of_groups_are_registered_once(capsys: pytest.CaptureFixture[st
     assert [group.name for group in groups].count("bank") == 1
     (bank,) = (group for group in groups if group.name == "bank")
     assert bank.typer_instance is not None
-    assert len(bank.typer_instance.registered_commands) == 3
+    assert len(bank.typer_instance.registered_commands) == 4
