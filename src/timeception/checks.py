@@ -10,6 +10,9 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+#: What to do with an array of integers, which are the pixel levels of images.
+FLOAT_ADVICE = "Pass x.astype('float32'); to classify images, extract features from them first."
+
 
 def problem(argument: str, requirement: str, value: object, advice: str = "") -> str:
     """Return an error message: ``argument must requirement; got value. advice``."""

@@ -175,12 +175,3 @@ def test_wrong_annotations_raise_with_their_place(case: str, tmp_path: Path) -> 
         read_task_data(recipe)
     for word in words:
         assert word in str(caught.value)
-
-
-def test_features_of_another_backbone_raise(tmp_path: Path) -> None:
-    source = official.write_charades(tmp_path / "charades")
-    recipe = recipe_of("charades", source, bank_of(tmp_path / "bank", CHARADES))
-    backbone = {"name": "i3d", "channels": 1024}
-    fields = recipe.model_dump(mode="json") | {"backbone": backbone}
-    with pytest.raises(ValueError, match=r"features of 1024 channels, which i3d makes; got '4 ch"):
-        read_task_data(build_recipe(fields))

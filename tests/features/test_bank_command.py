@@ -138,7 +138,10 @@ def test_check_passes_a_sound_bank(run, bank, folder):
     for words in ([], ["--videos", folder]):
         done = run("check", bank.root, *words)
         assert done.exit_code == 0, done.output
-        assert done.stdout.splitlines() == [f"{bank.root}: 3 videos, no problems."]
+        assert done.stdout.splitlines() == [
+            f"{bank.root}: 3 videos, no problems.",
+            f"Next, train on it: timeception train RECIPE data.bank={bank.root}",
+        ]
 
 
 def truncated(bank, folder):

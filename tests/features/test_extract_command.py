@@ -38,8 +38,11 @@ def run():
 def test_extract_reports_what_it_did(run, folder, tmp_path):
     done = run(folder, "--out", tmp_path, "--stride", 2, "--map-size", "1x2", "--dtype", "float32")
     assert done.exit_code == 0, done.output
-    assert done.stdout.startswith("4 extracted, 0 already in the bank, 0 failed; 44 frames in ")
-    assert done.stderr == ""  # no progress where there is no terminal
+    plan, report, following = done.stdout.splitlines()
+    assert plan == "videos found: 4; in the bank: 0; to extract: 4"
+    assert report.startswith("4 extracted, 0 already in the bank, 0 failed; 44 frames in ")
+    assert following == f"Next, train on it: timeception train RECIPE data.bank={tmp_path}"
+    assert done.stderr == ""
     bank = FeatureBank(tmp_path)
     assert bank["milk"].features.shape == (13, 6, 1, 2)
     assert bank.dtype == "float32"
@@ -54,7 +57,9 @@ def test_broken_videos_make_the_status_1_and_are_named(run, folder, tmp_path):
     assert report["done"] == IDS
     assert list(report["failed"]) == ["text"]
     assert report["frames_per_second"] > 0
-    assert done.stderr == f"failed: text: {report['failed']['text']}\n"
+    plan, failure = done.stderr.splitlines()
+    assert plan == "videos found: 5; in the bank: 0; to extract: 5"
+    assert failure == f"failed: text: {report['failed']['text']}"
 
 
 def test_the_network_is_chosen_by_name_weights_and_endpoint(run, folder, tmp_path):
@@ -120,9 +125,9 @@ def test_kill_9_and_the_same_command_end_in_the_same_bytes(run, folder, tmp_path
     assert 0 < n_done < 4
     again = run(*command)
     assert again.exit_code == 0, again.output
-    assert again.stdout.startswith(
-        f"{4 - n_done} extracted, {n_done} already in the bank, 0 failed"
-    )
+    plan, report, _ = again.stdout.splitlines()
+    assert plan == f"videos found: 4; in the bank: {n_done}; to extract: {4 - n_done}"
+    assert report.startswith(f"{4 - n_done} extracted, {n_done} already in the bank, 0 failed")
     extract([folder], tmp_path / "whole", create_backbone("tiny_images"), stride=1)
     assert files(out) == files(tmp_path / "whole")
 

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
+from scipy import io
 
 from timeception.datasets import read_timed
 from timeception.features import FeatureBank
@@ -39,6 +40,7 @@ SAVERS = {
     "hdf5": lambda path, array: save_hdf5(path, **{"group/x": array}),
     "safetensors": lambda path, array: save_file({"x": array}, path),
     "pickle": save_pickle_2,
+    "mat": lambda path, array: io.savemat(path, {"x": array}, appendmat=False),
     "torch": lambda path, array: torch.save({"x": torch.from_numpy(array)}, path),
 }
 
@@ -185,13 +187,67 @@ def test_every_array_of_a_file_as_a_video(tmp_path):
 
 def test_keys_are_told_or_listed(tmp_path):
     np.savez(tmp_path / "a.npz", rgb=features(), flow=features(seed=1))
-    report = import_features([tmp_path / "a.npz"], tmp_path / "bank", axes="TCHW")
-    assert "holds 'rgb', 'flow'. Choose the features with --key" in report.failed["a"]
-    report = import_features([tmp_path / "a.npz"], tmp_path / "bank", axes="TCHW", key="flw")
-    assert "key must be one of 'rgb', 'flow'; got 'flw'. Did you mean 'flow'?" in report.failed["a"]
+    with pytest.raises(ValueError, match=r"a.npz holds 'rgb', 'flow'. Choose the .* with --key"):
+        import_features([tmp_path / "a.npz"], tmp_path / "bank", axes="TCHW")
+    with pytest.raises(ValueError, match=r"but --key is 'flw'. Did you mean 'flow'?"):
+        import_features([tmp_path / "a.npz"], tmp_path / "bank", axes="TCHW", key="flw")
+    assert not (tmp_path / "bank").exists()
     report = import_features([tmp_path / "a.npz"], tmp_path / "bank", axes="TCHW", key="flow")
     assert report.done == ["a"]
     assert FeatureBank(tmp_path / "bank").failures == {}
+
+
+@pytest.mark.parametrize("axes", [None, "TCHW"])
+def test_one_message_for_all_files_without_a_key(tmp_path, axes):
+    for name in "abc":
+        np.savez(tmp_path / f"{name}.npz", rgb=features(), flow=features(seed=1))
+    (tmp_path / "0.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError) as caught:
+        import_features([tmp_path], tmp_path / "bank", axes=axes)
+    message = "each of 3 files holds 'rgb', 'flow'. Choose the features with --key."
+    assert str(caught.value) == message
+    np.savez(tmp_path / "c.npz", x=features(), y=features(), z=features())
+    with pytest.raises(ValueError, match="Some hold other arrays: the next holds 'x', 'y', 'z'"):
+        import_features([tmp_path], tmp_path / "bank", axes=axes)
+    assert not (tmp_path / "bank").exists()
+
+
+def test_files_that_need_another_key_fail_alone(tmp_path):
+    np.savez(tmp_path / "a.npz", rgb=features(), flow=features(seed=1))
+    np.savez(tmp_path / "b.npz", rgb=features())
+    report = import_features([tmp_path], tmp_path / "bank", axes="TCHW")
+    assert report.done == ["b"] and "with --key" in report.failed["a"]
+
+
+def test_an_import_of_nothing_leaves_no_bank(tmp_path):
+    file, bank = tmp_path / "a.npy", tmp_path / "new" / "bank"
+    np.save(file, np.full((9, 4), np.nan))
+    report = import_features([file], bank, axes="TC")
+    assert report.failed.keys() == {"a"} and not bank.parent.exists()
+    bank.mkdir(parents=True)
+    (bank / "notes.txt").write_text("mine")
+    import_features([file], bank, axes="TC")
+    assert [path.name for path in bank.iterdir()] == ["notes.txt"]
+
+
+def test_an_interrupted_import_leaves_no_empty_bank(tmp_path):
+    np.save(tmp_path / "a.npy", features())
+
+    def stop(items):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_features([tmp_path], tmp_path / "bank", axes="TCHW", track=stop)
+    assert not (tmp_path / "bank").exists()
+
+
+def test_a_failed_import_keeps_an_existing_bank(tmp_path):
+    np.save(tmp_path / "a.npy", features())
+    import_features([tmp_path / "a.npy"], tmp_path / "bank", axes="TCHW")
+    np.save(tmp_path / "b.npy", np.full((9, 4, 2, 3), np.nan))
+    import_features([tmp_path / "b.npy"], tmp_path / "bank", axes="TCHW")
+    bank = FeatureBank(tmp_path / "bank")
+    assert (bank.video_ids, list(bank.failures)) == (("a",), ["b"])
 
 
 def test_doubt_about_axes_is_asked_once_or_told(tmp_path):
@@ -251,6 +307,7 @@ def test_broken_files_are_recorded_and_never_stop_the_rest(tmp_path, capsys):
         "empty": "file must not be empty",
         "evil": "requires 'builtins.print'",
         "text": "which no known file does",
+        "cut_mat": "cannot be read",
         "cut_npy": "cannot be read",
         "cut_npz": "is a zip archive .* that is cut off",
         "cut_hdf5": "cannot be read: .*truncated",
@@ -384,8 +441,8 @@ def test_bad_labels_are_told(tmp_path, labels, message):
     with pytest.raises(ValueError, match=f"labels 'frame_labels' must {message}"):
         raise ValueError(report.failed["a"])
     told = FrameLabels("frame_label", tmp_path / "a.csv")
-    report = import_features([tmp_path / "in"], tmp_path / "bank", axes="TC", labels=told)
-    assert "Did you mean 'frame_labels'?" in report.failed["a"]
+    with pytest.raises(ValueError, match=r"--frame-labels is 'frame_label'. Did you mean 'frame_l"):
+        import_features([tmp_path / "in"], tmp_path / "bank", axes="TC", labels=told)
 
 
 def test_a_background_without_a_name_is_told(tmp_path):

@@ -28,6 +28,14 @@ _COMMANDS = (
     "convert",
     "zoo",
 )
+_EXTRAS = {
+    "keras": "keras",
+    "tensorflow": "tensorflow",
+    "jax": "jax",
+    "ray": "ray",
+    "transformers": "hf",
+    "matplotlib": "bench",
+}
 _RENAMED = r".+ is now called .+; the old name "  # what checks.warn_renamed says
 _INTERRUPTED = "stopped. Run the same command again to continue; `train` also needs --resume."
 
@@ -79,10 +87,24 @@ def main(arguments: list[str] | None = None) -> int:
         return _say(_INTERRUPTED, 130)
     except ValueError as error:
         return _say(str(error), 2)
+    except ImportError as error:
+        return _say(_missing_package(error), 2)
     except OSError as error:
         is_plain = error.filename and error.strerror  # without "[Errno 2]"
         return _say(f"{error.filename}: {error.strerror}" if is_plain else str(error), 2)
     return 0
+
+
+def _missing_package(error: ImportError) -> str:
+    """Say which package is missing and how to install it; other import errors are raised."""
+    cause = error.__cause__ if isinstance(error.__cause__, ModuleNotFoundError) else error
+    name = (getattr(cause, "name", None) or "timeception").partition(".")[0]
+    if not isinstance(cause, ModuleNotFoundError) or name == "timeception":
+        raise error
+    if cause is not error:
+        return f"{error}"  # it says what requires the package, and how to install it
+    package = f"timeception[{_EXTRAS[name]}]" if name in _EXTRAS else name
+    return f"this command requires {name}, which is not installed: pip install '{package}'"
 
 
 @contextmanager

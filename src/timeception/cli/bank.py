@@ -1,9 +1,10 @@
-"""``timeception bank import``, ``stat`` and ``check``."""
+"""``timeception bank import``, ``resize``, ``stat`` and ``check``."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +16,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    bank = typer.Typer(help="Import, inspect and check banks of features.", no_args_is_help=True)
+    bank = typer.Typer(
+        help="Import, resize, inspect and check banks of features.", no_args_is_help=True
+    )
     bank.command("import")(import_)
+    bank.command()(resize)
     bank.command()(stat)
     bank.command()(check)
     app.add_typer(bank, name="bank")
@@ -27,7 +31,7 @@ def import_(
         list[Path],
         typer.Argument(
             help="Feature files, one per video, or folders of them: .npy, .npz, HDF5, safetensors, "
-            "PyTorch or pickle. The format is detected from the content."
+            "MATLAB .mat, PyTorch or pickle. The format is detected from the content."
         ),
     ],
     out: Annotated[Path, typer.Option(help="The bank's folder; created, or added to.")],
@@ -102,7 +106,7 @@ def import_(
     Unreadable files are reported and skipped, and the exit status is then 1.
     """
     from timeception.cli import usage
-    from timeception.cli.tables import track
+    from timeception.cli.progress import Lines, say_next, track
     from timeception.features.bank.importing import FrameLabels, import_features
 
     usage.require("--annotations", annotations, frame_labels=frame_labels)
@@ -118,6 +122,10 @@ def import_(
         names = read_class_names(class_names) if class_names else None
         labels = FrameLabels(frame_labels, annotations, names, background)
 
+    def show(files: Sequence[Any]) -> Iterable[Any]:
+        Lines(as_json).say(f"files to import: {len(files)}; bank: {out}")
+        return track(files, "importing", is_json=as_json)
+
     report = import_features(
         sources,
         out,
@@ -129,20 +137,58 @@ def import_(
         labels=labels,
         is_overwritten=overwrite,
         ask=_ask if _is_interactive() else None,
-        track=lambda files: track(files, "importing"),
+        track=show,
     )
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
     else:
         counts = f"{len(report.done)} imported, {len(report.skipped)} already in the bank"
-        print(f"{counts}, {len(report.failed)} failed; axes {report.axes}. Bank: {out}")
+        where = f"Bank: {out}" if out.exists() else "No bank was made."
+        print(f"{counts}, {len(report.failed)} failed; axes {report.axes}. {where}")
         if report.annotations:
             print(f"Annotations: {report.annotations}")
+        if report.done:
+            say_next("train on it", "train", "RECIPE", f"data.bank={out}", "backbone=null")
+    _report("failed", report.failed)
+
+
+def resize(
+    bank: Bank,
+    out: Annotated[Path, typer.Option(help="Folder of the new bank; created, or continued.")],
+    map_size: Annotated[
+        str, typer.Option(help="Height and width of the new maps, HxW, such as 2x3.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Average the maps of a bank into a new bank, without the videos.
+
+    Run the same command again to continue. Damaged files are reported and skipped, and the exit
+    status is then 1.
+    """
+    from timeception.cli.extract import parse_map_size
+    from timeception.cli.progress import Lines, say_next, track
+    from timeception.features.bank import FeatureBank
+    from timeception.features.bank.resizing import resize_bank
+
+    def show(ids: Sequence[str]) -> Iterable[str]:
+        Lines(as_json).say(f"videos to average: {len(ids)}; bank: {out}")
+        return track(ids, "averaging", is_json=as_json)
+
+    report = resize_bank(FeatureBank(bank), out, parse_map_size(map_size), track=show)
+    if as_json:
+        print(json.dumps(report.to_dict(), indent=2))
+    else:
+        counts = f"{len(report.done)} averaged to {map_size}, {len(report.skipped)} already done"
+        where = f"Bank: {out}" if out.exists() else "No bank was made."
+        print(f"{counts}, {len(report.failed)} failed. {where}")
+        if report.done:
+            say_next("train on it", "train", "RECIPE", f"data.bank={out}")
     _report("failed", report.failed)
 
 
 def stat(bank: Bank, as_json: Json = False) -> None:
     """Summarise a bank: videos, timesteps, map sizes, file size, origin, failures."""
+    from timeception.cli.progress import say_next
     from timeception.cli.tables import show, table
     from timeception.features.bank import FeatureBank
     from timeception.features.bank.inspection import statistics
@@ -167,6 +213,7 @@ def stat(bank: Bank, as_json: Json = False) -> None:
         ("damaged files", str(len(found["damaged"]))),
     ]
     show(table(str(bank), ("", ""), rows))
+    say_next("check its files", "bank", "check", bank)
     for video_id, failure in found["failures"].items():
         print(f"failed: {video_id}: {failure['error']}", file=sys.stderr)
     for video_id, error in found["damaged"].items():
@@ -186,12 +233,12 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Read a whole bank and check files, settings, shapes and values; exit status 1 on problems."""
-    from timeception.cli.tables import track
+    from timeception.cli.progress import say_next, track
     from timeception.features.bank import FeatureBank
     from timeception.features.bank.inspection import inspect
 
     opened = FeatureBank(bank)
-    problems = inspect(opened, videos or (), lambda ids: track(ids, "checking"))
+    problems = inspect(opened, videos or (), lambda ids: track(ids, "checking", is_json=as_json))
     if as_json:
         report = {"n_videos": len(opened), "problems": problems, "failures": opened.failures}
         print(json.dumps(report, indent=2, sort_keys=True))
@@ -199,6 +246,7 @@ def check(
         n_failures = len(opened.failures)
         known = f"; {n_failures} unreadable video(s) when the bank was made" if n_failures else ""
         print(f"{bank}: {len(opened)} videos, no problems{known}.")
+        say_next("train on it", "train", "RECIPE", f"data.bank={bank}")
     _report("problem", problems)
 
 

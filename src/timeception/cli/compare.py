@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Annotated
@@ -53,6 +54,7 @@ def cross_validate(
     {group} by its group. The same command continues after an interruption. Compare the results of
     several recipes with `timeception compare`.
     """
+    from timeception.cli.progress import Lines, say_next, training_progress
     from timeception.evaluation.cross_validation import cross_validate as run_folds
     from timeception.evaluation.cross_validation import make_folds
     from timeception.recipes import load_recipe
@@ -60,19 +62,23 @@ def cross_validate(
     settings = load_recipe(recipe, overrides or ())
     chosen = make_folds(settings, folds, group)
     root = out or Path("runs") / f"{settings.name}_cv"
-
-    def report(line: str) -> None:
-        if not as_json:
-            print(line, flush=True)
-
+    report = Lines(as_json).say
     sizes = ", ".join(f"{fold.name} ({len(fold.test)})" for fold in chosen)
     report(f"{len(chosen)} folds with their test videos: {sizes}; {seeds} seed(s) each")
-    result = run_folds(settings, root, chosen, n_seeds=seeds, n_workers=workers, report=report)
+    result = run_folds(
+        settings,
+        root,
+        chosen,
+        n_seeds=seeds,
+        n_workers=workers,
+        report=report,
+        progress_of=partial(training_progress, is_json=as_json),
+    )
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
         return
     _print_folds(result, settings.name)
-    print(f"written: {root}. Compare it: timeception compare {root} OTHER")
+    say_next("compare it with another recipe", "compare", root, "OTHER")
 
 
 def compare(

@@ -36,8 +36,10 @@ def convert(
     to: Annotated[Framework, typer.Option("--to", help="The framework that will read DST.")],
 ) -> None:
     """Convert weights between PyTorch, Keras and JAX; every value is preserved exactly."""
+    from timeception.cli.progress import say_next
     from timeception.weights import convert as convert_weights
 
     checkpoint = convert_weights(source, destination, to.value)
     count = len(checkpoint.arrays)
     print(f"Converted {source} to {destination}: {count} arrays for {to.value}.")
+    say_next("start a training from it", "train", "RECIPE", f"init_from={destination}")

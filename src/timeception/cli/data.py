@@ -45,7 +45,7 @@ def synthesize(
     (video,label,start,end; seconds) and README.txt. Run the same command again to continue after an
     interruption.
     """
-    from timeception.cli.tables import track
+    from timeception.cli.progress import say_next, track
     from timeception.datasets.synthetic import make_synthetic_activities
 
     dataset = make_synthetic_activities(
@@ -59,13 +59,15 @@ def synthesize(
     )
     sizes = ", ".join(f"{len(dataset.subset(split))} {split}" for split in dataset.splits)
     print(f"{len(dataset)} synthetic videos of {len(dataset.classes)} activities ({sizes}): {out}")
+    say_next("extract features", "extract", out, "--out", f"{out}_bank")
 
 
 def check(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="Folder with the annotations; the kind of data set is detected from its files."
+            help="Folder with the annotations, or a CSV file; the kind of data set is detected "
+            "from the files."
         ),
     ],
     videos: Annotated[
@@ -95,7 +97,7 @@ def check(
     videos or of timed actions, and one folder of videos per class. The exit status is 1 if there
     are problems.
     """
-    from timeception.cli.tables import track
+    from timeception.cli.progress import say_next, track
     from timeception.datasets.check import check_folder
     from timeception.video import probe
 
@@ -104,12 +106,15 @@ def check(
         videos,
         seconds_of=(lambda path: probe(path).duration_seconds) if open_files else None,
         tolerance_seconds=tolerance,
-        track=lambda files: track(files, "opening videos"),
+        track=lambda files: track(files, "opening videos", is_json=as_json),
     )
     if as_json:
         print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
     else:
         _print_check(report)
+        if report.is_ok:
+            place = videos or (folder.parent if folder.is_file() else folder)
+            say_next("extract features", "extract", place, "--out", f"{place.resolve().name}_bank")
     if not report.is_ok:
         raise typer.Exit(1)
 

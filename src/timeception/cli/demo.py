@@ -77,7 +77,7 @@ def demo(
 
 
 def _synthetic_videos(out: Path) -> Path:
-    from timeception.cli.tables import track
+    from timeception.cli.progress import track
     from timeception.datasets.synthetic import make_synthetic_activities
 
     folder = out / "videos"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -107,12 +105,13 @@ def extract(
         ),
     ] = None,
     precision: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Arithmetic of the backbone: fp32, or bf16, which is faster on processors that "
-            "support it and changes features slightly."
+            "support it and changes features slightly.",
+            show_default="the recipe's, else fp32",
         ),
-    ] = "fp32",
+    ] = None,
     dtype: Annotated[
         str, typer.Option(help="Type in which features are stored: float16, float32 or bfloat16.")
     ] = "float16",
@@ -167,6 +166,7 @@ def extract(
     failures.json, and the exit status is 1.
     """
     from timeception.cli import usage
+    from timeception.cli.progress import say_next
 
     usage.exclude(stride=stride, fps=fps, frames_2019=frames_2019)
     usage.require("--recipe", recipe, set=change)
@@ -180,7 +180,7 @@ def extract(
 
         section = _section_of(recipe, change or [], backbone, weights, endpoint)
         network = make_backbone(section)
-        cells = cells or section.map_size
+        cells, precision = cells or section.map_size, precision or section.precision
         if stride is None and fps is None:
             stride, fps = section.stride_frames, section.fps if frames_2019 is None else None
     report = extract_with_progress(
@@ -190,7 +190,7 @@ def extract(
         is_json=as_json,
         stride=stride,
         map_size=cells,
-        precision=precision,
+        precision=precision or "fp32",
         frames_2019=frames_2019,
         fps=fps,
         dtype=dtype,
@@ -201,6 +201,8 @@ def extract(
         device=device,
         is_compiled=compiles,
     )
+    if report.done and not as_json:
+        say_next("train on it", "train", recipe or "RECIPE", f"data.bank={out}")
     if report.failed:
         raise typer.Exit(1)
 
@@ -223,9 +225,10 @@ def extract_with_progress(
     videos: list[Path], out: Path, network: Backbone, is_json: bool = False, **options: Any
 ) -> ExtractionReport:
     """Extract with a progress bar and print a summary; failures go to the error stream."""
+    from timeception.cli.progress import extraction_progress
     from timeception.features.extraction.extract import extract as extract_into
 
-    with _progress() as show:
+    with extraction_progress(is_json) as show:
         report = extract_into(videos, out, network, on_progress=show, **options)
     if is_json:
         print(json.dumps(report.to_dict(), indent=2))
@@ -253,32 +256,3 @@ def parse_map_size(text: str) -> tuple[int, int]:
     if not (height.isdecimal() and width.isdecimal()):
         raise ValueError(f"--map-size must be HxW, such as 2x3; got {text!r}.")
     return int(height), int(width)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[ExtractionReport], None]]:
-    """Show a bar with counts, rates and remaining time if the error stream is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("extracting"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}% {task.fields[state]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("extract", total=None, state="")
-
-        def show(report: ExtractionReport) -> None:
-            n_over = len(report.done) + len(report.skipped) + len(report.failed)
-            failed = f", {len(report.failed)} failed" if report.failed else ""
-            rate = len(report.done) / report.seconds if report.seconds else 0.0
-            state = (
-                f"{n_over}/{report.n_videos} videos{failed}, {rate:.2f} videos/s, "
-                f"{report.frames_per_second:.1f} frames/s, left:"
-            )
-            bar.update(task, total=report.n_bytes, completed=report.n_bytes_done, state=state)
-
-        yield show

@@ -42,12 +42,13 @@ def train_videos(
     overrides: list[str],
 ) -> None:
     """Survey, choose, extract, train and test; continue what an earlier call has done."""
+    from timeception.cli.progress import track
     from timeception.training.own_videos import describe, survey_videos
     from timeception.training.runs import Run
 
     began, run = time.monotonic(), Run(out)
     say(f"[1/5] Videos in {videos}")
-    survey = survey_videos(videos, labels, group)
+    survey = survey_videos(videos, labels, group, lambda ids: track(ids, "opening videos"))
     for line in describe(survey):
         say(f"  {line}")
     recipe = _settings(run, survey, minutes, scheme, overrides)
@@ -127,12 +128,14 @@ def _extract(recipe: Recipe, videos: Path) -> dict[str, str]:
 
 def _train_and_test(recipe: Recipe, run: Run) -> EvaluationReport:
     """Train and test one head, unless that is done."""
+    from timeception.cli.progress import training_progress
     from timeception.evaluation.evaluate import EvaluationReport, evaluate
     from timeception.training.train import train
 
     if not run.is_finished:
         began = time.monotonic()
-        train(recipe, run.root, resume=run.recipe_file.is_file(), report=say)
+        is_begun, progress = run.recipe_file.is_file(), training_progress(title="  ")
+        train(recipe, run.root, resume=is_begun, report=say, on_progress=progress)
         say(f"  {recipe.model.head}: trained in {(time.monotonic() - began) / 60:.1f} minutes")
     file = run.results / "test.json"
     if file.is_file() and (run.results / "test_scores.csv").is_file():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +15,12 @@ from timeception import checks
 from timeception.cli import usage
 
 if TYPE_CHECKING:
+    from timeception.inference.predictor import Prediction
     from timeception.video import StreamSource
 
+    Predict = Callable[[str, int], Prediction]
+
+_features_option = partial(typer.Option, rich_help_panel="Features")
 _stream_option = partial(typer.Option, rich_help_panel="Streams")
 
 
@@ -25,9 +31,14 @@ def register(app: typer.Typer) -> None:
 
 def predict(
     run: Annotated[str, typer.Argument(help="A run folder, a saved-model folder or a hub id.")],
-    videos: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Video files to score; or pass --stream.", show_default=False),
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[INPUT]...",
+            help="Video files, or files of features (.npy, .npz, HDF5, safetensors, .mat, ...; one "
+            "per video, detected from the content). With --bank: ids of videos.",
+            show_default=False,
+        ),
     ] = None,
     top: Annotated[
         int, typer.Option(min=1, help="Number of classes to print, highest scores first.")
@@ -51,6 +62,28 @@ def predict(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON; with --stream, one object per line.")
     ] = False,
+    bank: Annotated[
+        Path | None,
+        _features_option(
+            help="Score features of this bank: the videos with the ids INPUT, or all.",
+            show_default="none",
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        _features_option(
+            help="Name of the feature array in each feature file.",
+            show_default="the only array",
+        ),
+    ] = None,
+    axes: Annotated[
+        str | None,
+        _features_option(
+            help="Order of the axes in each feature file, such as TC or THWC, as for `timeception "
+            "bank import`.",
+            show_default="inferred from the shape",
+        ),
+    ] = None,
     stream: Annotated[
         str | None,
         _stream_option(
@@ -113,12 +146,14 @@ def predict(
         ),
     ] = None,
 ) -> None:
-    """Score video files, or one stream, with the model's backbone and head.
+    """Score video files, features, or one stream.
 
-    Unreadable videos and interrupted streams are reported, and the exit status is 1. Ctrl-C ends a
-    stream and prints the scores so far.
+    Videos go through the model's backbone and head, features through the head alone: a model
+    trained on imported features has no backbone. Unreadable files and interrupted streams are
+    reported, and the exit status is 1. Ctrl-C ends a stream and prints the scores so far.
     """
-    usage.exclude(VIDEOS=videos, stream=stream)
+    usage.exclude(INPUT=inputs, stream=stream)
+    usage.exclude(bank=bank, stream=stream)
     usage.exclude(draws=draws, stream=stream)
     usage.exclude(stride=stride, fps=fps)
     usage.require(
@@ -133,10 +168,9 @@ def predict(
         timeout=timeout,
     )
     if stream is None:
-        if not videos:
-            raise ValueError("no input: name at least one video file, or pass --stream SOURCE.")
-        _predict_files(run, videos, top, draws or 1, weights, as_json)
+        _predict_inputs(run, inputs or [], bank, key, axes, weights, draws or 1, top, as_json)
         return
+    usage.require("feature files", None, key=key, axes=axes)
     from timeception.cli.stream import follow
     from timeception.inference.predictor import Predictor
     from timeception.inference.streams import DEFAULT_INTERVAL_SECONDS
@@ -171,17 +205,93 @@ def _source(
     return StreamSource(location, input_format, pairs, seconds)
 
 
-def _predict_files(
-    run: str, videos: list[Path], top: int, draws: int, weights: str | None, as_json: bool
+def _predict_inputs(
+    run: str,
+    inputs: list[str],
+    bank: Path | None,
+    key: str | None,
+    axes: str | None,
+    weights: str | None,
+    draws: int,
+    top: int,
+    as_json: bool,
 ) -> None:
-    from timeception.cli.tables import print_predictions, track
-    from timeception.inference.predictor import Predictor
+    """Score every input, print the scores, and exit with status 1 if one could not be read."""
+    from timeception.cli.progress import Lines, say_next, track
+    from timeception.cli.tables import print_predictions
 
-    predictor = Predictor.load(run, weights=weights)
-    predictions = [predictor(path, n_draws=draws) for path in track(videos, "videos")]
+    if bank is not None:
+        usage.exclude(bank=bank, key=key)
+        usage.exclude(bank=bank, axes=axes)
+        usage.exclude(bank=bank, weights=weights)
+        names, predict = _of_bank(run, inputs, bank)
+    else:
+        names, predict = inputs, _of_files(run, inputs, key, axes, weights)
+    if len(names) > 1:
+        Lines(as_json).say(f"scoring {len(names)} videos with {run}")
+    shown = track(names, "scoring videos", is_json=as_json)
+    predictions = [predict(name, draws) for name in shown]
     if as_json:
         print(json.dumps([prediction.to_dict(top) for prediction in predictions], indent=2))
     else:
         print_predictions(predictions, top)
+        if draws == 1 and not any(prediction.error for prediction in predictions):
+            given = {"--bank": bank, "--key": key, "--axes": axes, "--weights": weights}
+            options = [word for pair in given.items() if pair[1] is not None for word in pair]
+            say_next("average more clips", "predict", run, *inputs[:1], *options, "--draws", 10)
+    if any(found.time_unit == "steps" and len(found.windows) > 1 for found in predictions):
+        text = "the frame rate of these features is unknown: times are in steps, not seconds."
+        print(text, file=sys.stderr)
     if any(prediction.error for prediction in predictions):
         raise typer.Exit(1)
+
+
+def _of_bank(run: str, ids: list[str], root: Path) -> tuple[Sequence[str], Predict]:
+    """Return the ids to score, and what scores them."""
+    from timeception.features.bank import FeatureBank
+    from timeception.inference.predictor import Predictor
+
+    bank = FeatureBank(root)
+    for video_id in ids:
+        bank.file(video_id)  # reports a missing id before anything is scored
+    predictor = Predictor.for_features(run)
+    predictor.check_bank(bank)
+    return ids or bank.video_ids, partial(predictor.predict_bank, bank)
+
+
+def _of_files(
+    run: str, files: list[str], key: str | None, axes: str | None, weights: str | None
+) -> Predict:
+    """Return what scores video files and files of features."""
+    from timeception.features.bank.arrays import KeyRequiredError
+    from timeception.inference.feature_files import AxesError, is_feature_file, read_features
+    from timeception.inference.predictor import Prediction, Predictor
+
+    for name in files:
+        is_bank = (Path(name) / "bank.json").is_file()
+        checks.require(not is_bank, "INPUT", "be files", name, f"Pass --bank {name}.")
+    if not files:
+        raise ValueError(
+            "no input: name at least one file, or pass --bank BANK or --stream SOURCE."
+        )
+    features = {name for name in files if is_feature_file(Path(name))}
+    if not features:
+        usage.require("feature files", None, key=key, axes=axes)
+    if len(features) == len(files):
+        usage.require("video files", None, weights=weights)
+        predictor = Predictor.for_features(run)
+    else:
+        predictor = Predictor.load(run, weights=weights)
+
+    def predict(name: str, n_draws: int) -> Prediction:
+        if name not in features:
+            return predictor(name, n_draws)
+        try:
+            steps = read_features(Path(name), predictor.in_channels, key, axes)
+        except (KeyRequiredError, AxesError):
+            raise
+        except (ValueError, OSError) as error:
+            return Prediction(name, predictor.model.classes, error=str(error))
+        return predictor.predict_features(steps, video=name, n_draws=n_draws)
+
+    return predict

@@ -1,12 +1,11 @@
-"""Tables and progress bars for people; no bars where there is no terminal."""
+"""Tables for people."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import track as rich_track
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -14,15 +13,7 @@ if TYPE_CHECKING:
     from timeception.inference.predictor import Prediction
     from timeception.training.runs import Run
 
-Item = TypeVar("Item")
-
 MAX_NAMED = 8  # names printed in a line; --json prints all
-
-
-def track(items: Iterable[Item], description: str) -> Iterable[Item]:
-    """Iterate with a progress bar on the error stream if that is a terminal."""
-    console = Console(stderr=True)
-    return rich_track(items, description, console=console, disable=not console.is_terminal)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -59,7 +50,7 @@ def print_evaluation(report: EvaluationReport, run: Run) -> None:
         without = report.classes_without_positives
         names = ", ".join(without[:MAX_NAMED]) + (", ..." if len(without) > MAX_NAMED else "")
         print(f"{len(without)} class(es) without positives, excluded from the mean: {names}")
-    print(f"Results: {run.results / report.split}.json, {run.results / report.split}_scores.csv")
+    print(f"Results: {run.results / report.stem}.json, {run.results / report.stem}_scores.csv")
 
 
 def _print_protocols(report: EvaluationReport) -> None:
@@ -86,12 +77,12 @@ def print_predictions(predictions: Sequence[Prediction], top: int) -> None:
         rows = [(name, _score(score)) for name, score in prediction.top(top)]
         show(table(prediction.video, ("class", "score"), rows))
         if len(prediction.windows) > 1:
-            lines = []
+            titles, lines = (prediction.time_unit, "highest classes"), []
             for window in prediction.windows:
                 span = f"{window.start_seconds:.1f} - {window.end_seconds:.1f}"
                 best = window.top(prediction.classes, 3)
                 lines.append((span, ", ".join(f"{name} {_score(score)}" for name, score in best)))
-            show(table("windows", ("seconds", "highest classes"), lines))
+            show(table("windows", titles, lines))
 
 
 def _score(value: float) -> str:

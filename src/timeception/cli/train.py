@@ -83,6 +83,7 @@ def train(
     finds, chooses settings and gives the reasons, extracts features, trains, tests on held-out
     videos, and compares with baselines. The same command continues after an interruption.
     """
+    from timeception.cli.progress import say_next, training_progress
     from timeception.cli.usage import exclude, require
 
     words = list(overrides or ())
@@ -116,9 +117,10 @@ def train(
         out or Path("runs") / settings.name,
         resume=resume,
         report=partial(print, flush=True),
+        on_progress=training_progress(),
     )
     print(f"Trained {settings.name}. Run folder: {run.root}; model: {run.model}")
-    print(f"Test it: timeception test {run.root}")
+    say_next("test it", "test", run.root)
 
 
 def test(
@@ -147,6 +149,14 @@ def test(
             show_default="the one that trained the model",
         ),
     ] = None,
+    bank: Annotated[
+        Path | None,
+        typer.Option(
+            help="Test on the features of this bank instead: the same videos and split, features "
+            "of the same kind as those of training.",
+            show_default="the recipe's data.bank",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Test a trained run: mAP over the whole split, and accuracy for single-label data.
@@ -155,27 +165,32 @@ def test(
     averaged over random clips (draws). Records without features are left out and reported, and the
     exit status is 1.
     """
-    from timeception.cli.tables import print_evaluation, track
+    from timeception.cli.progress import Lines, say_next, track
+    from timeception.cli.tables import print_evaluation
     from timeception.evaluation.evaluate import evaluate
     from timeception.training.runs import find_run
 
     found = find_run(run)
+    n_draws = draws or found.recipe().testing.draws
 
     def show(items: Iterable[int]) -> Iterable[int]:
-        return track(items, "scoring draws")
+        Lines(as_json).say(f"testing {found.root} on its {split} split, {n_draws} draws per record")
+        return track(items, "scoring draws", is_json=as_json)
 
     report = evaluate(
         found,
-        n_draws=draws or found.recipe().testing.draws,
+        n_draws=n_draws,
         split=split,
         protocols=protocol or (),
         framework=framework,
+        bank=bank,
         track=show,
     )
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
     else:
         print_evaluation(report, found)
+        say_next("score videos", "predict", found.root, "VIDEO.mp4")
     if report.left_out:
         names = ", ".join(report.left_out)
         print(f"left out because the bank has no features of them: {names}", file=sys.stderr)

@@ -105,6 +105,7 @@ def check(
     ] = None,
 ) -> None:
     """Check the hashes of a packed model's files, and that the model loads."""
+    from timeception.cli.progress import say_next
     from timeception.inference.saved_model import load_saved
     from timeception.training.runs import model_folder
     from timeception.weights.folder import WEIGHTS_FILE, check_hashes
@@ -120,6 +121,7 @@ def check(
     for name, digest in hashes.items():
         print(f"{digest}  {name}")
     print(f"valid: {len(saved.classes)} classes, {saved.n_timesteps} timesteps")
+    say_next("score videos", "predict", model, "VIDEO.mp4")
 
 
 def _row(entry: ZooEntry) -> tuple[str, ...]:

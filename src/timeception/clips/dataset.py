@@ -105,7 +105,8 @@ def _check_classes(dataset: VideoDataset, data: DataSection) -> None:
 def _check_splits(dataset: VideoDataset, data: DataSection) -> None:
     """Require a training split, and names that training and testing know."""
     for name in dataset.splits:
-        checks.one_of(f"split in {data.source}", name, (*SPLITS, ""))
+        if name:
+            checks.one_of(f"split in {data.source}", name, SPLITS)
     unused = [record.key for record in dataset.records if not record.split]
     if unused and "train" in dataset.splits and not data.split.train:
         logger.warning("%d record(s) are in no split and are not used: %s", len(unused), unused[:5])

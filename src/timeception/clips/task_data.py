@@ -23,6 +23,14 @@ from timeception.clips.sampler import (
 from timeception.clips.video_store import VideoStore
 from timeception.datasets.video_files import find_videos
 from timeception.features.bank import FeatureBank
+from timeception.features.comparison import (
+    Traits,
+    map_words,
+    recorded_traits,
+    require_traits,
+    spacing,
+)
+from timeception.features.extraction.settings import has_2019_segments
 from timeception.recipes.recipe import Recipe
 from timeception.video import Transform
 
@@ -75,7 +83,7 @@ class TaskData:
         Raises:
             ValueError: if there is no split of this name; the error lists those that exist.
         """
-        return self.splits[checks.one_of("split", name, tuple(self.splits))]
+        return self.splits[checks.one_of("split", name, tuple(filter(None, self.splits)))]
 
 
 def read_task_data(recipe: Recipe, bank: Path | None = None) -> TaskData:
@@ -94,9 +102,7 @@ def read_task_data(recipe: Recipe, bank: Path | None = None) -> TaskData:
     sampling = recipe.sampling
     prepare = PrepareFeatures(sampling.map_size, sampling.center)
     data = _read(recipe, source, lambda split: prepare)
-    data = replace(data, features=dict(source.settings))
-    _check_channels(recipe, data, source.root)
-    return data
+    return replace(data, features=dict(source.settings))
 
 
 def read_video_task_data(
@@ -176,16 +182,36 @@ def _read(
     return TaskData(dataset.classes, dataset.is_multilabel, splits, left_out, {})
 
 
-def _check_channels(recipe: Recipe, data: TaskData, bank: Path) -> None:
-    """Check that the features have the channels of the recipe's backbone."""
-    wanted = recipe.backbone and recipe.backbone.channels
-    if not wanted or recipe.backbone is None:
+def check_bank(recipe: Recipe, data: TaskData) -> None:
+    """Check that the features are those of the recipe's backbone section.
+
+    What an imported bank does not record is not checked, and neither is a map that
+    ``sampling.map_size`` averages.
+
+    Raises:
+        ValueError: if they differ; the error lists both sides of every difference.
+    """
+    section = recipe.backbone
+    if section is None:
         return
-    channels = data.train.sampler.shape()[1]
-    checks.require(
-        channels == wanted,
-        "data.bank",
-        f"hold features of {wanted} channels, which {recipe.backbone.name} makes",
-        f"{channels} channels in {bank}",
-        "Extract with the recipe's backbone, or override backbone.*.",
+    sampler = data.train.sampler
+    source, first = sampler.source, sampler.records[0].video_id
+    _, channels, *size = source.draw(first, 1).shape
+    has = {**recorded_traits(data.features), "channels": str(channels)}
+    wanted: Traits = {"channels": None if section.channels is None else str(section.channels)}
+    if data.features.get("backbone"):
+        has["map size"] = map_words(size)
+        has["timesteps"] = None if has_2019_segments(data.features) else has["timesteps"]
+        wanted |= {
+            "map size": None if recipe.sampling.map_size else map_words(section.map_size),
+            "endpoint": section.endpoint,
+            "timesteps": spacing(section.stride_frames, section.fps, {}),
+            "precision": section.precision,
+        }
+    advice = (
+        f"Extract again with `timeception extract VIDEOS --out NEW_BANK --recipe RECIPE` "
+        f"({section.name}), or change backbone.* of the recipe to what the bank holds."
+    )
+    require_traits(
+        f"data.bank={source.root}", "the bank", has, "the recipe's backbone", wanted, advice
     )

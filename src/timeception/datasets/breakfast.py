@@ -1,6 +1,6 @@
 """Breakfast: 10 activities of 48 unit actions, from a label for every frame.
 
-Source: Kuehne, Arslan, Serre, "The Language of Actions", CVPR 2014; the files ``mapping.txt`` and
+Source: Kuehne, Arslan, Serre, "The Language of Actions", CVPR 2014; the files ``mapping*.txt`` and
 ``groundTruth/*.txt`` as distributed with the action-segmentation benchmarks.
 """
 
@@ -16,7 +16,7 @@ from timeception.datasets.rows import raise_bad, read_class_list, read_lines
 from timeception.datasets.timed import intervals_of_frames
 
 FPS = 15.0
-MAPPING_FILE = "mapping.txt"
+MAPPING_FILES = "mapping*.txt"  # copies also call it mapping_bf.txt
 LABELS_FOLDER = "groundTruth"
 ACTIVITIES = (
     *("cereals", "coffee", "friedegg", "juice", "milk"),
@@ -34,8 +34,9 @@ def read_breakfast(folder: str | Path) -> TimedDataset:
     Persons P03 to P46 are the training split, P47 to P54 the test split.
 
     Args:
-        folder: Contains ``mapping.txt`` (``index name`` lines) and ``groundTruth/NAME.txt``, with
-            the label of one frame per line, at 15 frames per second.
+        folder: Contains ``mapping.txt``, or one other ``mapping*.txt``, with ``index name`` lines,
+            and ``groundTruth/NAME.txt`` with the label of one frame per line, at 15 frames per
+            second.
 
     Returns:
         Classes in the order of the mapping; ids such as ``P03_cam01_P03_cereals``.
@@ -45,8 +46,9 @@ def read_breakfast(folder: str | Path) -> TimedDataset:
             the error lists each file and line.
     """
     folder = Path(folder)
-    classes = read_class_list(folder / MAPPING_FILE, str)
-    checks.require(bool(classes), f"{folder / MAPPING_FILE}", "hold 'index name' lines", "none")
+    mapping = _mapping_file(folder)
+    classes = read_class_list(mapping, str)
+    checks.require(bool(classes), f"{mapping}", "hold 'index name' lines", "none")
     videos = tuple(_read_labels(file, classes) for file in _label_files(folder))
     return TimedDataset("breakfast", tuple(classes), videos)
 
@@ -60,6 +62,17 @@ def read_breakfast_activities(folder: str | Path) -> VideoDataset:
     names = [file.stem for file in _label_files(Path(folder))]
     records = tuple(VideoRecord(n, (name_parts(n)[1],), split_of(n)) for n in names)
     return VideoDataset("breakfast activities", ACTIVITIES, records, is_multilabel=False)
+
+
+def _mapping_file(folder: Path) -> Path:
+    """Return ``mapping.txt``, or the only other file of the form ``mapping*.txt``."""
+    usual, found = folder / "mapping.txt", sorted(folder.glob(MAPPING_FILES))
+    if usual in found or not found:
+        return usual  # if it is missing, the error names it
+    names = [file.name for file in found]
+    advice = "Rename the right one to mapping.txt."
+    checks.require(len(found) == 1, f"{folder}", f"hold one {MAPPING_FILES}", names, advice)
+    return found[0]
 
 
 def name_parts(name: str) -> tuple[int, str]:
@@ -143,8 +156,8 @@ ACTIONS_KIND = DatasetKind(
     read_breakfast,
     protocol="breakfast_actions",
     title="Breakfast",
-    files=f"{MAPPING_FILE} and {LABELS_FOLDER}/",
-    is_in=lambda folder: (folder / MAPPING_FILE).exists() and (folder / LABELS_FOLDER).exists(),
+    files=f"{MAPPING_FILES} and {LABELS_FOLDER}/",
+    is_in=lambda folder: any(folder.glob(MAPPING_FILES)) and (folder / LABELS_FOLDER).exists(),
     name_of=name_on_disk,
     known={"classes": 48, "activities": 10, "persons": 52}
     | {"videos": 1712, "train videos": 1357, "test videos": 355},

@@ -79,9 +79,10 @@ def check_folder(
     """Check a data set.
 
     Args:
-        folder: Folder with the annotations, whose kind is recognised from the files; official
-            annotations may be one folder below.
-        videos: Folder with the video files, searched recursively; ``None`` is ``folder``.
+        folder: Folder with the annotations, whose kind is recognised from the files, or a CSV
+            file; official annotations may be one folder below.
+        videos: Folder with the video files, searched recursively; ``None`` is the folder of the
+            annotations.
         seconds_of: Returns the duration of a video file, or raises ``ValueError`` if it is broken;
             ``None`` does not open the files.
         tolerance_seconds: Largest accepted difference between the durations of a file and of its
@@ -92,9 +93,11 @@ def check_folder(
         ValueError: If the folder holds no data set of a known kind.
     """
     kind, annotations = recognise(folder)
+    folder = Path(folder)
+    place = Path(videos or (folder.parent if folder.is_file() else folder))
     try:
         dataset = kind.read(annotations)
-        files = find_videos(videos or folder)
+        files = find_videos(place)
     except ValueError as error:
         unreadable = Finding("cannot be read", tuple(str(error).splitlines()))
         return CheckReport(kind.family, kind.title, str(annotations), {}, 0, (unreadable,))
@@ -102,7 +105,11 @@ def check_folder(
     names = dict.fromkeys((*found, *kind.known))
     counts = {name: (found.get(name, 0), kind.known.get(name)) for name in names}
     pairing = pair(kind, dataset.video_ids, files)
-    findings = [*_about_pairing(pairing), _differing(counts), *_about_labels(dataset)]
+    findings = [
+        *_about_pairing(pairing, place, bool(files)),
+        _differing(counts),
+        *_about_labels(dataset),
+    ]
     if seconds_of is not None:
         paths = {name: files[file_id] for name, file_id in pairing.found.items()}
         lengths = kind.seconds_of(dataset)
@@ -111,10 +118,12 @@ def check_folder(
     return CheckReport(kind.family, kind.title, str(annotations), counts, len(files), held)
 
 
-def _about_pairing(pairing: Pairing) -> list[Finding]:
+def _about_pairing(pairing: Pairing, folder: Path, has_files: bool) -> list[Finding]:
+    where = f"{folder}; pass --videos FOLDER if they are elsewhere"
     twice = tuple(f"{name}: {', '.join(ids)}" for name, ids in pairing.twice.items())
     return [
         Finding("missing videos", pairing.missing),
+        Finding("folder without video files", () if has_files else (where,)),
         Finding("extra videos, not in the annotations", tuple(sorted(pairing.extra))),
         Finding("duplicate ids, several files for one video", twice),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from timeception import checks
@@ -11,6 +12,10 @@ from timeception.datasets.video_files import find_videos
 
 #: Top folders are splits if all of them have one of these names.
 SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test", "testing")
+#: Names of folders that hold one person's videos, such as ``P01`` and ``subject_3``.
+_SUBJECT = re.compile(
+    r"(p|s|id|subj|subject|person|participant|actor|user|volunteer)[ _-]?\d+", re.IGNORECASE
+)
 _SAME_SPLIT = {"training": "train", "val": "validation", "valid": "validation", "testing": "test"}
 
 
@@ -36,9 +41,10 @@ def from_folder(folder: str | Path) -> VideoDataset:
 
     Raises:
         ValueError: If there are fewer than two classes, a class has no videos, or a video is not
-            in a class folder.
+            in a class folder, or the folders look like subjects with a folder per class.
     """
     folder = Path(folder)
+    _refuse_subjects(folder)
     videos = find_videos(folder)
     tops = sorted(path.name for path in _subfolders(folder))
     has_splits = bool(tops) and all(name.lower() in SPLIT_NAMES for name in tops)
@@ -60,6 +66,24 @@ def from_folder(folder: str | Path) -> VideoDataset:
     checks.require(not empty, f"{folder}: class folders", "hold videos", empty, advice)
     name = folder.resolve().name
     return VideoDataset(name, tuple(classes), tuple(records), is_multilabel=False)
+
+
+def _refuse_subjects(folder: Path) -> None:
+    """Refuse folders named like subjects whose subfolders have the same names: the classes."""
+    tops = _subfolders(folder)
+    if len(tops) < 2 or not all(_SUBJECT.fullmatch(top.name) for top in tops):
+        return
+    below = [{path.name for path in _subfolders(top)} for top in tops]
+    shared = sorted(name for name in set().union(*below) if sum(name in b for b in below) > 1)
+    if shared:
+        names = ", ".join(sorted(top.name for top in tops)[:3])
+        raise ValueError(
+            f"{folder}: the folders {names}, ... look like subjects, not classes: several contain "
+            f"the subfolders {', '.join(shared[:3])}. To use the subfolders as classes, set "
+            "data.kind=names data.pattern='^[^/]+/(?P<label>[^/]+)/' "
+            "data.group='^(?P<subject>[^/]+)/'. If the folders are classes, set data.kind=names "
+            "data.pattern='^(?P<label>[^/]+)/'."
+        )
 
 
 def _subfolders(folder: Path) -> list[Path]:

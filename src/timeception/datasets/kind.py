@@ -57,6 +57,7 @@ class DatasetKind:
         title: Display name; the default is ``name``.
         files: The annotation files, listed in the error when a folder holds no known data set.
         is_in: Whether a folder holds the annotation files; ``None`` if that cannot be determined.
+        columns: The columns of its CSV file, if its annotations are one such file.
         name_of: Maps a video file's id (its path below the folder of the videos, without the
             suffix) to the video's name in the annotations; ``None`` for files to be ignored.
         known: Counts of a complete copy, named as ``count`` names them.
@@ -75,6 +76,7 @@ class DatasetKind:
     title: str = ""
     files: str = ""
     is_in: Callable[[Path], bool] | None = None
+    columns: tuple[str, ...] = ()
     name_of: Callable[[str], str | None] = str
     known: Mapping[str, int] = field(default_factory=dict)
     seconds_of: Callable[[Dataset], dict[str, float]] = annotated_seconds
@@ -117,5 +119,6 @@ def csv_kind(
         title=title,
         files=f"CSV of {','.join(columns)}",
         is_in=lambda folder: bool(csv_files(folder, columns)),
+        columns=columns,
         is_general=True,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from timeception import checks
 from timeception.datasets.folder import split_name
@@ -25,7 +25,7 @@ def from_names(video_ids: Iterable[str], pattern: str, name: str = "names") -> V
 
     Raises:
         ValueError: If the pattern is not a regular expression, lacks the group, or does not match
-            every id; the error lists the first five ids without a match.
+            every id, or finds only one class; the error lists ids without a match, and classes.
 
     Example:
         >>> data = from_names(["S1_Tea_C1", "S2_Coffee_C1"], r"S\d_(?P<label>[^_]+)")
@@ -41,14 +41,29 @@ def from_names(video_ids: Iterable[str], pattern: str, name: str = "names") -> V
     matches = {video_id: regex.search(video_id) for video_id in video_ids}
     checks.require(bool(matches), "video_ids", "name at least one video", [])
     strange = [video_id for video_id, match in matches.items() if not (match and match["label"])]
-    checks.require(not strange, "pattern", f"give every video a label ({pattern!r})", strange[:5])
+    found = sorted({match["label"] for match in matches.values() if match and match["label"]})
+    if strange:
+        classes = f"It finds the classes {_few(found)}." if found else "It finds no class."
+        must = f"give every video a label, but {pattern!r} does not match {len(strange)} of them"
+        raise ValueError(checks.problem("pattern", must, strange[:5], classes))
+    checks.require(
+        len(found) > 1,
+        "pattern",
+        f"find at least two classes ({pattern!r})",
+        found,
+        f"Ids look like {_few(list(matches))}.",
+    )
     records = tuple(
         VideoRecord(video_id, (match["label"],), split_name(match.groupdict().get("split") or ""))
         for video_id, match in matches.items()
         if match
     )
-    classes = tuple(sorted({record.labels[0] for record in records}))
-    return VideoDataset(name, classes, records, is_multilabel=False)
+    return VideoDataset(name, tuple(found), records, is_multilabel=False)
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:5]))
+    return f"{shown}, ... ({len(names)} in all)" if len(names) > 5 else shown
 
 
 KIND = DatasetKind(

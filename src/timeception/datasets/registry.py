@@ -24,6 +24,7 @@ from timeception.datasets import (
 )
 from timeception.datasets.kind import DatasetKind
 from timeception.datasets.records import TimedDataset, VideoDataset
+from timeception.datasets.rows import has_columns
 
 ENTRY_POINT_GROUP = "timeception.datasets"
 
@@ -137,7 +138,7 @@ def pair(kind: DatasetKind, names: Iterable[str], file_ids: Iterable[str]) -> Pa
 
 
 def recognise(root: str | Path) -> tuple[DatasetKind, Path]:
-    """Determine the kind of data set in a folder, and the folder with its annotation files.
+    """Determine the kind of data set in a folder or of a CSV file, and where its annotations are.
 
     The annotation files of a published data set may also lie in a folder directly below, as
     archives unpack (``Charades/Charades_v1_train.csv`` beside ``Charades_v1_480/``).
@@ -146,6 +147,8 @@ def recognise(root: str | Path) -> tuple[DatasetKind, Path]:
         ValueError: If it holds none; the error lists the files that are looked for.
     """
     root = Path(root)
+    if root.is_file():
+        return _recognise_file(root), root
     checks.require(root.is_dir(), "folder", "be an existing folder", str(root))
     by_files = [kind for kind in kinds() if kind.is_in and kind != folder.KIND]
     below = sorted(path for path in root.iterdir() if path.is_dir())
@@ -157,3 +160,14 @@ def recognise(root: str | Path) -> tuple[DatasetKind, Path]:
     known = "; ".join(f"{kind.title} ({kind.files})" for kind in kinds() if kind.files)
     must = "hold annotations of a known kind"
     raise ValueError(checks.problem("folder", must, str(root), f"Known: {known}."))
+
+
+def _recognise_file(file: Path) -> DatasetKind:
+    """Determine which kind of data set a CSV file is, by its columns."""
+    tables = [kind for kind in kinds() if kind.columns]
+    for kind in tables if file.suffix.lower() == ".csv" else ():
+        if has_columns(file, kind.columns):
+            return kind
+    columns = " or ".join(",".join(kind.columns) for kind in tables)
+    must = f"be a folder, or a CSV file with the columns {columns}"
+    raise ValueError(checks.problem("annotations", must, str(file)))

@@ -81,5 +81,8 @@ def split_by_fraction(
         wanted = min(max(round(fraction * len(ids)), 1), len(ids) - 1)
         drawn.update(str(video_id) for video_id in rng.permutation(ids)[:wanted])
     advice = "Add videos, or define the splits yourself."
+    if not dataset.is_multilabel and len(strata) > 1:
+        names = ", ".join(map(repr, sorted(strata)[:5]))
+        advice = f"Each of the {len(strata)} classes has one video: {names}, ... {advice}"
     checks.require(bool(drawn), "fraction", "leave videos in both splits", fraction, advice)
     return {video_id: name if video_id in drawn else rest for video_id in labels}

@@ -28,9 +28,12 @@ from timeception.evaluation.scores import TestScores, read_scores
 from timeception.evaluation.uncertainty import Interval, confidence_interval, metric_of, resample
 from timeception.files import write_json
 from timeception.recipes.recipe import Recipe, build_recipe
+from timeception.training.progress import OnProgress, ignore
 
 RESULT_FILE = "cross_validation.json"
 _PLACEHOLDERS = ("{fold}", "{group}")
+
+ProgressOf = Callable[[str], OnProgress]
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,7 @@ def cross_validate(
     n_seeds: int = 1,
     n_workers: int | None = None,
     report: Callable[[str], None] = lambda line: None,
+    progress_of: ProgressOf | None = None,
 ) -> CrossValidation:
     """Train and test a recipe on every fold; continue what was interrupted.
 
@@ -164,6 +168,8 @@ def cross_validate(
         n_seeds: trainings per fold, with seeds ``recipe.seed``, ``recipe.seed + 1``, ...
         n_workers: trainings at once; ``None``: one per core, with one thread each.
         report: receives a line after each training.
+        progress_of: returns what receives the progress of a training, given a title; it can be
+            pickled if there are several workers.
 
     Raises:
         ValueError: if ``out`` holds runs of another recipe, or a training fails.
@@ -175,7 +181,7 @@ def cross_validate(
         for fold in folds
         for seed in seeds
     }
-    for number, root in enumerate(_completed(jobs, n_workers), start=1):
+    for number, root in enumerate(_completed(jobs, n_workers, progress_of), start=1):
         report(f"[{number}/{len(jobs)}] {root}")
     result = summarize(out, folds, seeds)
     content = {**result.to_dict(), "test_videos": {fold.name: fold.test for fold in folds}}
@@ -220,17 +226,21 @@ def seed_mean(metric: Callable[[Any, Any], float]) -> Callable[[Any, Any], float
     )
 
 
-def _completed(jobs: dict[Path, Recipe], n_workers: int | None) -> Iterator[Path]:
+def _completed(
+    jobs: dict[Path, Recipe], n_workers: int | None, progress_of: ProgressOf | None
+) -> Iterator[Path]:
     """Train and test every job; yield its folder when it is done."""
     n_workers = min(n_workers or os.cpu_count() or 1, len(jobs))
     if n_workers == 1:
         for root, recipe in jobs.items():
-            _train_and_test(root, recipe)
+            _train_and_test(root, recipe, progress_of)
             yield root
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n_workers, context, _one_thread) as pool:
-        started = {pool.submit(_train_and_test, root, job): root for root, job in jobs.items()}
+        started = {
+            pool.submit(_train_and_test, root, job, progress_of): root for root, job in jobs.items()
+        }
         try:
             for done in as_completed(started):
                 done.result()
@@ -246,7 +256,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _train_and_test(root: Path, recipe: Recipe) -> None:
+def _train_and_test(root: Path, recipe: Recipe, progress_of: ProgressOf | None) -> None:
     """Train and test one fold, unless that is done."""
     from timeception.evaluation.evaluate import evaluate
     from timeception.training.runs import Run
@@ -254,7 +264,8 @@ def _train_and_test(root: Path, recipe: Recipe) -> None:
 
     run = Run(root)
     if not run.is_finished:
-        run = train(recipe, root, resume=run.recipe_file.exists())
+        on_progress = progress_of(f"{root.parent.name}/{root.name}: ") if progress_of else ignore
+        run = train(recipe, root, resume=run.recipe_file.exists(), on_progress=on_progress)
     elif run.recipe() != recipe.with_absolute_paths():
         raise ValueError(f"{root} was trained with another recipe. Choose another --out.")
     if not (run.results / "test_scores.csv").is_file():

@@ -11,6 +11,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from numpy.typing import NDArray
 
 from timeception import checks
 from timeception.clips.task_data import Split, TaskData, read_task_data, read_video_task_data
+from timeception.features.bank import FeatureBank
 from timeception.files import write_json, write_text
+from timeception.inference.model_features import check_model_bank
 from timeception.inference.saved_model import Scorer, load_saved, torch_scorer
 from timeception.metrics import (
     PROTOCOLS,
@@ -46,7 +49,8 @@ class Metrics:
 class EvaluationReport:
     """What ``timeception test`` reports.
 
-    ``protocols`` maps each protocol's name to its measurements of both samplings.
+    ``protocols`` maps each protocol's name to its measurements of both samplings; ``bank`` is the
+    bank that replaced the recipe's.
     """
 
     run: str
@@ -59,6 +63,12 @@ class EvaluationReport:
     protocols: dict[str, dict[str, dict[str, Any]]]
     classes_without_positives: list[str]
     left_out: list[str]
+    bank: str | None = None
+
+    @property
+    def stem(self) -> str:
+        """Name of the result files, without suffix."""
+        return self.split if self.bank is None else f"{self.split}_on_{Path(self.bank).name}"
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> EvaluationReport:
@@ -67,8 +77,8 @@ class EvaluationReport:
         return cls(**fields | {name: Metrics(**fields[name]) for name in samplings})
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON holds it."""
-        return asdict(self)
+        """The report as JSON holds it; the bank only if it is not the recipe's."""
+        return {key: value for key, value in asdict(self).items() if key != "bank" or value}
 
 
 def score_split(scorer: Scorer, split: Split, clip_index: int | None, batch_size: int) -> Scores:
@@ -85,9 +95,12 @@ def evaluate(
     split: str = "test",
     protocols: Sequence[str] = (),
     framework: Framework | None = None,
+    bank: str | Path | None = None,
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> EvaluationReport:
     """Score a split of the run's data; write ``results/SPLIT.json`` and ``SPLIT_scores.csv``.
+
+    With ``bank``, the files are ``SPLIT_on_BANK.json`` and ``SPLIT_on_BANK_scores.csv``.
 
     Args:
         run: a finished run.
@@ -96,13 +109,16 @@ def evaluate(
         split: ``test``, ``validation`` or ``train``.
         protocols: names of ``timeception.metrics.PROTOCOLS``; empty uses the recipe's.
         framework: framework that scores; ``None`` uses the one of training.
+        bank: bank of the same videos that replaces the recipe's; its features must be of the same
+            kind as those of training.
         track: wraps the indices of the random clips, to show progress.
 
     Raises:
-        ValueError: if the split does not exist, or a protocol is unknown or is for another task.
+        ValueError: if the split does not exist, a protocol is unknown or is for another task, or
+            the features of ``bank`` are of another kind.
     """
     recipe = run.recipe()
-    data, own_scorer = load_for_testing(run, framework)
+    data, own_scorer = load_for_testing(run, framework, bank)
     scorer = scorer or own_scorer
     names = protocols or [recipe.protocol(data.is_multilabel)]
     for name in names:
@@ -131,21 +147,30 @@ def evaluate(
         },
         classes_without_positives=[name for name, count in positives if not count],
         left_out=list(data.left_out),
+        bank=None if bank is None else str(bank),
     )
-    write_json(run.results / f"{split}.json", report.to_dict())
-    write_text(run.results / f"{split}_scores.csv", scores_table(chosen, data.classes, average))
+    write_json(run.results / f"{report.stem}.json", report.to_dict())
+    write_text(
+        run.results / f"{report.stem}_scores.csv", scores_table(chosen, data.classes, average)
+    )
     return report
 
 
-def load_for_testing(run: Run, framework: Framework | None = None) -> tuple[TaskData, Scorer]:
+def load_for_testing(
+    run: Run, framework: Framework | None = None, bank: str | Path | None = None
+) -> tuple[TaskData, Scorer]:
     """Return the data of a finished run, without augmentation, and the function that scores it.
 
     A run that was trained end to end scores frames through its backbone, others score features.
 
     Raises:
-        ValueError: if an end-to-end run is to be tested with another framework than PyTorch.
+        ValueError: if an end-to-end run is to be tested with another framework than PyTorch or on
+            a bank, or if the bank's features are of another kind than those of training.
     """
     recipe = run.recipe()
+    advice = "It reads video files, with the backbone that was trained."
+    is_valid = bank is None or not recipe.is_end_to_end
+    checks.require(is_valid, "bank", f"be left out for {run.root}", str(bank), advice)
     framework = framework or recipe.framework
     if recipe.is_end_to_end and framework != "torch":
         raise ValueError(
@@ -154,7 +179,9 @@ def load_for_testing(run: Run, framework: Framework | None = None) -> tuple[Task
         )
     saved = load_saved(run.root, framework)
     if not recipe.is_end_to_end:
-        return read_task_data(recipe), saved.score
+        if bank is not None:
+            check_model_bank(saved, FeatureBank(bank))
+        return read_task_data(recipe, None if bank is None else Path(bank)), saved.score
     from timeception.backbones.video_classifier import VideoClassifier
 
     backbone = saved.backbone()

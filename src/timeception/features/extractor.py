@@ -38,6 +38,29 @@ def n_cores() -> int:
     return os.cpu_count() or 1
 
 
+def check_device(name: str | None) -> None:
+    """Check that a device exists.
+
+    Raises:
+        ValueError: if PyTorch knows no such device, or this machine has none.
+    """
+    import torch
+
+    if name is None:
+        return
+    advice = "Leave out --device to use a GPU if there is one, otherwise the CPU."
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        text = str(error).partition("\n")[0]
+        is_gpu = name.partition(":")[0] == "cuda"
+        n_gpus = torch.cuda.device_count() if is_gpu else 0
+        reason = f"PyTorch finds {n_gpus} GPUs here." if is_gpu else f"PyTorch reports: {text}"
+        must = "be a device of this machine, such as cpu or cuda"
+        raise ValueError(checks.problem("device", must, name, f"{reason} {advice}")) from error
+
+
 def _require_compilable(backbone: Backbone, precision: str) -> None:
     must = "be fp32 where the network is compiled: compiled code rounds to bf16 less often, so "
     must += "features would depend on the compiler"
@@ -76,6 +99,7 @@ class FeatureExtractor:
         from timeception.backbones.fuse_batch_norm import for_inference, with_network
 
         checks.one_of("precision", precision, PRECISIONS)
+        check_device(device)
         if is_compiled:
             _require_compilable(backbone, precision)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -1,4 +1,4 @@
-"""Prediction: a video file through the model's backbone and head to scores."""
+"""Prediction: a video file, or features of a video, to scores."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from timeception import checks
+from timeception.clips.sampler import PrepareFeatures
 from timeception.datasets.windows import step_edges_seconds, window_starts
+from timeception.features.bank import BankError, FeatureBank
 from timeception.features.bank.store import timesteps_per_second
+from timeception.features.comparison import has_times
 from timeception.features.extraction.extract import VideoFeatures, features_through
 from timeception.features.extraction.settings import extraction_settings, segmenter_of
 from timeception.features.extractor import DEFAULT_PRECISION, FeatureExtractor
-from timeception.features.maps import average_maps
 from timeception.features.segments import Segmenter
+from timeception.inference.model_features import check_model_bank, in_channels_of, map_size_of
 from timeception.inference.saved_model import SavedModel, load_saved
 from timeception.video import VideoError
 from timeception.video.sampling import sample_indices
@@ -48,7 +52,8 @@ class WindowScores:
 class Prediction:
     """Scores of one video, and of each of its windows if the model was trained on windows.
 
-    A video that cannot be read has an ``error`` and no scores.
+    A video that cannot be read has an ``error`` and no scores. The ``time_unit`` of windows is
+    ``"seconds"``, or ``"steps"`` for features whose times are unknown.
     """
 
     video: str
@@ -56,6 +61,7 @@ class Prediction:
     scores: Scores = field(default_factory=lambda: np.zeros(0))
     windows: tuple[WindowScores, ...] = ()
     error: str | None = None
+    time_unit: str = "seconds"
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """Return the ``count`` classes with the highest scores in the whole video."""
@@ -66,13 +72,23 @@ class Prediction:
         if self.error is not None:
             return {"video": self.video, "error": self.error}
         windows = [window.to_dict(self.classes, top) for window in self.windows]
+        if self.time_unit != "seconds":
+            windows = [
+                {key.replace("_seconds", f"_{self.time_unit}"): value for key, value in w.items()}
+                for w in windows
+            ]
         return {"video": self.video, "scores": dict(self.top(top)), "windows": windows}
 
 
 class Predictor:
-    """Scores video files with a saved model and the backbone that made its training features."""
+    """Scores video files with a saved model and its backbone, or features with the model alone.
 
-    def __init__(self, model: SavedModel, backbone: Any) -> None:
+    Args:
+        model: the saved model.
+        backbone: the network that made the features of training; ``None`` scores features only.
+    """
+
+    def __init__(self, model: SavedModel, backbone: Any = None) -> None:
         self.model, self.backbone = model, backbone
 
     @classmethod
@@ -88,16 +104,126 @@ class Predictor:
         model = load_saved(source)
         return cls(model, model.backbone(weights))
 
+    @classmethod
+    def for_features(cls, source: str | Path) -> Predictor:
+        """Load a run, a saved-model folder or a hub id, to score features; needs no backbone.
+
+        Example:
+            Score every video of a bank with a model of imported features::
+
+                predictor = Predictor.for_features("runs/mine")
+                bank = FeatureBank("banks/mine")
+                predictor.check_bank(bank)
+                predictions = [predictor.predict_bank(bank, video_id) for video_id in bank]
+        """
+        return cls(load_saved(source))
+
     def __call__(self, video: str | Path, n_draws: int = 1) -> Prediction:
-        """Score one video file; if it cannot be read, the prediction has an error."""
+        """Score one video file; if it cannot be read, the prediction has an error.
+
+        Raises:
+            ValueError: if the predictor has no backbone.
+        """
+        advice = "Load it with Predictor.load."
+        checks.require(self.backbone is not None, "predictor", "have a backbone", None, advice)
         classes = self.model.classes
         try:
             features = features_through(self._extractor, video, self.segmenter())
         except VideoError as error:
             return Prediction(str(video), classes, error=str(error))
+        return self._prediction(str(video), features, n_draws)
+
+    def predict_features(
+        self,
+        features: NDArray[Any],
+        *,
+        video: str = "features",
+        start_frames: NDArray[np.int64] | None = None,
+        fps: float | None = None,
+        n_draws: int = 1,
+    ) -> Prediction:
+        """Score the features of one video, as training saw them.
+
+        Args:
+            features: all timesteps of the video.
+            video: name of the prediction.
+            start_frames: first frame of each timestep, (S,).
+            fps: frames per second of the video; without both, the times of windows are in steps,
+                unless training sampled by time.
+            n_draws: number of random clips whose scores are averaged; 1 scores the uniform clip.
+
+        Shape:
+            features: (S, C, H, W); H = W = 1 for features without maps.
+
+        Raises:
+            ValueError: if channels or maps are not those of training.
+
+        Example:
+            >>> features = np.zeros((64, 1024, 1, 1), dtype=np.float32)
+            >>> predictor = Predictor.for_features("runs/mine")  # doctest: +SKIP
+            >>> predictor.predict_features(features).top(2)  # doctest: +SKIP
+            [('stir', 0.71), ('pour', 0.24)]
+        """
+        self._check_shape(video, features.shape)
+        unit = "seconds"
+        if start_frames is None or fps is None:
+            rate = timesteps_per_second(self.model.features)  # these are spaced as in training
+            start_frames, fps = np.arange(len(features)), rate or 1.0
+            unit = "seconds" if rate else "steps"
+        made = VideoFeatures(features, start_frames, fps, n_frames=_end_frame(start_frames))
+        return self._prediction(video, made, n_draws, unit)
+
+    def predict_bank(self, bank: FeatureBank, video_id: str, n_draws: int = 1) -> Prediction:
+        """Score one video of a bank; if its file is damaged, the prediction has an error.
+
+        Raises:
+            ValueError: if the bank does not hold the video, or its features have other channels
+                or maps than those of training.
+        """
+        try:
+            entry = bank[video_id]
+        except BankError as error:
+            return Prediction(video_id, self.model.classes, error=str(error))
+        starts, fps = entry.start_frames, entry.fps if has_times(bank.settings) else None
+        rate = timesteps_per_second(bank.settings)
+        if rate is not None:  # the first frames of steps may repeat
+            starts, fps = np.arange(len(starts)), rate
+        return self.predict_features(
+            entry.features, video=video_id, start_frames=starts, fps=fps, n_draws=n_draws
+        )
+
+    def check_bank(self, bank: FeatureBank) -> None:
+        """Check that a bank's features are of the kind that the model was trained on.
+
+        Raises:
+            ValueError: if they differ in weights, endpoint, spacing of timesteps,
+                precision, channels or maps; the error lists both sides of every difference.
+        """
+        check_model_bank(self.model, bank)
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the features that the model takes."""
+        return in_channels_of(self.model)
+
+    def _check_shape(self, video: str, shape: tuple[int, ...]) -> None:
+        what = f"features of {video!r}"
+        is_whole = len(shape) == 4 and min(shape) >= 1
+        checks.require(is_whole, what, "have the shape (S, C, H, W), none of them 0", shape)
+        advice = "Check --axes; or these features are of another backbone."
+        wanted = self.in_channels
+        checks.require(shape[1] == wanted, what, f"have {wanted} channels", shape[1], advice)
+        size = map_size_of(self.model)
+        if size is not None and self.model.map_size is None:
+            maps, advice = tuple(shape[2:]), "Average them with `timeception bank resize`."
+            checks.require(maps == size, what, f"have maps of {size[0]}x{size[1]}", maps, advice)
+
+    def _prediction(
+        self, video: str, features: VideoFeatures, n_draws: int, unit: str = "seconds"
+    ) -> Prediction:
         windows = self.score_windows(features, n_draws)
         scores = np.max([window.scores for window in windows], axis=0)
-        return Prediction(str(video), classes, scores, tuple(windows))
+        return Prediction(video, self.model.classes, scores, tuple(windows), time_unit=unit)
 
     def extractor(
         self, batch_size: int | None = None, device: str | None = None
@@ -144,8 +270,12 @@ class Predictor:
         """Score one clip of a window's features (S, C, H, W); ``None`` is the uniform clip."""
         rng = None if clip_index is None else np.random.default_rng(clip_index)
         indices = sample_indices(len(steps), self.model.n_timesteps, rng)
-        drawn = np.asarray(steps[indices], dtype=np.float32)
-        if self.model.map_size is not None:
-            drawn = average_maps(drawn, self.model.map_size)
+        prepare = PrepareFeatures(self.model.map_size, self.model.is_centered)
+        drawn = prepare(steps[indices], rng)
         scores: Scores = self.model.score(drawn[None])[0].astype(np.float64)
         return scores
+
+
+def _end_frame(starts: NDArray[np.int64]) -> int:
+    """Frame after the last timestep, as long as the median of the others."""
+    return int(starts[-1] + (np.median(np.diff(starts)) if len(starts) > 1 else 1))

@@ -65,6 +65,11 @@ class SavedModel:
         return (size[0], size[1]) if size else None
 
     @property
+    def is_centered(self) -> bool:
+        """Whether the mean over time is subtracted from each clip."""
+        return bool(self.pipeline["sampling"].get("center"))
+
+    @property
     def window_steps(self) -> tuple[int, int] | None:
         """Length and stride of the windows of training, in bank steps, if it had windows."""
         windows = self.pipeline["windows"]

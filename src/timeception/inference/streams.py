@@ -186,6 +186,9 @@ def stream_scorer(predictor: Predictor) -> StreamScorer:
     advice = "Predict files without --stream, or train with model.head=timeception."
     has_layers = isinstance(head, TimeceptionClassifier)
     checks.require(has_layers, "model", requirement, type(head).__name__, advice)
+    advice = "It subtracts each video's mean over time, which is known at the end of the video."
+    is_centered, name = predictor.model.is_centered, predictor.model.folder.name
+    checks.require(not is_centered, "model", "be able to score streams", name, advice)
     return VideoScorer(predictor.model)
 
 

@@ -73,6 +73,7 @@ def _run(params: Params, arrays: Arrays, x: Array, dropout: Dropout, batch: Arra
     If ``batch`` is given, normalise by the moments of the batch, and store them there.
     """
     spec, layers = params.spec, params.layers
+    _check_floating(x)
     layers.check_input(x.shape, LAYOUT)
 
     def norm(name: str, moments: BatchMoments) -> tuple[Array, Array, Array]:
@@ -93,6 +94,20 @@ def _run(params: Params, arrays: Arrays, x: Array, dropout: Dropout, batch: Arra
     mean, scale, shift = norm("norm", lambda: (x.mean(0), x.var(0)))
     x = dropout(jax.nn.leaky_relu((x - mean) * scale + shift, LEAKY_SLOPE), spec.dropout[1])
     return x @ arrays["output.weight"] + arrays["output.bias"]
+
+
+def _check_floating(x: Array) -> None:
+    """Check that an input is an array of floating-point numbers.
+
+    Raises:
+        TypeError: if it is something else, such as a list or pixel levels.
+    """
+    must = "be a floating-point array"
+    if not hasattr(x, "dtype"):
+        advice = "Pass jax.numpy.asarray(x)."
+        raise TypeError(checks.problem("input", must, type(x).__name__, advice))
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(checks.problem("input", must, str(x.dtype), checks.FLOAT_ADVICE))
 
 
 def _layer(arrays: Arrays, prefix: str, spec: LayerSpec, norm: Normalization, x: Array) -> Array:

@@ -10,7 +10,7 @@ from keras import ops
 
 from timeception import checks
 from timeception.keras.hub import PretrainedModel
-from timeception.keras.layers import Shape, Tensor, batch_norm, norm_variables
+from timeception.keras.layers import Shape, Tensor, batch_norm, check_floating, norm_variables
 from timeception.keras.network import Timeception
 from timeception.spec import (
     KERAS_BN_EPS,
@@ -234,6 +234,7 @@ class PoolingClassifier(_Classifier):
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """Compute the logits of clips."""
+        check_floating(x)
         check_input(self.spec.in_channels, x.shape, LAYOUT)
         self.spec.check_map_size(x.shape[2:4])
         x = ops.moveaxis(x, 4, 1)  # positions are kept in the order (C, H, W)

@@ -17,6 +17,18 @@ Tensor = Any  # a tensor of the active Keras backend
 Shape = tuple[int | None, ...]
 
 
+def check_floating(x: Tensor) -> None:
+    """Check that an input consists of floating-point numbers.
+
+    Raises:
+        TypeError: if it consists of others, such as pixel levels.
+    """
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    if not keras.backend.is_float_dtype(dtype):
+        must = "be a floating-point array"
+        raise TypeError(checks.problem("input", must, dtype, checks.FLOAT_ADVICE))
+
+
 @keras.saving.register_keras_serializable("timeception")
 class TimeceptionLayer(keras.layers.Layer):
     """Grouped multi-scale temporal convolutions, channel shuffle, and temporal pooling.

@@ -8,7 +8,7 @@ from typing import Any, Self
 import keras
 
 from timeception.keras.hub import HasArrays
-from timeception.keras.layers import Shape, Tensor, TimeceptionLayer
+from timeception.keras.layers import Shape, Tensor, TimeceptionLayer, check_floating
 from timeception.spec import KERAS_BN_EPS, KERAS_BN_MOMENTUM, TimeceptionSpec, channels_of
 from timeception.spec.channels_last import LAYOUT
 
@@ -81,6 +81,7 @@ class Timeception(HasArrays, keras.layers.Layer):
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """Apply all layers."""
+        check_floating(x)
         self.spec.check_input(x.shape, LAYOUT)
         for layer in self.layers:
             x = layer(x, training=training)

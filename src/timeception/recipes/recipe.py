@@ -7,17 +7,18 @@ for sections: ``training.epochs=10 sampling.map_size=[2,3]``.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from timeception import checks
 from timeception.datasets.groups import group_name
-from timeception.datasets.registry import find_kind
+from timeception.datasets.registry import find_kind, recognise
 from timeception.recipes.recipe_2019 import fields_of_2019, is_2019
 from timeception.recipes.sections import (
     BackboneSection,
@@ -34,6 +35,8 @@ from timeception.recipes.sections import (
 Framework = Literal["torch", "keras"]
 KERAS_HEADS = ("timeception", "pooling")
 KERAS_LOSSES = (None, "bce", "cross_entropy")
+logger = logging.getLogger(__name__)
+
 _PACKAGED = resources.files("timeception.recipes") / "packaged"
 
 
@@ -67,6 +70,16 @@ class Recipe(Section):
     testing: TestingSection = TestingSection()
     published: PublishedSection | None = None
 
+    @field_validator("framework", mode="before")
+    @classmethod
+    def _trains(cls, framework: Any) -> Any:
+        if framework in ("jax", "tensorflow"):
+            raise ValueError(
+                f"recipes train with torch or keras; for {framework}, set framework=keras and the "
+                f"environment variable KERAS_BACKEND={framework}"
+            )
+        return framework
+
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
         steps, layers = self.sampling.n_timesteps, self.model.n_layers
@@ -81,6 +94,8 @@ class Recipe(Section):
             raise ValueError("training.scheme=end_to_end requires data.videos and backbone")
         if self.is_end_to_end and self.sampling.center:
             raise ValueError("sampling.center=true requires training.scheme=timeception_only")
+        if self.is_end_to_end and self.backbone is not None and self.backbone.precision:
+            raise ValueError("backbone.precision requires training.scheme=timeception_only")
         if self.is_end_to_end and self.framework != "torch":
             raise ValueError("training.scheme=end_to_end requires framework=torch")
         if self.framework == "keras" and self.model.head not in KERAS_HEADS:
@@ -202,13 +217,40 @@ def read_2019_yaml(path: str | Path) -> Recipe:
 
 
 def build_recipe(fields: dict[str, Any], origin: str = "recipe") -> Recipe:
-    """Validate ``fields``; the error lists every wrong field by its dotted name."""
+    """Validate ``fields``; the error lists every wrong field by its dotted name.
+
+    Without ``data.kind``, the kind is recognised from ``data.source``, and logged.
+    """
     try:
-        return Recipe.model_validate(fields)
+        return Recipe.model_validate(_with_kind(fields))
     except ValidationError as error:
         lines = [f"{origin}: {len(error.errors())} field(s) are wrong."]
         lines += [f"  {_explain(problem)}" for problem in error.errors()]
         raise ValueError("\n".join(lines)) from None
+
+
+def _with_kind(fields: dict[str, Any]) -> dict[str, Any]:
+    """Add ``data.kind`` if it is missing and ``data.source`` shows it.
+
+    Raises:
+        ValueError: if the source exists, but its kind cannot be recognised.
+    """
+    data = fields.get("data")
+    if not isinstance(data, dict) or data.get("kind") or not data.get("source"):
+        return fields
+    if data.get("pattern"):
+        return {**fields, "data": {**data, "kind": "names"}}
+    source = Path(str(data["source"]))
+    try:
+        kind, place = recognise(source)
+    except ValueError as error:
+        raise ValueError(
+            f"data.kind is not given, and data.source does not show it: {error}"
+        ) from None
+    logger.warning(
+        "data.kind is not given; %s looks like kind %s (%s)", source, kind.name, kind.title
+    )
+    return {**fields, "data": {**data, "kind": kind.name, "source": str(place)}}
 
 
 def _read_fields(source: str | Path) -> dict[str, Any]:
@@ -223,8 +265,8 @@ def _read_fields(source: str | Path) -> dict[str, Any]:
         known = packaged_recipes()
         hint = checks.did_you_mean(str(source), known)
         raise ValueError(
-            f"recipe {str(source)!r} is neither a file nor a packaged recipe "
-            f"({', '.join(known)}). {hint}".rstrip()
+            f"recipe {str(source)!r} is neither a file nor a packaged recipe. {hint}".rstrip()
+            + f" Packaged recipes: {', '.join(known)}."
         )
     fields = _read_yaml(text, source)
     return fields_of_2019(fields, path.stem) if is_2019(fields) else fields

@@ -142,6 +142,11 @@ class BackboneSection(Section):
         None,
         description="Height and width of the maps in the bank; larger maps are averaged.",
     )
+    precision: Literal["fp32", "bf16"] | None = Field(
+        None,
+        description="Arithmetic of the extraction; left out, `extract` uses fp32, and training "
+        "takes either.",
+    )
     resize: int | None = Field(
         None, ge=1, description="Short side in pixels, instead of the one the weights specify."
     )

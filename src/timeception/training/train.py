@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from timeception import checks
 from timeception.clips.task_data import (
     TaskData,
+    check_bank,
     read_task_data,
     read_video_task_data,
     timestep_seconds,
@@ -22,6 +23,7 @@ from timeception.files import write_json
 from timeception.recipes.recipe import Recipe
 from timeception.training.build_head import head_spec
 from timeception.training.initialization import Start, find_start
+from timeception.training.progress import OnProgress, ignore
 from timeception.training.runs import Run, new_run
 from timeception.weights import write_folder
 
@@ -36,6 +38,7 @@ def train(
     *,
     resume: bool = False,
     report: Report = logger.info,
+    on_progress: OnProgress = ignore,
 ) -> Run:
     """Train what a recipe names and save the model.
 
@@ -44,6 +47,7 @@ def train(
         out: the run folder; new, unless ``resume`` continues an interrupted run.
         resume: continue from the last checkpoint of an interrupted training.
         report: receives lines about loaded, skipped, new and frozen arrays.
+        on_progress: called at the beginning and after each batch and epoch.
 
     Returns:
         The finished run.
@@ -53,15 +57,17 @@ def train(
     """
     recipe = recipe.with_absolute_paths()
     if recipe.is_end_to_end:
-        return _train_end_to_end(recipe, Path(out), resume, report)
-    data = _large_enough(read_task_data(recipe))
+        return _train_end_to_end(recipe, Path(out), resume, report, on_progress)
+    data = read_task_data(recipe)
+    check_bank(recipe, data)
+    _large_enough(data)
     _, channels, height, width = data.train.sampler.shape()
     spec = head_spec(recipe, channels, len(data.classes), (height, width))
     start = find_start(recipe, spec, data.classes)
     fit = _fit_of(recipe.framework)
     run = _begin(recipe, Path(out), resume, start, report)
-    arrays = fit(recipe, data, run, spec, start)
-    write_folder(run.model, spec, arrays, pipeline(recipe, data, data.features))
+    arrays = fit(recipe, data, run, spec, start, on_progress)
+    write_folder(run.model, spec, arrays, pipeline(recipe, data, data.features, (height, width)))
     return run
 
 
@@ -83,11 +89,14 @@ def _fit_of(framework: str) -> Callable[..., dict[str, NDArray[Any]]]:
     except ModuleNotFoundError as error:
         raise ValueError(
             f"framework={framework} requires {error.name}, which is not installed. "
-            f"Install it, or train with framework=torch."
+            f"Install it (pip install 'timeception[{framework}]'; for another backend than "
+            "TensorFlow, set KERAS_BACKEND), or train with framework=torch."
         ) from error
 
 
-def _train_end_to_end(recipe: Recipe, out: Path, resume: bool, report: Report) -> Run:
+def _train_end_to_end(
+    recipe: Recipe, out: Path, resume: bool, report: Report, on_progress: OnProgress
+) -> Run:
     """Train backbone and head, in PyTorch."""
     from timeception.features.extraction.settings import extraction_settings
     from timeception.training.backbone_file import make_backbone, save_backbone, used
@@ -104,11 +113,11 @@ def _train_end_to_end(recipe: Recipe, out: Path, resume: bool, report: Report) -
     shapes = {name: tuple(tensor.shape) for name, tensor in used(backbone).items()}
     start = find_start(recipe, spec, data.classes, shapes)
     run = _begin(recipe, out, resume, start, report)
-    arrays = fit_end_to_end(recipe, data, run, spec, start, backbone)
+    arrays = fit_end_to_end(recipe, data, run, spec, start, backbone, on_progress)
     stride, fps = recipe.backbone.stride_frames, recipe.backbone.fps
     features = extraction_settings(backbone, stride, fps=fps)
     features["backbone"] = save_backbone(backbone, run.model)
-    write_folder(run.model, spec, arrays, pipeline(recipe, data, features))
+    write_folder(run.model, spec, arrays, pipeline(recipe, data, features, (height, width)))
     return run
 
 
@@ -121,8 +130,13 @@ def _begin(recipe: Recipe, out: Path, resume: bool, start: Start, report: Report
     return run
 
 
-def pipeline(recipe: Recipe, data: TaskData, features: dict[str, Any]) -> dict[str, Any]:
-    """Return what the saved model needs besides weights: classes, sampling, origin of features."""
+def pipeline(
+    recipe: Recipe, data: TaskData, features: dict[str, Any], maps: tuple[int, int] | None = None
+) -> dict[str, Any]:
+    """Return what the saved model needs besides weights: classes, sampling, origin of features.
+
+    ``maps`` are the height and width of the maps that the head takes.
+    """
     windows = recipe.data.windows
     # The times of imported features are unknown; the segments of 2019 may overlap.
     has_times = bool(features.get("backbone")) and not has_2019_segments(features)
@@ -133,5 +147,6 @@ def pipeline(recipe: Recipe, data: TaskData, features: dict[str, Any]) -> dict[s
         "sampling": recipe.sampling.model_dump(mode="json"),
         "windows": windows.model_dump(mode="json") if windows else None,
         "features": features,
+        "feature_maps": None if maps is None else list(maps),
         "timestep_seconds": timestep_seconds(data.train.sampler) if has_times else None,
     }

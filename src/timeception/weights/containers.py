@@ -22,7 +22,9 @@ Array = NDArray[Any]
 
 _LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # torch.save before 1.6: a magic number
 _KERAS_MEMBERS = {"model.weights.h5", "config.json"}
-_KNOWN = "PyTorch (.pt), HDF5 (Keras), safetensors, .npy, .npz, and pickles of numpy arrays"
+_MATLAB = b"MATLAB 5.0 MAT-file"
+_MATLAB_HDF5 = b"MATLAB 7.3 MAT-file"
+_KNOWN = "PyTorch (.pt), HDF5 (Keras), safetensors, .npy, .npz, .mat, and pickles of numpy arrays"
 _DAMAGE = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
@@ -30,15 +32,17 @@ def container_of(path: Path) -> str:
     """Recognise a file's format by its first bytes.
 
     Returns:
-        ``"npy"``, ``"npz"``, ``"hdf5"``, ``"safetensors"``, ``"torch"``, ``"pickle"`` or
-        ``"keras"`` (a ``.keras`` archive).
+        ``"npy"``, ``"npz"``, ``"hdf5"``, ``"safetensors"``, ``"torch"``, ``"pickle"``, ``"mat"``
+        (MATLAB, version 5 to 7.3) or ``"keras"`` (a ``.keras`` archive).
 
     Raises:
         ValueError: If the format is unknown.
     """
     with path.open("rb") as file:
-        head = file.read(16)
+        head = file.read(len(_MATLAB))
     checks.require(bool(head), "file", "not be empty", str(path))
+    if head in (_MATLAB, _MATLAB_HDF5):
+        return "mat"
     if h5py.is_hdf5(path):
         return "hdf5"
     if head.startswith(b"PK"):
@@ -51,7 +55,9 @@ def container_of(path: Path) -> str:
         return "safetensors"
     if head.startswith(b"\x80") or head[:1] in (b"(", b"c", b"}", b"]"):
         return "pickle"
-    raise ValueError(f"{path} begins with {head!r}, which no known file does; expected {_KNOWN}.")
+    raise ValueError(
+        f"{path} begins with {head[:16]!r}, which no known file does; expected {_KNOWN}."
+    )
 
 
 def _archive(path: Path) -> str:
@@ -168,6 +174,29 @@ def _torch(path: Path) -> Iterator[Any]:
         yield torch.load(file, map_location="cpu", weights_only=True)
 
 
+@contextmanager
+def _mat(path: Path) -> Iterator[LazyArrays]:
+    """Open the numeric arrays and texts of a MATLAB file, with their axes in MATLAB's order."""
+    if h5py.is_hdf5(path):  # version 7.3, whose HDF5 datasets have the reverse order
+        with _hdf5(path) as arrays:
+            names = [name for name in arrays if not name.startswith("#")]  # targets of references
+            yield LazyArrays(names, lambda name: arrays[name].T)
+        return
+    from scipy import io  # loaded only when such a file is read
+
+    def read(name: str) -> Array:
+        return np.asarray(io.loadmat(path, variable_names=[name])[name])
+
+    kinds = {name: kind for name, _, kind in io.whosmat(path)}
+    yield LazyArrays([name for name, kind in kinds.items() if kind in _MATLAB_ARRAYS], read)
+
+
+#: MATLAB classes that become arrays; structs, cells, objects and sparse matrices do not.
+_MATLAB_ARRAYS = frozenset(
+    {"double", "single", "char", "logical"}
+    | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+)
+
 _OPENERS: dict[str, Callable[[Path], AbstractContextManager[Any]]] = {
     "npy": lambda path: nullcontext(np.load(path, mmap_mode="r", allow_pickle=False)),
     "npz": _npz,
@@ -175,4 +204,5 @@ _OPENERS: dict[str, Callable[[Path], AbstractContextManager[Any]]] = {
     "safetensors": _safetensors,
     "torch": _torch,
     "pickle": lambda path: nullcontext(load_arrays(path)),
+    "mat": _mat,
 }

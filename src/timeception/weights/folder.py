@@ -104,7 +104,7 @@ def local_folder(folder_or_hub_id: str | Path, **hub_options: Any) -> Path:
     text = str(folder_or_hub_id)
     is_hub_id = isinstance(folder_or_hub_id, str) and text.count("/") == 1 and text[0] not in "./~"
     must = "be an existing folder, or a hub id such as 'user/model'"
-    checks.require(is_hub_id, "folder_or_hub_id", must, text)
+    checks.require(is_hub_id, "model", must, text)
     from huggingface_hub import snapshot_download
 
     wanted = [CONFIG_FILE, WEIGHTS_FILE, BACKBONE_FILE, HASHES_FILE]

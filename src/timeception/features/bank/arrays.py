@@ -21,7 +21,8 @@ from timeception.weights.containers import (
 
 #: Files with these suffixes are array files, even if their content is damaged.
 ARRAY_SUFFIXES = frozenset(
-    {".npy", ".npz", ".h5", ".hdf5", ".hdf", ".safetensors", ".pkl", ".pickle", ".pt", ".pth"}
+    {".npy", ".npz", ".h5", ".hdf5", ".hdf", ".safetensors", ".mat", ".pkl", ".pickle"}
+    | {".pt", ".pth"}
 )
 #: Axis orders that are inferred, by number of axes. Others must be given.
 COMMON_AXES = {
@@ -31,6 +32,28 @@ COMMON_AXES = {
     5: ("NTHWC", "NTCHW", "NCTHW"),
 }
 _UNNAMED = "(unnamed)"
+
+
+class KeyRequiredError(ValueError):
+    """A file has several arrays and none was chosen, or it lacks the one that was chosen.
+
+    Args:
+        path: the file.
+        names: names of its arrays.
+        option: the option that chooses.
+        wanted: the name that was given.
+    """
+
+    def __init__(
+        self, path: Path, names: Sequence[str], option: str, wanted: str | None = None
+    ) -> None:
+        holds = f"holds {', '.join(map(repr, names)) or 'no array'}"
+        #: What is wrong and what to do, without the file.
+        self.problem = f"{holds}. Choose the features with {option}."
+        if wanted is not None:
+            hint = checks.did_you_mean(wanted, names)
+            self.problem = f"{holds}, but {option} is {wanted!r}. {hint}".rstrip()
+        super().__init__(f"{path} {self.problem}")
 
 
 @dataclass(frozen=True)
@@ -44,9 +67,10 @@ class Loaded:
 
 
 def load(path: Path, key: str | None = None, labels_key: str | None = None) -> Loaded:
-    """Read features from .npy, .npz, HDF5, safetensors, PyTorch, or a pickle of arrays.
+    """Read features from .npy, .npz, HDF5, safetensors, PyTorch, .mat, or a pickle of arrays.
 
     The format is recognised by content, never by suffix. Pickles are read without running code.
+    The axes of .mat files are in MATLAB's order.
 
     Args:
         path: The file.
@@ -54,7 +78,8 @@ def load(path: Path, key: str | None = None, labels_key: str | None = None) -> L
         labels_key: Name of an array with one label per step.
 
     Raises:
-        ValueError: If the format is unknown, the file is damaged, or ``key`` is required.
+        KeyRequiredError: If ``key`` is required, or the file has no such array.
+        ValueError: If the format is unknown or the file is damaged.
     """
     kind = container_of(path)
     with ExitStack() as stack:
@@ -62,10 +87,9 @@ def load(path: Path, key: str | None = None, labels_key: str | None = None) -> L
             content = stack.enter_context(open_content(path, kind))
         by_name = _by_name(content)
         names = tuple(by_name)
-        wanted = labels_key and str(checks.one_of(f"{path}: labels key", labels_key, names))
-        name = _named(path, names, key, wanted)
+        name = _named(path, names, key, labels_key)
         with damage_reported(path, kind):
-            labels = as_array(by_name[wanted]) if wanted else None
+            labels = as_array(by_name[labels_key]) if labels_key else None
             return Loaded(kind, name, as_array(by_name[name]), labels)
 
 
@@ -183,10 +207,38 @@ def _by_name(content: Any) -> Mapping[str, Any]:
 
 
 def _named(path: Path, names: Sequence[str], key: str | None, labels_key: str | None) -> str:
+    if labels_key is not None and labels_key not in names:
+        raise KeyRequiredError(path, names, "--frame-labels", labels_key)
     if key is not None:
-        return str(checks.one_of(f"{path}: key", key, names))
+        if key not in names:
+            raise KeyRequiredError(path, names, "--key", key)
+        return key
     others = [name for name in names if name != labels_key]
     if len(others) != 1:
-        found = ", ".join(map(repr, names)) or "no array"
-        raise ValueError(f"{path} holds {found}. Choose the features with --key.")
+        raise KeyRequiredError(path, names, "--key")
     return others[0]
+
+
+def require_key(paths: Sequence[Path], key: str | None, labels_key: str | None = None) -> None:
+    """Check that ``key`` selects an array in some file; stops at the first one that it fits.
+
+    Raises:
+        ValueError: If every readable file requires another key; the error names the arrays.
+    """
+    problems: dict[Path, str] = {}
+    for path in paths:
+        try:
+            names = names_in(path)
+        except (ValueError, OSError):  # reported when it is imported
+            continue
+        try:
+            _named(path, names, key, labels_key)
+        except KeyRequiredError as error:
+            problems[path] = error.problem
+        else:
+            return
+    if problems:
+        first, *others = dict.fromkeys(problems.values())
+        more = f" Some hold other arrays: the next {others[0]}" if others else ""
+        which = f"each of {len(problems)} files" if len(problems) > 1 else str(next(iter(problems)))
+        raise ValueError(f"{which} {first}{more}")

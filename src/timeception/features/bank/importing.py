@@ -21,6 +21,7 @@ from timeception.features.bank.sources import (
     SourceFile,
     array_sources,
     describe_file,
+    new_bank_kept_if_filled,
     open_bank,
     plan,
     unique_sources,
@@ -134,9 +135,10 @@ def import_features(
     ask: Ask | None = None,
     track: Track = iter,
 ) -> ImportReport:
-    """Import features from .npy, .npz, HDF5, safetensors, PyTorch and pickle files into a bank.
+    """Import features from .npy, .npz, HDF5, safetensors, PyTorch, .mat and pickle files.
 
-    Formats are recognised by content. Unreadable files are recorded in the bank and skipped.
+    Formats are recognised by content. Unreadable files are recorded in the bank and skipped. If
+    nothing can be imported, no new bank is left.
 
     Args:
         paths: Files and folders; ids are paths below the folder, without suffix.
@@ -154,37 +156,40 @@ def import_features(
         track: Shows progress.
 
     Raises:
-        ValueError: If an argument is invalid, the axis order is ambiguous, or the bank does not
-            match.
+        ValueError: If an argument is invalid, no file can be read without a (different) key, the
+            axis order is ambiguous, or the bank does not match.
     """
     began = time.monotonic()
     checks.positive_int("stride", stride)
     checks.require(isfinite(fps) and fps > 0, "fps", "be positive", fps)
     sources = array_sources(paths)
+    labels_key = labels.key if labels else None
     if key == EVERY_KEY:
         sources, key = _expanded(sources), None
-    labels_key = labels.key if labels else None
+    else:
+        arrays.require_key([source.path for source in sources], key, labels_key)
     axes = arrays.parse_axes(axes) if axes else _find_axes(sources, key, labels_key, ask)
     settings = {"kind": "import", "fps": float(fps), "stride": stride}
-    bank = open_bank(bank_root, settings, dtype, sources, is_overwritten=is_overwritten)
-    planned = plan(bank, sources, expected={"axes": axes}, is_overwritten=is_overwritten)
-    is_todo = {source.video_id for source in planned.todo}
-    report = ImportReport(axes)
-    timed: list[TimedVideo] = []
-    importer = _Importer(bank, axes, key, fps, stride, labels, is_todo)
-    for source in track(sources if labels else planned.todo):
-        try:
-            timed += importer.add(source)
-        except (ValueError, OSError) as error:
-            logger.info("%s: %s", source.video_id, error)
-            bank.record_failure(source.video_id, source.path, error)
-            report.failed[source.video_id] = str(error)
-        else:
-            bank.clear_failure(source.video_id)
+    with new_bank_kept_if_filled(bank_root):
+        bank = open_bank(bank_root, settings, dtype, sources, is_overwritten=is_overwritten)
+        planned = plan(bank, sources, expected={"axes": axes}, is_overwritten=is_overwritten)
+        is_todo = {source.video_id for source in planned.todo}
+        report = ImportReport(axes)
+        timed: list[TimedVideo] = []
+        importer = _Importer(bank, axes, key, fps, stride, labels, is_todo)
+        for source in track(sources if labels else planned.todo):
+            try:
+                timed += importer.add(source)
+            except (ValueError, OSError) as error:
+                logger.info("%s: %s", source.video_id, error)
+                bank.record_failure(source.video_id, source.path, error)
+                report.failed[source.video_id] = str(error)
+            else:
+                bank.clear_failure(source.video_id)
     for source in sources:
         if source.video_id not in report.failed:
             (report.done if source.video_id in is_todo else report.skipped).append(source.video_id)
-    if labels:
+    if labels and timed:
         write_timed(labels.out, timed)
         report.annotations = str(labels.out)
     report.seconds = time.monotonic() - began

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
@@ -14,7 +16,14 @@ from timeception import checks
 from timeception.datasets.video_files import find_videos, video_id_of
 from timeception.features.bank.arrays import ARRAY_SUFFIXES, looks_like_arrays
 from timeception.features.bank.storage import BankError
-from timeception.features.bank.store import ANOTHER_BANK, FeatureBank, MismatchError, require_same
+from timeception.features.bank.store import (
+    ANOTHER_BANK,
+    FAILURES_FILE,
+    SETTINGS_FILE,
+    FeatureBank,
+    MismatchError,
+    require_same,
+)
 from timeception.files import sha256_of_file
 
 logger = logging.getLogger(__name__)
@@ -58,8 +67,7 @@ def video_sources(paths: Sequence[str | Path]) -> tuple[SourceFile, ...]:
             found += _listed(path)
         else:
             found.append(SourceFile(video_id_of(path.name), path))
-    checks.require(bool(found), "sources", "hold video files", ", ".join(map(str, paths)))
-    return unique_sources(found)
+    return _checked(found, "video files", paths)
 
 
 def array_sources(paths: Sequence[str | Path]) -> tuple[SourceFile, ...]:
@@ -74,8 +82,7 @@ def array_sources(paths: Sequence[str | Path]) -> tuple[SourceFile, ...]:
                     found.append(SourceFile(_array_id(below), file))
         else:
             found.append(SourceFile(_array_id(Path(path.name)), path))
-    checks.require(bool(found), "sources", "hold files of arrays", ", ".join(map(str, paths)))
-    return unique_sources(found)
+    return _checked(found, "files of arrays", paths)
 
 
 def unique_sources(sources: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
@@ -132,6 +139,23 @@ def open_bank(
                 f"settings: {', '.join(left[:5])}. Remove the bank, or choose another --out."
             ) from error
     return FeatureBank(root, mode="a", settings=settings, dtype=dtype, is_replaced=True)
+
+
+@contextmanager
+def new_bank_kept_if_filled(root: str | Path) -> Iterator[None]:
+    """Remove the bank that the block made, if it ends without a video in it."""
+    folder = Path(root)
+    parents = [path for path in (folder, *folder.parents) if not path.exists()]
+    is_new = not (folder / SETTINGS_FILE).exists()
+    try:
+        yield
+    finally:
+        if is_new and (folder / SETTINGS_FILE).exists() and not FeatureBank(folder):
+            for name in (SETTINGS_FILE, FAILURES_FILE):
+                (folder / name).unlink(missing_ok=True)
+            shutil.rmtree(folder / "videos", ignore_errors=True)
+            for path in parents:
+                path.rmdir()
 
 
 def plan(
@@ -210,9 +234,19 @@ def _listed(file: Path) -> list[SourceFile]:
     return sources
 
 
+def _checked(
+    found: list[SourceFile], what: str, paths: Sequence[str | Path]
+) -> tuple[SourceFile, ...]:
+    if not found:
+        names = ", ".join(map(str, paths))
+        raise ValueError(f"no {what} in {names}: name other files or folders.")
+    return unique_sources(found)
+
+
 def _existing(paths: Sequence[str | Path]) -> list[Path]:
     absent = [str(path) for path in paths if not Path(path).exists()]
-    checks.require(not absent, "sources", "exist", absent)
+    if absent:
+        raise ValueError(f"no such file or folder: {', '.join(absent)}")
     return [Path(path) for path in paths]
 
 

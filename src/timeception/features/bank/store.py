@@ -30,8 +30,8 @@ from timeception.files import remove_stale, sha256_of, write_json
 from timeception.video.sampling import sample_indices
 
 DEFAULT_DTYPE = "float16"
-_SETTINGS_FILE = "bank.json"
-_FAILURES_FILE = "failures.json"
+SETTINGS_FILE = "bank.json"
+FAILURES_FILE = "failures.json"
 ANOTHER_BANK = "Choose another --out, or pass --overwrite to replace features that do not match."
 
 
@@ -120,7 +120,7 @@ class FeatureBank(Mapping[str, BankEntry]):
         """Reconcile the given settings with the folder's, write and return them."""
         advice = "Choose another folder."
         checks.require(not self.root.is_file(), "root", "be a folder", str(self.root), advice)
-        path = self.root / _SETTINGS_FILE
+        path = self.root / SETTINGS_FILE
         is_new = not path.exists()
         has = {} if is_new else self._read_settings()
         wanted = dict(has if settings is None else _as_json(settings))
@@ -287,7 +287,7 @@ class FeatureBank(Mapping[str, BankEntry]):
     @property
     def failures(self) -> dict[str, dict[str, str]]:
         """Unreadable videos: ``{video_id: {"path": ..., "error": ...}}``."""
-        path = self.root / _FAILURES_FILE
+        path = self.root / FAILURES_FILE
         try:
             failures: dict[str, dict[str, str]] = json.loads(path.read_bytes())
         except FileNotFoundError:
@@ -307,17 +307,17 @@ class FeatureBank(Mapping[str, BankEntry]):
             self._write_failures(failures)
 
     def _write_failures(self, failures: Mapping[str, Any]) -> None:
-        path = self.root / _FAILURES_FILE
+        path = self.root / FAILURES_FILE
         if failures:
             write_json(path, failures, sort_keys=True, ensure_ascii=True)
         else:
             path.unlink(missing_ok=True)
 
     def _read_settings(self) -> dict[str, Any]:
-        path = self.root / _SETTINGS_FILE
+        path = self.root / SETTINGS_FILE
         if not path.is_file():
             advice = "Create one with `timeception extract` or `timeception bank import`."
-            raise BankError(self.root, f"not a feature bank: it has no {_SETTINGS_FILE}.", advice)
+            raise BankError(self.root, f"not a feature bank: it has no {SETTINGS_FILE}.", advice)
         try:
             content = json.loads(path.read_bytes())
             version, settings = content["format_version"], dict(content["settings"])

@@ -29,7 +29,12 @@ from timeception.features.extraction.settings import (
     restore_backbone,
     segmenter_of,
 )
-from timeception.features.extractor import DEFAULT_PRECISION, FeatureExtractor, n_cores
+from timeception.features.extractor import (
+    DEFAULT_PRECISION,
+    FeatureExtractor,
+    check_device,
+    n_cores,
+)
 from timeception.features.segments import Segmenter
 
 if TYPE_CHECKING:
@@ -103,6 +108,8 @@ def extract(
     """
     checks.one_of("engine", engine, ENGINES)
     n_workers = checks.positive_int("n_workers", n_workers or n_cores())
+    if engine == "local":
+        check_device(device)  # before the bank is created
     settings = extraction_settings(backbone, stride, map_size, precision, frames_2019, fps)
     sources = video_sources(videos)
     bank = open_bank(bank_root, settings, dtype, sources, is_overwritten=is_overwritten)

@@ -119,7 +119,10 @@ def restore_backbone(settings: Mapping[str, Any], weights: str | None = None) ->
     from timeception.backbones import create_backbone
 
     made = settings.get("backbone") or {}
-    advice = "These features were imported; their backbone is unknown."
+    advice = (
+        "These features were imported; their backbone is unknown. Predict on feature files, or "
+        "pass --bank BANK."
+    )
     checks.require(bool(made), "settings", "name a backbone", settings.get("kind"), advice)
     source = made["weights"]["source"]
     options: dict[str, Any] = dict(made.get("options", {}))

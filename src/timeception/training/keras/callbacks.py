@@ -8,15 +8,16 @@ from typing import Any
 
 import keras
 import numpy as np
-from tensorboard.summary import Writer
 
 from timeception.clips.task_data import TaskData
 from timeception.files import replacing
 from timeception.metrics import accuracy, mean_average_precision
 from timeception.recipes.recipe import Recipe
-from timeception.training.keras.data import TrainingBatches, UniformBatches
+from timeception.training.keras.data import TrainingBatches, UniformBatches, set_random_seed
+from timeception.training.progress import OnProgress, TrainingProgress
 from timeception.training.runs import Run
 from timeception.training.schedule import learning_rate_factor
+from timeception.training.without_tensorflow import keep_tensorflow_out_of_tensorboard
 
 Logs = dict[str, Any]
 
@@ -33,7 +34,7 @@ class EpochSeeds(keras.callbacks.Callback):
         self.batches.set_epoch(epoch)
         place = np.random.SeedSequence([self.seed, epoch])
         # On the PyTorch backend all layers share one random generator.
-        keras.utils.set_random_seed(int(place.generate_state(1)[0]))
+        set_random_seed(int(place.generate_state(1)[0]))
         states = [v for v in self.model.variables if v.path.endswith("seed_generator_state")]
         numbers = place.generate_state(2 * len(states))
         for state, pair in zip(states, numbers.reshape(-1, 2) >> 1, strict=True):
@@ -61,6 +62,9 @@ class Metrics(keras.callbacks.Callback):
         scores = self.model.predict(UniformBatches(split, self.batch_size), verbose=0)
         loss = self.model.loss(split.targets, scores)
         logs["validation_loss"] = float(keras.ops.convert_to_numpy(loss))
+        if not self.data.is_multilabel:
+            # Softmax changes the order of clips within a class; a sigmoid would not.
+            scores = keras.ops.convert_to_numpy(keras.ops.softmax(scores))
         result = mean_average_precision(scores, split.targets, self.data.classes)
         logs["validation_map"] = result.mean
         if not self.data.is_multilabel:
@@ -103,6 +107,9 @@ class EpochLogs(keras.callbacks.Callback):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
+        keep_tensorflow_out_of_tensorboard()
+        from tensorboard.summary import Writer
+
         folder.mkdir(parents=True)
         self.table, self.writer = folder / "metrics.csv", Writer(str(folder))
 
@@ -123,6 +130,34 @@ class EpochLogs(keras.callbacks.Callback):
     def close(self) -> None:
         """Close the file; required after an interruption, when Keras does not end its callbacks."""
         self.writer.close()
+
+
+class Reports(keras.callbacks.Callback):
+    """Reports the progress at the beginning and after each batch and each epoch."""
+
+    def __init__(
+        self, progress: TrainingProgress, on_progress: OnProgress, n_clips: int, n_batches: int
+    ) -> None:
+        super().__init__()
+        self.progress, self.on_progress = progress, on_progress
+        self.n_clips, self.n_batches = n_clips, n_batches
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Report what is about to be done."""
+        self.on_progress(self.progress)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Count the clips seen so far."""
+        n_epochs = self.progress.epoch - self.progress.first_epoch
+        done = n_epochs + (batch + 1) / self.n_batches
+        self.progress.n_clips_done = round(done * self.n_clips)
+        self.on_progress(self.progress)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Report the metrics of a finished epoch."""
+        self.progress.epoch = epoch + 1
+        self.progress.metrics = {name: float(value) for name, value in (logs or {}).items()}
+        self.on_progress(self.progress)
 
 
 def make_callbacks(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 
 import keras
@@ -12,8 +13,16 @@ from numpy.typing import NDArray
 from timeception.clips.sampler import epoch_order
 from timeception.clips.task_data import Split
 from timeception.recipes.recipe import Recipe
+from timeception.training.without_tensorflow import tensorflow_hidden
 
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def set_random_seed(number: int) -> None:
+    """Seed all random generators; Keras would import TensorFlow to seed it too."""
+    is_used = keras.backend.backend() == "tensorflow"
+    with nullcontext() if is_used else tensorflow_hidden():
+        keras.utils.set_random_seed(number)
 
 
 class UniformBatches(keras.utils.PyDataset):

@@ -21,15 +21,21 @@ from timeception.clips.task_data import TaskData
 from timeception.keras import TimeceptionClassifier, classifier_class
 from timeception.recipes.recipe import Recipe
 from timeception.training.initialization import Start
-from timeception.training.keras.callbacks import EpochLogs, make_callbacks, weights_file
-from timeception.training.keras.data import TrainingBatches
+from timeception.training.keras.callbacks import EpochLogs, Reports, make_callbacks, weights_file
+from timeception.training.keras.data import TrainingBatches, set_random_seed
 from timeception.training.keras.optimizers import make_optimizer
+from timeception.training.progress import OnProgress, TrainingProgress, ignore
 from timeception.training.runs import Run
 from timeception.weights.folder import ModelSpec
 
 
 def fit(
-    recipe: Recipe, data: TaskData, run: Run, spec: ModelSpec, start: Start
+    recipe: Recipe,
+    data: TaskData,
+    run: Run,
+    spec: ModelSpec,
+    start: Start,
+    on_progress: OnProgress = ignore,
 ) -> dict[str, NDArray[np.float32]]:
     """Train a head; resume from the run's last checkpoint if there is one.
 
@@ -37,7 +43,7 @@ def fit(
         The head's canonical arrays: of the epoch with the best validation mAP, or of the last
         epoch if the recipe has no validation split.
     """
-    keras.utils.set_random_seed(recipe.seed)
+    set_random_seed(recipe.seed)
     model = make_model(recipe, data, spec, start)
     batches = TrainingBatches(data.train, recipe)
     run.checkpoints.mkdir(exist_ok=True)
@@ -46,12 +52,17 @@ def fit(
         model.load_weights(last)
     n_done = int(model.optimizer.iterations) // len(batches)
     batches.set_epoch(n_done)
+    progress = TrainingProgress.of(recipe, data)
+    progress.first_epoch = progress.epoch = n_done
     with closing(EpochLogs(run.next_logs())) as logs:
         model.fit(
             batches,
             epochs=recipe.training.epochs,
             initial_epoch=n_done,
-            callbacks=make_callbacks(recipe, data, run, batches, logs),
+            callbacks=[
+                *make_callbacks(recipe, data, run, batches, logs),
+                Reports(progress, on_progress, len(data.train), len(batches)),
+            ],
             shuffle=False,  # the batches are in the order of the epoch
             verbose=1 if sys.stdout.isatty() else 0,
         )

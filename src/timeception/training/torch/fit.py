@@ -8,7 +8,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
 from typing import Any
 
 import lightning
@@ -26,14 +25,21 @@ from timeception.clips.task_data import TaskData
 from timeception.recipes.recipe import Recipe
 from timeception.training.build_head import build_head
 from timeception.training.initialization import Start
+from timeception.training.progress import OnProgress, TrainingProgress, ignore
 from timeception.training.runs import Run
 from timeception.training.torch.data import make_loader
 from timeception.training.torch.module import Training, tensors
+from timeception.training.without_tensorflow import keep_tensorflow_out_of_tensorboard
 from timeception.weights.folder import ModelSpec
 
 
 def fit(
-    recipe: Recipe, data: TaskData, run: Run, spec: ModelSpec, start: Start
+    recipe: Recipe,
+    data: TaskData,
+    run: Run,
+    spec: ModelSpec,
+    start: Start,
+    on_progress: OnProgress = ignore,
 ) -> dict[str, NDArray[np.float32]]:
     """Train a head; resume from the run's last checkpoint if there is one.
 
@@ -43,12 +49,18 @@ def fit(
     """
     seed(recipe.seed)
     head: Any = build_head(spec)
-    _fit(head, recipe, data, run, start)
+    _fit(head, recipe, data, run, start, on_progress)
     return head.to_arrays()
 
 
 def fit_end_to_end(
-    recipe: Recipe, data: TaskData, run: Run, spec: ModelSpec, start: Start, backbone: Backbone
+    recipe: Recipe,
+    data: TaskData,
+    run: Run,
+    spec: ModelSpec,
+    start: Start,
+    backbone: Backbone,
+    on_progress: OnProgress = ignore,
 ) -> dict[str, NDArray[np.float32]]:
     """Train a head and its backbone, like ``fit``; the backbone is changed in place."""
     seed(recipe.seed)
@@ -61,12 +73,19 @@ def fit_end_to_end(
         segments_per_pass=settings.segments_per_pass,
         is_checkpointed=settings.gradient_checkpointing,
     )
-    _fit(model, recipe, data, run, start)
+    _fit(model, recipe, data, run, start, on_progress)
     backbone.freeze()
     return head.to_arrays()
 
 
-def _fit(model: nn.Module, recipe: Recipe, data: TaskData, run: Run, start: Start) -> None:
+def _fit(
+    model: nn.Module,
+    recipe: Recipe,
+    data: TaskData,
+    run: Run,
+    start: Start,
+    on_progress: OnProgress,
+) -> None:
     """Load the first values, train, and leave the best or last weights in the model."""
     named = tensors(model)
     with torch.no_grad():
@@ -80,7 +99,8 @@ def _fit(model: nn.Module, recipe: Recipe, data: TaskData, run: Run, start: Star
     last = run.checkpoints / "last.ckpt"
     validation = make_loader(data.validation, recipe, False) if data.validation else None
     with _quiet_lightning():
-        trainer = make_trainer(recipe, run, [best] if keep_best else [])
+        reports = _Reports(TrainingProgress.of(recipe, data), on_progress)
+        trainer = make_trainer(recipe, run, [*([best] if keep_best else []), reports])
         with _raises_interrupts(trainer):
             trainer.fit(
                 module,
@@ -106,7 +126,7 @@ def make_trainer(recipe: Recipe, run: Run, callbacks: list[Callback]) -> lightni
     Each start of a training writes a new ``logs/part_N``, because Lightning would delete the curves
     of an interrupted one.
     """
-    _keep_tensorflow_out_of_tensorboard()
+    keep_tensorflow_out_of_tensorboard()
     settings = recipe.training
     logs = run.next_logs()
     last = ModelCheckpoint(
@@ -131,15 +151,29 @@ def make_trainer(recipe: Recipe, run: Run, callbacks: list[Callback]) -> lightni
     )
 
 
-def _keep_tensorflow_out_of_tensorboard() -> None:
-    """Stop TensorBoard from importing an installed TensorFlow, which curves do not need.
+class _Reports(Callback):
+    """Reports the progress after each batch and each epoch."""
 
-    The import takes seconds and prints warnings. TensorBoard skips it if a module of this name
-    exists. A program that has loaded TensorFlow itself is left alone.
-    """
-    if "tensorflow" not in sys.modules:
-        name = "tensorboard.compat.notf"
-        sys.modules.setdefault(name, ModuleType(name))
+    def __init__(self, progress: TrainingProgress, on_progress: OnProgress) -> None:
+        self._progress, self._on_progress = progress, on_progress
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Report what is about to be done."""
+        self._progress.first_epoch = self._progress.epoch = trainer.current_epoch
+        self._on_progress(self._progress)
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the clips of a batch."""
+        self._progress.n_clips_done += len(batch[-1])
+        self._on_progress(self._progress)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Report the metrics of a finished epoch."""
+        self._progress.epoch = trainer.current_epoch + 1
+        self._progress.metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        self._on_progress(self._progress)
 
 
 @contextmanager

@@ -80,11 +80,16 @@ class Training(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
-        """Keep the scores; metrics are computed once, over the whole split."""
+        """Keep the scores; metrics are computed once, over the whole split.
+
+        Single-label scores are probabilities, as in tests: softmax changes the order of clips
+        within a class, and so the average precision. A sigmoid would not.
+        """
         clips, targets = batch
         logits = self.model(clips)
         self.log("validation_loss", self.loss(logits, targets), batch_size=len(targets))
-        self._scores.append(logits.float().cpu())
+        scores = logits.float() if self.is_multilabel else logits.float().softmax(dim=1)
+        self._scores.append(scores.cpu())
         self._targets.append(targets.cpu())
 
     def on_validation_epoch_end(self) -> None:
