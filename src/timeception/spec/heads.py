@@ -82,7 +82,7 @@ class HeadSpec(KeepsMaps):
         n_layers: number of temporal layers, for heads that have several.
         dropout: rates before the temporal layers and before the output layer.
         map_size: ``None`` averages the features over space. A pair (H, W) keeps each position of
-            an H x W map as channels of its own.
+            an H x W map as separate channels.
     """
 
     head: str
