@@ -117,7 +117,7 @@ def test_completion_lists_commands_and_options() -> None:
         return done.stdout.split()
 
     assert complete("timeception ex") == ["extract"]
-    assert complete("timeception bank ") == ["import", "stat", "check"]
+    assert complete("timeception bank ") == ["import", "resize", "stat", "check"]
     assert complete("timeception extract --map") == ["--map-size"]
     shown = subprocess.run(
         [command, "--show-completion", "bash"],

@@ -52,7 +52,7 @@ def make_run(root: Path, settings: dict[str, Any], windows: dict[str, int] | Non
 
 def make_bank(root: Path, settings: dict[str, Any], videos: dict[str, Any]) -> Path:
     bank = FeatureBank(root, mode="a", settings=settings, dtype="float32", is_replaced=True)
-    stride = settings["stride"]
+    stride = settings.get("stride", 1)
     for name, features in videos.items():
         bank.write(name, features, np.arange(len(features)) * stride, settings.get("fps", 8.0))
     return root
@@ -195,6 +195,36 @@ def test_times_with_a_frame_rate_are_in_seconds(
     (found,) = predictions(capsys, windowed, "--bank", bank)
     times = [(window["start_seconds"], window["end_seconds"]) for window in found["windows"]]
     assert times == [(0, 1), (1, 2)]
+
+
+def test_times_of_steps_that_were_sampled_by_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {key: value for key, value in EXTRACTION.items() if key != "stride"} | {"fps": 4.0}
+    run = make_run(tmp_path, settings, {"length_steps": 2, "stride_steps": 2})
+    repeated = FeatureBank(tmp_path / "slow", mode="a", settings=settings, dtype="float32")
+    steps = np.random.default_rng(0).normal(size=(4, CHANNELS, 1, 1))
+    repeated.write("a", steps, np.array([0, 0, 1, 1]), 2.0)
+    np.save(tmp_path / "a.npy", steps.astype(np.float32))
+    for words in (["--bank", tmp_path / "slow"], [tmp_path / "a.npy", "--axes", "TCHW"]):
+        (found,) = predictions(capsys, run, *words)
+        times = [(window["start_seconds"], window["end_seconds"]) for window in found["windows"]]
+        assert times == [(0, 0.5), (0.5, 1)]
+
+
+def test_the_next_command_predicts_the_same_input(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, x=np.zeros((9, CHANNELS)), y=np.zeros(1))
+    words = [str(path), "--key", "x", "--axes", "TC"]
+    assert main(["predict", str(run), *words]) == 0
+    assert f"timeception predict {run} {' '.join(words)} --draws 10\n" in capsys.readouterr().out
+    bank = str(run.parent / "bank")
+    assert main(["predict", str(run), "--bank", bank]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"scoring 6 videos with {run}\n")
+    assert f"timeception predict {run} --bank {bank} --draws 10\n" in shown
 
 
 def test_the_api(run: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,20 @@ def test_a_training_reports_epochs_metrics_rate_and_time_left(capsys: Capture) -
         "25 records of 2 classes (20 train, 5 test); training demo for 4 epochs",
         "1/4 epochs, loss 0.500, validation mAP 0.750, 0.5 clips/s, 0:02:00 left",
         "4/4 epochs, loss 0.500, validation mAP 0.750",
+    ]
+
+
+def test_a_title_begins_each_line_of_a_training(capsys: Capture) -> None:
+    make = pickle.loads(pickle.dumps(partial(training_progress, is_json=True)))
+    show = make("fold_1: ")
+    progress = TrainingProgress("demo", 2, {"train": 20}, n_epochs=1)
+    show(progress)
+    progress.epoch = 1
+    show(progress)
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.splitlines() == [
+        "fold_1: 20 records of 2 classes (20 train); training demo for 1 epochs",
+        "fold_1: 1/1 epochs",
     ]
 
 

@@ -49,6 +49,7 @@ def test_equal_features_pass(tmp_path: Path) -> None:
     [
         ({"endpoint": "Mixed_4f"}, "endpoint: Mixed_5c in the bank, Mixed_4f in the recipe's"),
         ({"stride_frames": 8}, "timesteps: every 4 frames (stride) in the bank, every 8 frames"),
+        ({"stride_frames": None, "fps": 5.0}, "every 4 frames (stride) in the bank, 5 per second"),
         ({"precision": "bf16"}, "precision: fp32 in the bank, bf16 in the recipe's"),
         ({"map_size": [7, 7]}, "map size: 2x2 in the bank, 7x7 in the recipe's"),
         ({"channels": 1024}, "channels: 4 in the bank, 1024 in the recipe's"),

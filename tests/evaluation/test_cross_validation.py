@@ -90,6 +90,8 @@ def test_from_recipe_to_comparison(
     shown = capsys.readouterr().out
     assert "4 folds with their test videos: P01 (4), P02 (4), P03 (4), P04 (4); 2 seed(s)" in shown
     assert "[8/8]" in shown and "standard deviation over seeds" in shown
+    assert "fold_P03/seed_1: 16 records of 2 classes (12 train, 4 test); training small" in shown
+    assert f"timeception compare {tmp_path / 'linear'} OTHER" in shown
     result = json.loads((tmp_path / "pooling" / "cross_validation.json").read_text())
     assert result["metric"] == "accuracy" and set(result["folds"]) == set(PEOPLE)
     assert all(len(by_seed) == 2 for by_seed in result["folds"].values())
@@ -101,7 +103,9 @@ def test_from_recipe_to_comparison(
     # again: nothing is trained; another recipe is refused
     monkeypatch.setattr("timeception.training.train.train", None)
     assert main([*words, "model.head=linear", "--out", str(tmp_path / "linear"), "--json"]) == 0
-    again = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    again = json.loads(printed.out)
+    assert "[8/8]" in printed.err
     assert again == {
         k: v
         for k, v in json.loads((tmp_path / "linear" / "cross_validation.json").read_text()).items()
