@@ -47,7 +47,7 @@ def test_it_parses(line: str, commands: Any) -> None:
     context = command.make_context(line, words)  # unknown options and missing arguments raise
     told = context.params
     recipe = told.get("recipe")
-    if command.name == "train" and re.fullmatch("[a-z0-9_]+", recipe):
+    if command.name == "train" and re.fullmatch("[a-z0-9_]+", recipe or ""):
         load_recipe(recipe, told["overrides"] or ())
     elif recipe in packaged_recipes() and told.get("change"):
         load_recipe(recipe, told["change"])

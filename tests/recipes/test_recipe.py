@@ -68,7 +68,7 @@ def test_stride_or_fps(
         ("backbone={name: i3d, fps: 0}", ["backbone.fps", "greater than 0", "got 0"]),
         ("training.epochs=0", ["training.epochs", "greater than or equal to 1", "got 0"]),
         ("training.epochs=many", ["training.epochs", "integer", "'many'"]),
-        ("model.head=pool", ["model.head", "'timeception' or 'pooling'", "'pool'"]),
+        ("model.head=pool", ["model.head", "'timeception', 'pooling', 'linear'", "'pool'"]),
         ("model.dropout=[0.5]", ["model.dropout"]),
         ("data.kind=names", ["data.kind=names requires data.pattern"]),
         ("sampling.n_timesteps=8", ["n_timesteps=8", "n_layers=4", "at least 16"]),

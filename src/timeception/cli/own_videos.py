@@ -151,14 +151,16 @@ def report_results(run: Run, reports: dict[str, EvaluationReport], survey: Surve
         confidence_interval,
         metric_of,
         paired_difference,
+        resample,
     )
 
     scores = {head: read_scores(run_of(run, head).results / "test_scores.csv") for head in reports}
     head = next(iter(scores))
     own, is_multilabel = scores[head], survey.dataset.is_multilabel
     name, metric = metric_of(is_multilabel)
-    intervals = {each: confidence_interval(metric, [found]) for each, found in scores.items()}
-    difference = paired_difference(metric, [own], [scores[BASELINE]])
+    drawn = {each: resample(metric, [found]) for each, found in scores.items()}
+    intervals = {each: confidence_interval(found) for each, found in drawn.items()}
+    difference = paired_difference(drawn[head], drawn[BASELINE])
     rows = [(each, str(interval)) for each, interval in intervals.items()]
     rows += trivial_results(own, survey)
     title = f"{run.root}: {name} on {len(own.records)} test videos"

@@ -23,6 +23,7 @@ from timeception.evaluation.uncertainty import (
     confidence_interval,
     metric_of,
     paired_difference,
+    resample,
 )
 
 
@@ -69,13 +70,13 @@ def compare(runs: Sequence[str | Path], split: str = "test") -> Comparison:
     first = next(iter(folds.values()))
     is_multilabel = any((fold.targets.sum(axis=1) != 1).any() for fold in first)
     name, metric = metric_of(is_multilabel)
-    over_seeds = seed_mean(metric)
+    drawn = {run: resample(seed_mean(metric), found) for run, found in folds.items()}
     return Comparison(
         name,
-        {run: confidence_interval(over_seeds, found) for run, found in folds.items()},
+        {run: confidence_interval(found) for run, found in drawn.items()},
         {
-            (one, other): paired_difference(over_seeds, folds[one], folds[other])
-            for one, other in combinations(folds, 2)
+            (one, other): paired_difference(drawn[one], drawn[other])
+            for one, other in combinations(drawn, 2)
         },
     )
 

@@ -25,7 +25,7 @@ from timeception.clips.dataset import read_records
 from timeception.clips.task_data import clip_source
 from timeception.datasets.groups import find_groups, stratification
 from timeception.evaluation.scores import TestScores, read_scores
-from timeception.evaluation.uncertainty import Interval, confidence_interval, metric_of
+from timeception.evaluation.uncertainty import Interval, confidence_interval, metric_of, resample
 from timeception.files import write_json
 from timeception.recipes.recipe import Recipe, build_recipe
 from timeception.training.progress import OnProgress, ignore
@@ -202,7 +202,9 @@ def summarize(out: Path, folds: Sequence[Fold], seeds: Sequence[int]) -> CrossVa
         for index, fold in enumerate(folds)
     }
     every_seed = [seed_stack([scores[i] for scores in by_seed]) for i in range(len(folds))]
-    return CrossValidation(name, values, confidence_interval(seed_mean(metric), every_seed))
+    return CrossValidation(
+        name, values, confidence_interval(resample(seed_mean(metric), every_seed))
+    )
 
 
 def fold_scores(out: Path, folds: Sequence[str], seed: int) -> list[TestScores]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,22 @@ class Difference:
     p_value: float
 
 
+@dataclass(frozen=True)
+class Resampled:
+    """A metric on the test records, and on bootstrap resamples of the test videos.
+
+    Args:
+        folds: the scores of each fold.
+        value: the metric, averaged over folds.
+        resamples: the metric of each fold on each resample, (n_resamples,). Two models with the
+            same records have the same resamples.
+    """
+
+    folds: tuple[TestScores, ...]
+    value: float
+    resamples: tuple[NDArray[np.float64], ...]
+
+
 def metric_of(is_multilabel: bool) -> tuple[str, Metric]:
     """Return the main metric of a task: mAP for multi-label data, else accuracy."""
     return ("mAP", mean_ap) if is_multilabel else ("accuracy", accuracy)
@@ -58,58 +75,70 @@ def mean_ap(scores: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
     return mean_average_precision(scores, targets).mean if targets.any() else float("nan")
 
 
-def confidence_interval(
+def resample(
     metric: Metric, folds: Sequence[TestScores], n_resamples: int = N_RESAMPLES, seed: int = 0
-) -> Interval:
-    """Return a metric, averaged over folds, with its 95 % interval.
-
-    The interval is the value plus and minus 1.96 standard errors of the bootstrap. Percentiles of
-    the bootstrap would be biased: average precision rises when records are repeated.
+) -> Resampled:
+    """Compute a metric on resamples of the test videos, within each fold.
 
     Args:
         metric: function of scores and targets, both (n_records, n_classes).
-        folds: scores of each fold; videos are resampled within their fold.
-        n_resamples: bootstrap resamples.
+        folds: scores of each fold.
+        n_resamples: number of resamples.
         seed: seed of the resamples.
+
+    Source: the bootstrap of ``scipy.stats``; the statistic is a function of video indices.
+    """
+    drawn = []
+    for index, fold in enumerate(folds):
+        names, numbers = np.unique(np.array(fold.videos), return_inverse=True)
+        rows = [np.flatnonzero(numbers == video) for video in range(len(names))]
+
+        def statistic(
+            videos: NDArray[np.int64],
+            fold: TestScores = fold,
+            rows: list[NDArray[np.int64]] = rows,
+        ) -> float:
+            chosen = np.concatenate([rows[video] for video in videos])
+            return metric(fold.scores[chosen], fold.targets[chosen])
+
+        videos = np.arange(len(names))
+        if len(names) < 2:  # nothing to resample
+            drawn.append(np.full(n_resamples, statistic(videos)))
+            continue
+        rng = np.random.default_rng([seed, index])
+        options: dict[str, Any] = {"vectorized": False, "method": "percentile", "rng": rng}
+        found = bootstrap((videos,), statistic, n_resamples=n_resamples, **options)
+        drawn.append(found.bootstrap_distribution)
+    value = float(np.mean([metric(fold.scores, fold.targets) for fold in folds]))
+    return Resampled(tuple(folds), value, tuple(drawn))
+
+
+def confidence_interval(found: Resampled) -> Interval:
+    """Return the metric with its 95 % interval: plus and minus 1.96 standard errors.
+
+    Percentiles of the resamples would be biased, since average precision rises when records are
+    repeated. Where all resamples are 0 or 1, the interval is the exact binomial one.
 
     Source: Efron and Tibshirani, An introduction to the bootstrap, 1993, chapter 13 (standard
-    interval); the resamples are those of ``scipy.stats.bootstrap``.
+    interval).
     """
-    value = float(np.mean([metric(fold.scores, fold.targets) for fold in folds]))
-    error = _standard_error([metric_by_videos(metric, fold) for fold in folds], n_resamples, seed)
-    if not error and value in (0.0, 1.0):  # all resamples agree: the exact binomial interval
-        margin = 1 - 0.025 ** (1 / sum(len(set(fold.videos)) for fold in folds))
-        return Interval(value, max(value - margin, 0.0), min(value + margin, 1.0))
-    return Interval(value, max(value - _Z * error, 0.0), min(value + _Z * error, 1.0))
+    value, margin = found.value, _Z * _standard_error(found.resamples)
+    if not margin and value in (0.0, 1.0):
+        margin = 1 - 0.025 ** (1 / sum(len(set(fold.videos)) for fold in found.folds))
+    return Interval(value, max(value - margin, 0.0), min(value + margin, 1.0))
 
 
-def paired_difference(
-    metric: Metric,
-    first: Sequence[TestScores],
-    second: Sequence[TestScores],
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
-) -> Difference:
-    """Compare two models on the same test records: each resample takes the same videos of both.
-
-    Args:
-        metric: as in ``confidence_interval``.
-        first: scores of the first model by fold.
-        second: scores of the second model, of the same folds and records.
-        n_resamples: bootstrap resamples.
-        seed: seed of the resamples.
+def paired_difference(first: Resampled, second: Resampled) -> Difference:
+    """Compare two models on the same test records, resample by resample.
 
     Raises:
         ValueError: if the records, their labels or the classes differ.
     """
-    for one, other in zip(first, second, strict=True):
+    for one, other in zip(first.folds, second.folds, strict=True):
         require_same_records(one, other)
-    pairs = [
-        _difference(metric_by_videos(metric, a), metric_by_videos(metric, b))
-        for a, b in zip(first, second, strict=True)
-    ]
-    value = float(np.mean([pair.function(np.arange(pair.n_videos)) for pair in pairs]))
-    error = _standard_error(pairs, n_resamples, seed)
+    pairs = zip(first.resamples, second.resamples, strict=True)
+    error = _standard_error([one - other for one, other in pairs])
+    value = first.value - second.value
     p_value = 2 * float(norm.sf(abs(value) / error)) if error else float(value == 0)
     return Difference(Interval(value, value - _Z * error, value + _Z * error), p_value)
 
@@ -128,43 +157,7 @@ def require_same_records(one: TestScores, other: TestScores) -> None:
     checks.require(bool(same), "order and labels of the test records", "be the same", "others")
 
 
-@dataclass(frozen=True)
-class ByVideos:
-    """A metric as a function of chosen videos; ``n_videos`` can be chosen from."""
-
-    n_videos: int
-    function: Callable[[NDArray[np.int64]], float]
-
-
-def metric_by_videos(metric: Metric, scores: TestScores) -> ByVideos:
-    """Return a metric as a function of the indices of the videos it is computed on."""
-    names, numbers = np.unique(np.array(scores.videos), return_inverse=True)
-    rows = [np.flatnonzero(numbers == index) for index in range(len(names))]
-
-    def function(videos: NDArray[np.int64]) -> float:
-        chosen = np.concatenate([rows[index] for index in videos])
-        return metric(scores.scores[chosen], scores.targets[chosen])
-
-    return ByVideos(len(names), function)
-
-
-def _difference(one: ByVideos, other: ByVideos) -> ByVideos:
-    return ByVideos(one.n_videos, lambda videos: one.function(videos) - other.function(videos))
-
-
-def _standard_error(folds: Sequence[ByVideos], n_resamples: int, seed: int) -> float:
+def _standard_error(folds: Sequence[NDArray[np.float64]]) -> float:
     """Standard error of the mean over folds, whose videos are resampled independently."""
-    drawn = [
-        bootstrap(
-            (np.arange(fold.n_videos),),
-            fold.function,
-            vectorized=False,
-            n_resamples=n_resamples,
-            method="percentile",
-            rng=np.random.default_rng([seed, index]),
-        ).bootstrap_distribution
-        for index, fold in enumerate(folds)
-        if fold.n_videos > 1
-    ]
-    errors = [np.nanstd(distribution, ddof=1) for distribution in drawn]
+    errors = [np.nanstd(resamples, ddof=1) for resamples in folds]
     return float(np.sqrt(np.square(errors).sum()) / len(folds))
