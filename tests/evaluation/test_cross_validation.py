@@ -90,7 +90,7 @@ def test_from_recipe_to_comparison(
     shown = capsys.readouterr().out
     assert "4 folds with their test videos: P01 (4), P02 (4), P03 (4), P04 (4); 2 seed(s)" in shown
     assert "[8/8]" in shown and "standard deviation over seeds" in shown
-    assert "fold_P03/seed_1: 16 records of 2 classes (12 train, 4 test); training small" in shown
+    assert "fold_P03/seed_1: 16 records of 2 classes (4 test, 12 train); training small" in shown
     assert f"timeception compare {tmp_path / 'linear'} OTHER" in shown
     result = json.loads((tmp_path / "pooling" / "cross_validation.json").read_text())
     assert result["metric"] == "accuracy" and set(result["folds"]) == set(PEOPLE)
