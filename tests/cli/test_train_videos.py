@@ -49,8 +49,10 @@ def test_from_a_folder_to_a_tested_model(
     # the same command again reads what is done
     monkeypatch.setattr("timeception.training.train.train", None)
     monkeypatch.setattr("timeception.evaluation.evaluate.evaluate", None)
-    assert main(words) == 1
+    assert main([*words, *QUICK]) == 1
     assert "written by an earlier call" in capsys.readouterr().out
+    assert main([*words, *QUICK, "model.hidden=7"]) == 2  # other settings are not ignored
+    assert "model.hidden: 512 in the run, 7 now" in capsys.readouterr().err
 
     # the saved recipe can be repeated and changed
     assert main(["recipe", "validate", str(run.recipe_file), "training.epochs=2"]) == 0

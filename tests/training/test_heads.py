@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.training.small_runs import small_recipe
-from timeception.spec import ClassifierSpec, PoolingSpec, TimeceptionSpec
+from timeception.spec import ClassifierSpec, HeadSpec, PoolingSpec, TimeceptionSpec
 from timeception.training.build_head import build_head, head_spec
 
 
@@ -55,8 +55,16 @@ def test_the_fields_of_a_pooling_head(tmp_path: Path) -> None:
     fields = {"bn_eps": 0.02, "bn_momentum": 0.3}
     found = spec_of(tmp_path, head="pooling", hidden=9, dropout=[0.1, 0.7], **fields)
     assert found == PoolingSpec(256, 7, 9, (0.1, 0.7), **fields)
-    with pytest.raises(ValueError, match=r"model\.keep_spatial must be false"):
-        spec_of(tmp_path, head="pooling", keep_spatial=True)
+    kept = spec_of(tmp_path, head="pooling", hidden=9, dropout=[0.1, 0.7], keep_spatial=True)
+    assert isinstance(kept, PoolingSpec) and kept.map_size is not None
+
+
+@pytest.mark.parametrize("head", ["linear", "lstm", "tcn", "transformer"])
+def test_the_fields_of_a_baseline(head: str, tmp_path: Path) -> None:
+    fields = {"hidden": 9, "n_layers": 3, "dropout": [0.1, 0.7]}
+    assert spec_of(tmp_path, head=head, **fields) == HeadSpec(head, 256, 7, 9, 3, (0.1, 0.7))
+    kept = spec_of(tmp_path, head=head, keep_spatial=True, **fields)
+    assert kept.map_size is not None
 
 
 def test_the_built_head_is_the_specs(tmp_path: Path) -> None:

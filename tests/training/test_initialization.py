@@ -209,8 +209,8 @@ def test_a_trained_backbone_is_taken_over(clips: Path, tmp_path: Path, order_dat
             {},
             ["To use the source's: model.is_dilated=false model.pool_lookahead=false"],
         ),
-        (spec_of(), {"model__head": "pooling"}, ["hold a pooling head", "Timeception layers"]),
-        (PoolingSpec(8, 2, hidden=32), {}, ["hold Timeception layers", "got 'a pooling head'"]),
+        (spec_of(), {"model__head": "pooling"}, ["hold a pooling head", "got 'timeception'"]),
+        (PoolingSpec(8, 2, hidden=32), {}, ["hold a timeception head", "got 'pooling'"]),
         (
             ClassifierSpec(LAYERS.replace(in_channels=16), 2, hidden=32),
             {},

@@ -35,7 +35,7 @@ def cross_validate(
         str | None,
         typer.Option(
             help="Leave one group out: the name of the group in data.group, such as subject, a "
-            "column of the CSV file, or a pattern such as '(?P<subject>P[0-9]+)_'.",
+            "column of the CSV file, or a pattern such as `(?P<subject>P[0-9]+)_`.",
             show_default="none",
         ),
     ] = None,

@@ -91,15 +91,17 @@ def _settings(
     """Choose the recipe and write it to the run folder, or read the one that is there."""
     from timeception.recipes.recipe import apply_overrides
     from timeception.training.own_videos import choose_recipe
+    from timeception.training.runs import require_same_recipe
 
-    if run.recipe_file.is_file():
-        say(f"[2/5] Settings of {run.recipe_file}, written by an earlier call")
-        return run.recipe()
     cores = os.cpu_count() or 1
     recipe, reasons = choose_recipe(
         survey, run.root / "bank", minutes=minutes, n_cores=cores, scheme=scheme
     )
     recipe = apply_overrides(recipe, overrides).with_absolute_paths()
+    if run.recipe_file.is_file():
+        require_same_recipe(run, recipe)
+        say(f"[2/5] Settings of {run.recipe_file}, written by an earlier call")
+        return recipe
     say(f"[2/5] Settings, written to {run.recipe_file}")
     for line in (*reasons, *(f"{override}: given" for override in overrides)):
         say(f"  {line}")

@@ -53,7 +53,7 @@ def train(
         str | None,
         typer.Option(
             help="With --videos: column of --labels, or pattern such as "
-            "'(?P<subject>P[0-9]+)_', for groups that the split must not divide.",
+            "`(?P<subject>P[0-9]+)_`, for groups that the split must not divide.",
             show_default="none",
         ),
     ] = None,

@@ -182,7 +182,7 @@ def _data_fields(survey: Survey) -> dict[str, Any]:
         "kind": "csv" if survey.labels else "folder",
         "source": str(survey.labels or survey.folder),
         "videos": str(survey.folder),
-        "skip_missing": bool(survey.broken),
+        "skip_missing": True,  # broken videos are reported
         "group": survey.group,
         "split": split,
     }

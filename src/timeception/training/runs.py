@@ -88,6 +88,16 @@ def new_run(root: Path, recipe: Recipe, *, resume: bool) -> Run:
         raise ValueError(
             f"{root} holds an unfinished run. Add --resume to continue it, or choose another --out."
         )
+    require_same_recipe(run, recipe)
+    return run
+
+
+def require_same_recipe(run: Run, recipe: Recipe) -> None:
+    """Check that a run began with a recipe.
+
+    Raises:
+        ValueError: if it began with another one; the error lists each difference.
+    """
     began = run.recipe()
     if began != recipe:
         changed = [
@@ -95,8 +105,7 @@ def new_run(root: Path, recipe: Recipe, *, resume: bool) -> Run:
             for name, old, new in _differences(began.model_dump(), recipe.model_dump())
         ]
         advice = "Resume it with its own recipe, or choose another --out."
-        raise ValueError("\n".join([f"{root} began with another recipe:", *changed, advice]))
-    return run
+        raise ValueError("\n".join([f"{run.root} began with another recipe:", *changed, advice]))
 
 
 def find_run(source: str | Path) -> Run:
