@@ -152,3 +152,30 @@ def test_the_next_steps_follow_the_result(clips: Path, tmp_path: Path) -> None:
     named = replace(survey, suggested_group="(?P<p>P[0-9])")
     text = "\n".join(next_steps(run, named, wide, clear, 500))
     assert "--group '(?P<p>P[0-9])'" in text and "no clear" not in text and "leave an" not in text
+
+
+def test_the_weakest_classes_are_named_with_what_they_are_taken_for() -> None:
+    from types import SimpleNamespace
+
+    import numpy as np
+
+    from timeception.cli.own_videos import weakest_classes
+    from timeception.evaluation.scores import TestScores
+
+    scores = TestScores(
+        ("cut", "pour", "stir"),
+        ("a", "b", "c"),
+        np.array([[0.2, 0.7, 0.1], [0.1, 0.8, 0.1], [0.1, 0.2, 0.7]]),
+        np.eye(3),
+    )
+    precision = {"cut": 0.5, "pour": 0.75, "stir": 1.0}
+    found = SimpleNamespace(average_precision=precision, accuracy=2 / 3)
+    lines = weakest_classes(SimpleNamespace(average_of_draws=found), scores)  # type: ignore[arg-type]
+    assert lines[1] == (
+        "  cut: average precision 0.500 on 1 test videos, most often taken for pour"
+    )
+    assert lines[2] == "  pour: average precision 0.750 on 1 test videos"
+    found.average_precision = dict.fromkeys(precision, 1.0)
+    assert weakest_classes(SimpleNamespace(average_of_draws=found), scores) == [  # type: ignore[arg-type]
+        "No class is weak: the average precision of each is 1."
+    ]

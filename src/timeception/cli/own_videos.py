@@ -189,6 +189,8 @@ def weakest_classes(report: EvaluationReport, scores: TestScores) -> list[str]:
     """Return lines about the classes with the lowest average precision, and their confusions."""
     precision = report.average_of_draws.average_precision
     weakest = sorted(precision, key=precision.__getitem__)[:N_WEAKEST]
+    if precision[weakest[0]] == 1:
+        return ["No class is weak: the average precision of each is 1."]
     lines = ["Weakest classes:"]
     for name in weakest:
         column = scores.classes.index(name)
