@@ -167,9 +167,9 @@ def choose_recipe(
     reasons = [f"training.scheme={scheme}: {reason}"]
     fields = _data_fields(survey)
     if scheme == "end_to_end":
-        chosen, why = _end_to_end(n_train)
+        chosen, why = end_to_end_fields(n_train)
     else:
-        chosen, why = _frozen(survey, n_train, minutes, n_cores)
+        chosen, why = frozen_fields(survey, n_train, minutes, n_cores)
         fields["data"]["bank"] = str(bank)
     return build_recipe({**fields, **chosen}), reasons + why
 
@@ -209,7 +209,8 @@ def _end_to_end_minutes(n_train: int, n_cores: int) -> float:
     return n_frames / (TRAINED_FRAMES_PER_SECOND * n_cores) / 60
 
 
-def _end_to_end(n_train: int) -> tuple[dict[str, Any], list[str]]:
+def end_to_end_fields(n_train: int) -> tuple[dict[str, Any], list[str]]:
+    """Return the fields of a recipe that trains the backbone, and the reasons."""
     epochs = _epochs(n_train, END_TO_END_STEPS, 8)
     fields = {
         "backbone": {
@@ -247,9 +248,10 @@ def _end_to_end(n_train: int) -> tuple[dict[str, Any], list[str]]:
     ]
 
 
-def _frozen(
+def frozen_fields(
     survey: Survey, n_train: int, minutes: float, n_cores: int
 ) -> tuple[dict[str, Any], list[str]]:
+    """Return the fields of a recipe that trains a head on extracted features, and the reasons."""
     seconds = median(survey.durations_seconds)
     n_timesteps = 32 if seconds < 15 else 64 if seconds < 60 else 128
     native = median(info.fps for info in survey.infos.values())
