@@ -50,7 +50,9 @@ class Recipe(Section):
         description="Framework that trains the head. With `keras`, the environment variable "
         "`KERAS_BACKEND` names the backend.",
     )
-    seed: int = Field(0, ge=0, description="Seed of first values, clips, their order and dropout.")
+    seed: int = Field(
+        0, ge=0, description="Seed of initial values, clips, their order and dropout."
+    )
     init_from: str | None = Field(
         None,
         description="What training starts from: a run, a saved-model folder, a hub id, or a "

@@ -282,7 +282,9 @@ class TrainingSection(Section):
     label_smoothing: Fraction = Field(
         0.0, description="Label smoothing of the cross-entropy, for single-label data."
     )
-    freeze: Globs = Field((), description="Globs on parameter names that keep their first values.")
+    freeze: Globs = Field(
+        (), description="Globs on parameter names that keep their initial values."
+    )
     workers: int = Field(0, ge=0, description="Processes (Keras: threads) that sample clips.")
     checkpoint_every: int = Field(10, ge=1, description="Epochs between two checkpoints.")
 

@@ -1,4 +1,4 @@
-"""First values of a model: new ones, or those of an earlier model, array by array.
+"""Initial values of a model: new ones, or those of an earlier model, array by array.
 
 Fine-tuning keeps the layers and creates a new last layer if the classes differ. The run records
 which arrays were loaded, skipped and created.
@@ -44,7 +44,7 @@ _FUNCTION = {
 
 @dataclass(frozen=True)
 class Start:
-    """First values of a model's arrays.
+    """Initial values of a model's arrays.
 
     Args:
         arrays: arrays to load, by canonical name; names of the backbone start with ``backbone.``.

@@ -86,7 +86,7 @@ def _fit(
     start: Start,
     on_progress: OnProgress,
 ) -> None:
-    """Load the first values, train, and leave the best or last weights in the model."""
+    """Load the initial values, train, and leave the best or last weights in the model."""
     named = tensors(model)
     with torch.no_grad():
         for name, array in start.arrays.items():
@@ -116,7 +116,7 @@ def _fit(
 
 
 def seed(number: int) -> None:
-    """Seed first values, dropout and the loaders' workers."""
+    """Seed initial values, dropout and the loaders' workers."""
     lightning.seed_everything(number, workers=True, verbose=False)
 
 
