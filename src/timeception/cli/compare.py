@@ -129,7 +129,7 @@ def _print_comparison(found: Comparison) -> None:
             f"{one} - {other}",
             f"{difference.interval.value:+.3f}",
             f"{difference.interval.low:+.3f} - {difference.interval.high:+.3f}",
-            f"{difference.p_value:.3f}",
+            f"{difference.p_value:.3f}" if difference.p_value >= 0.001 else "< 0.001",
         )
         for (one, other), difference in found.differences.items()
     ]
