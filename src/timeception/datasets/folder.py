@@ -51,7 +51,8 @@ def from_folder(folder: str | Path) -> VideoDataset:
     depth = 1 if has_splits else 0
     stray = [name for name in videos if name.count("/") <= depth]
     must = f"be in folders named by class ({'SPLIT/LABEL/video' if has_splits else 'LABEL/video'})"
-    checks.require(not stray, f"{folder}: videos", must, stray[:5])
+    advice = "Or name the classes in a CSV file with the columns path,labels."
+    checks.require(not stray, f"{folder}: videos", must, stray[:5], advice)
     records = []
     for name, path in videos.items():
         top, *below = name.split("/")
@@ -82,7 +83,8 @@ def _refuse_subjects(folder: Path) -> None:
             f"the subfolders {', '.join(shared[:3])}. To use the subfolders as classes, set "
             "data.kind=names data.pattern='^[^/]+/(?P<label>[^/]+)/' "
             "data.group='^(?P<subject>[^/]+)/'. If the folders are classes, set data.kind=names "
-            "data.pattern='^(?P<label>[^/]+)/'."
+            "data.pattern='^(?P<label>[^/]+)/'. Or name the classes in a CSV file with the columns "
+            "path,labels."
         )
 
 
