@@ -170,3 +170,15 @@ def test_the_time_between_timesteps_is_noted_where_it_means_something(order_data
     assert pipeline(recipe, problem, made)["timestep_seconds"] == 0.5  # 24 steps of 4 frames at 8
     for features in ({"kind": "import"}, made | {"frames_2019": 64}):
         assert pipeline(recipe, problem, features)["timestep_seconds"] is None
+
+
+def test_one_device_is_used_where_there_are_several(
+    order_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from timeception.training.runs import Run
+    from timeception.training.torch import fit
+
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(fit.lightning, "Trainer", lambda **options: asked.update(options))
+    fit.make_trainer(order_recipe(order_data), Run(tmp_path), [])
+    assert asked["devices"] == 1

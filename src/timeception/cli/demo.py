@@ -102,6 +102,7 @@ def _run_folder(out: Path, head: str, seed: int) -> Path:
 
 def _train_and_test(head: str, seed: int, folder: Path, out: Path) -> EvaluationReport:
     """Train one head, unless its run is finished, and test it."""
+    from timeception.cli.progress import training_progress
     from timeception.evaluation.evaluate import evaluate
     from timeception.recipes.recipe import load_recipe
     from timeception.training.runs import Run
@@ -113,7 +114,8 @@ def _train_and_test(head: str, seed: int, folder: Path, out: Path) -> Evaluation
     recipe = load_recipe("demo", words)
     run = Run(_run_folder(out, head, seed))
     if not run.is_finished:
-        train(recipe, run.root, resume=run.recipe_file.exists())
+        progress = training_progress(title=f"{head}, seed {seed}: ")
+        train(recipe, run.root, resume=run.recipe_file.exists(), on_progress=progress)
     report = evaluate(run, n_draws=recipe.testing.draws)
     print(f"seed {seed}: mAP {report.average_of_draws.mean_average_precision:.3f}")
     return report

@@ -138,6 +138,7 @@ def make_trainer(recipe: Recipe, run: Run, callbacks: list[Callback]) -> lightni
     progress = [RichProgressBar()] if sys.stderr.isatty() else []
     return lightning.Trainer(
         max_epochs=settings.epochs,
+        devices=1,  # Lightning would use every GPU of the machine
         logger=[
             logger(logs.parent, name=None, version=logs.name)
             for logger in (CSVLogger, TensorBoardLogger)
