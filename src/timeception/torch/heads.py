@@ -22,7 +22,7 @@ from timeception.torch.inputs import check_tensor
 
 
 class Head(PretrainedModule):
-    """Base of the baseline heads: subclasses build layers and override ``temporal``.
+    """Base of the baseline heads: subclasses build layers and define ``forward``.
 
     Args:
         spec: the head's settings.
@@ -61,14 +61,6 @@ class Head(PretrainedModule):
             return x.mean((3, 4)).transpose(1, 2)
         return x.permute(0, 2, 1, 3, 4).flatten(2)
 
-    def temporal(self, steps: Tensor) -> Tensor:
-        """Map steps N, T, ``in_features`` to N, T, D."""
-        raise NotImplementedError
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Compute the logits of clips."""
-        raise NotImplementedError
-
 
 def classifier_class(spec: Any) -> Any:
     """Return the PyTorch class of a head's spec."""
@@ -104,6 +96,10 @@ class TemporalHead(Head):
         self.norm = nn.LayerNorm(spec.in_features)
         self.projection = nn.Linear(spec.in_features, spec.hidden)
         self.output = nn.Linear(width or spec.hidden, spec.n_classes)
+
+    def temporal(self, steps: Tensor) -> Tensor:
+        """Map steps N, T, ``hidden`` to N, T, ``width``."""
+        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the logits of clips."""
