@@ -13,7 +13,7 @@ help:
 	@echo "make demo    synthetic videos -> features -> training -> test -> prediction (OUT=$(OUT))"
 	@echo "make test    every test, in all frameworks: ten minutes on two cores"
 	@echo "make test-fast"
-	@echo "             what takes seconds, in PyTorch alone: two minutes on two cores"
+	@echo "             what takes seconds, in PyTorch alone: 75 seconds on two cores"
 	@echo "make isolated each framework's tests by themselves, the other frameworks not installed"
 	@echo "make picture the README's picture, of the demo's folder"
 	@echo "make check   format, lint, types, import directions"

@@ -37,6 +37,25 @@ _FRAMEWORK_WARNINGS = (
 )
 
 
+#: Files whose tests train, start other programs, or take long together.
+_SLOW_FILES = {
+    _ROOT / "tests" / name
+    for name in (
+        "test_import.py",
+        "test_made_by_38d7f3f.py",
+        "cli/test_stream_command.py",
+        "evaluation/test_cross_validation.py",
+        "features/test_extract_command.py",
+        "inference/test_streams.py",
+        "recipes/test_packaged_recipes.py",
+        "training/test_best_checkpoint.py",
+        "training/test_dropout_seeds.py",
+        "training/test_resuming.py",
+        "training/test_worked_training.py",
+    )
+}
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out the docstrings of frameworks that are not installed.
 
@@ -58,5 +77,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if any(folder in item.path.parents for folder in folders):
             for warning in _FRAMEWORK_WARNINGS:
                 item.add_marker(pytest.mark.filterwarnings(warning))
-        if any(path == item.path or path in item.path.parents for path in _OTHER_FRAMEWORKS):
+        is_other = any(p == item.path or p in item.path.parents for p in _OTHER_FRAMEWORKS)
+        if is_other or item.path in _SLOW_FILES:
             item.add_marker(pytest.mark.slow)
