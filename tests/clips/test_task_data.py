@@ -77,3 +77,25 @@ def test_the_median_time_is_over_all_records(tmp_path: Path) -> None:
     assert timestep_seconds(ClipSampler(bank, records[::-1], 3)) == 3.0
     many = tuple(VideoRecord("a", ("x",), steps=(0, 2 + 4 * (n >= 300))) for n in range(1000))
     assert timestep_seconds(ClipSampler(bank, many, 2)) == 3.0  # a sample of them is enough
+
+
+@pytest.mark.parametrize("center", [False, True])
+def test_clips_of_training_are_centered_if_the_recipe_says_so(tmp_path: Path, center: bool) -> None:
+    rows = [("a", "x", "train"), ("b", "y", "train")]
+    recipe = small_recipe(write_data(tmp_path, rows), sampling__center=center)
+    means = read_task_data(recipe).train.sampler.sample(0, 3).mean(axis=0)
+    assert (np.abs(means).max() < 1e-6) == center
+
+
+@pytest.mark.parametrize("share", ["test_fraction", "validation_fraction"])
+def test_random_shares_divide_no_group(tmp_path: Path, share: str) -> None:
+    names = [f"P{person}_{take}" for person in range(4) for take in range(6)]
+    rows = [(name, "xy"[int(name[-1]) % 2], "") for name in names]
+    root = write_data(tmp_path, rows)
+    split = {share: 0.25}
+    for seed in range(3):
+        data = {"group": "(?P<person>P[0-9])_", "split": split | {"seed": seed}}
+        recipe = small_recipe(root, **{f"data__{key}": value for key, value in data.items()})
+        splits = read_task_data(recipe).splits.values()
+        people = [{record.key[:2] for record in part.sampler.records} for part in splits]
+        assert sorted(map(len, people)) == [1, 3] and not people[0] & people[1]
