@@ -64,7 +64,6 @@ isolated-%:
 		build/isolated/$*/bin/python -m pytest $(PYTEST) $(TESTS)
 
 picture: $(VENV)/.base
-	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python examples/demo_picture.py $(OUT) docs/assets/demo.png
 
 check: $(VENV)/.dev

@@ -50,6 +50,7 @@ _SLOW_FILES = {
         "recipes/test_packaged_recipes.py",
         "training/test_best_checkpoint.py",
         "training/test_dropout_seeds.py",
+        "training/test_loggers.py",
         "training/test_resuming.py",
         "training/test_worked_training.py",
     )

@@ -83,8 +83,6 @@ def test_logs_and_checkpoints_exist(run: Run) -> None:
     losses = [float(row["train_loss"]) for row in rows]
     assert len(losses) == 30
     assert losses[-1] < losses[0]
-    (events,) = run.logs.glob("part_1/events.*")
-    assert events.stat().st_size > 1000
     assert (run.checkpoints / "last.weights.h5").is_file()
 
 

@@ -34,7 +34,7 @@ _EXTRAS = {
     "jax": "jax",
     "ray": "ray",
     "transformers": "hf",
-    "matplotlib": "bench",
+    "optuna": "search",
 }
 _RENAMED = r".+ is now called .+; the old name "  # what checks.warn_renamed says
 _INTERRUPTED = "stopped. Run the same command again to continue; `train` also needs --resume."

@@ -18,6 +18,7 @@ from timeception.spec.heads import head_names
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Globs = tuple[str, ...]
+LoggerName = Literal["csv", "tensorboard", "wandb", "mlflow"]
 
 
 class Section(BaseModel):
@@ -287,6 +288,16 @@ class TrainingSection(Section):
     )
     workers: int = Field(0, ge=0, description="Processes (Keras: threads) that sample clips.")
     checkpoint_every: int = Field(10, ge=1, description="Epochs between two checkpoints.")
+    loggers: tuple[LoggerName, ...] = Field(
+        ("csv",),
+        description="Where the values of each epoch are logged: `csv` (always), `tensorboard`, "
+        "`wandb` (Weights & Biases, offline), `mlflow` (a local database).",
+    )
+
+    @field_validator("loggers")
+    @classmethod
+    def _always_csv(cls, loggers: tuple[LoggerName, ...]) -> tuple[LoggerName, ...]:
+        return tuple(dict.fromkeys(("csv", *loggers)))
 
 
 class EndToEndSection(Section):

@@ -3,7 +3,8 @@
 RUN/recipe.yaml      the resolved recipe
 RUN/start.json       what training started from: loaded, skipped, new and frozen arrays
 RUN/checkpoints/     training states, to resume from
-RUN/logs/part_N/     metrics.csv and TensorBoard events of the N-th start of the training
+RUN/logs/part_N/     metrics.csv of the N-th start of the training, and files of other loggers
+RUN/curves.png       loss, validation metrics and learning rate over the epochs
 RUN/model/           the saved model: safetensors and config.json
 RUN/results/         one JSON and one CSV file per test
 """
@@ -44,6 +45,11 @@ class Run:
     def logs(self) -> Path:
         """Folder of the training curves."""
         return self.root / "logs"
+
+    @property
+    def curves_file(self) -> Path:
+        """Picture of the training curves."""
+        return self.root / "curves.png"
 
     def next_logs(self) -> Path:
         """Return a new folder for curves; each start of the training has one."""

@@ -22,7 +22,9 @@ from timeception.features.extraction.settings import has_2019_segments
 from timeception.files import write_json
 from timeception.recipes.recipe import Recipe
 from timeception.training.build_head import head_spec
+from timeception.training.curves import curves_drawn
 from timeception.training.initialization import Start, find_start
+from timeception.training.loggers import require_loggers
 from timeception.training.progress import OnProgress, ignore
 from timeception.training.runs import Run, new_run
 from timeception.weights import write_folder
@@ -56,6 +58,7 @@ def train(
         ValueError: if the data, the bank, ``init_from`` or the run folder do not fit the recipe.
     """
     recipe = recipe.with_absolute_paths()
+    require_loggers(recipe.training.loggers)
     if recipe.is_end_to_end:
         return _train_end_to_end(recipe, Path(out), resume, report, on_progress)
     data = read_task_data(recipe)
@@ -66,7 +69,8 @@ def train(
     start = find_start(recipe, spec, data.classes)
     fit = _fit_of(recipe.framework)
     run = _begin(recipe, Path(out), resume, start, report)
-    arrays = fit(recipe, data, run, spec, start, on_progress)
+    with curves_drawn(run, report):
+        arrays = fit(recipe, data, run, spec, start, on_progress)
     write_folder(run.model, spec, arrays, pipeline(recipe, data, data.features, (height, width)))
     return run
 
@@ -113,7 +117,8 @@ def _train_end_to_end(
     shapes = {name: tuple(tensor.shape) for name, tensor in used(backbone).items()}
     start = find_start(recipe, spec, data.classes, shapes)
     run = _begin(recipe, out, resume, start, report)
-    arrays = fit_end_to_end(recipe, data, run, spec, start, backbone, on_progress)
+    with curves_drawn(run, report):
+        arrays = fit_end_to_end(recipe, data, run, spec, start, backbone, on_progress)
     stride, fps = recipe.backbone.stride_frames, recipe.backbone.fps
     features = extraction_settings(backbone, stride, fps=fps)
     features["backbone"] = save_backbone(backbone, run.model)

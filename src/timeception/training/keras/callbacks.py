@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from timeception.clips.task_data import TaskData
 from timeception.files import replacing
 from timeception.metrics import accuracy, mean_average_precision
 from timeception.recipes.recipe import Recipe
+from timeception.training.curves import read_curves
 from timeception.training.keras.data import TrainingBatches, UniformBatches, set_random_seed
+from timeception.training.loggers import CurveLogger
 from timeception.training.progress import OnProgress, TrainingProgress
 from timeception.training.runs import Run
 from timeception.training.schedule import learning_rate_factor
-from timeception.training.without_tensorflow import keep_tensorflow_out_of_tensorboard
 
 Logs = dict[str, Any]
 
@@ -99,37 +101,43 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 class EpochLogs(keras.callbacks.Callback):
-    """Writes each epoch's logs as a row of ``metrics.csv`` and as TensorBoard scalars.
+    """Writes each epoch's logs as a row of ``metrics.csv``, and passes them to the loggers.
 
     Keras' callbacks cannot be used: its TensorBoard callback requires TensorFlow on every backend,
     and its CSV callback adds an empty validation column for every name.
+
+    Args:
+        folder: the folder of this start of the training.
+        loggers: from ``open_loggers``.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, loggers: Sequence[CurveLogger]) -> None:
         super().__init__()
-        keep_tensorflow_out_of_tensorboard()
-        from tensorboard.summary import Writer
-
-        folder.mkdir(parents=True)
-        self.table, self.writer = folder / "metrics.csv", Writer(str(folder))
+        folder.mkdir(parents=True, exist_ok=True)
+        self.table, self.loggers, self.is_finished = folder / "metrics.csv", loggers, False
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Write one row, and one scalar per number at the step that Lightning would use."""
+        """Write the values at the step that Lightning would use."""
         step = int(self.model.optimizer.iterations) - 1
-        row = {"epoch": epoch, "step": step, **dict(sorted((logs or {}).items()))}
+        values = {name: float(value) for name, value in sorted((logs or {}).items())}
+        row = {"epoch": epoch, "step": step, **values}
         is_new = not self.table.exists()
         with self.table.open("a", encoding="utf-8", newline="") as file:
             table = csv.DictWriter(file, list(row))
             if is_new:
                 table.writeheader()
             table.writerow(row)
-        for name, value in (logs or {}).items():
-            self.writer.add_scalar(name, float(value), step)
-        self.writer.flush()
+        for logger in self.loggers:
+            logger.log({"epoch": epoch, **values}, step)
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Note that the training was not interrupted."""
+        self.is_finished = True
 
     def close(self) -> None:
-        """Close the file; required after an interruption, when Keras does not end its callbacks."""
-        self.writer.close()
+        """Close the loggers; after an interruption, Keras does not end its callbacks."""
+        for logger in self.loggers:
+            logger.close(self.is_finished)
 
 
 class Reports(keras.callbacks.Callback):
@@ -184,10 +192,4 @@ def weights_file(run: Run, name: str) -> Path:
 
 def best_before(logs: Path) -> float | None:
     """Return the best validation mAP in earlier logs of the training, if any."""
-    found = [
-        float(row["validation_map"])
-        for path in logs.glob("part_*/metrics.csv")
-        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())
-        if row.get("validation_map")
-    ]
-    return max(found, default=None)
+    return max(read_curves(logs).get("validation_map", {}).values(), default=None)

@@ -24,6 +24,7 @@ from timeception.training.initialization import Start
 from timeception.training.keras.callbacks import EpochLogs, Reports, make_callbacks, weights_file
 from timeception.training.keras.data import TrainingBatches, set_random_seed
 from timeception.training.keras.optimizers import make_optimizer
+from timeception.training.loggers import open_loggers
 from timeception.training.progress import OnProgress, TrainingProgress, ignore
 from timeception.training.runs import Run
 from timeception.weights.folder import ModelSpec
@@ -54,7 +55,8 @@ def fit(
     batches.set_epoch(n_done)
     progress = TrainingProgress.of(recipe, data)
     progress.first_epoch = progress.epoch = n_done
-    with closing(EpochLogs(run.next_logs())) as logs:
+    folder = run.next_logs()
+    with closing(EpochLogs(folder, open_loggers(recipe, run, folder))) as logs:
         model.fit(
             batches,
             epochs=recipe.training.epochs,

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger
 from numpy.typing import NDArray
 from torch import nn
 
@@ -28,8 +28,8 @@ from timeception.training.initialization import Start
 from timeception.training.progress import OnProgress, TrainingProgress, ignore
 from timeception.training.runs import Run
 from timeception.training.torch.data import make_loader
+from timeception.training.torch.loggers import Loggers
 from timeception.training.torch.module import Training, tensors
-from timeception.training.without_tensorflow import keep_tensorflow_out_of_tensorboard
 from timeception.weights.folder import ModelSpec
 
 
@@ -121,12 +121,11 @@ def seed(number: int) -> None:
 
 
 def make_trainer(recipe: Recipe, run: Run, callbacks: list[Callback]) -> lightning.Trainer:
-    """Make a trainer that logs to CSV and TensorBoard and keeps the last checkpoint.
+    """Make a trainer that logs to CSV and the recipe's loggers, and keeps the last checkpoint.
 
     Each start of a training writes a new ``logs/part_N``, because Lightning would delete the curves
     of an interrupted one.
     """
-    keep_tensorflow_out_of_tensorboard()
     settings = recipe.training
     logs = run.next_logs()
     last = ModelCheckpoint(
@@ -140,8 +139,8 @@ def make_trainer(recipe: Recipe, run: Run, callbacks: list[Callback]) -> lightni
         max_epochs=settings.epochs,
         devices=1,  # Lightning would use every GPU of the machine
         logger=[
-            logger(logs.parent, name=None, version=logs.name)
-            for logger in (CSVLogger, TensorBoardLogger)
+            CSVLogger(logs.parent, name=None, version=logs.name),
+            Loggers(recipe, run, logs),
         ],
         callbacks=[*callbacks, last, *progress],
         enable_progress_bar=bool(progress),

@@ -65,6 +65,13 @@ class Training(lightning.LightningModule):
         """Return the mean loss of a batch."""
         return self._loss(logits, targets, self.settings)
 
+    def on_train_epoch_start(self) -> None:
+        """Log the learning rate of the epoch: the head's, unless the head is frozen."""
+        groups = self.trainer.optimizers[0].param_groups
+        rates = {group["initial_lr"]: group["lr"] for group in groups}
+        rate = rates.get(self.settings.learning_rate, groups[0]["lr"])
+        self.log("learning_rate", rate)
+
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
         """Seed dropout by epoch and batch, so that resuming changes nothing."""
         place = np.random.SeedSequence([self.seed, self.current_epoch, batch_index])
