@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from timeception.recipes.recipe import Recipe
 from timeception.training.runs import Run
@@ -62,9 +62,10 @@ class WandbLogger:
         import wandb
 
         name = run.root.absolute().name
+        mode: Any = os.environ.get("WANDB_MODE", "offline")  # wandb refuses unknown modes
         self._run = wandb.init(
             dir=folder,
-            mode=os.environ.get("WANDB_MODE", "offline"),
+            mode=mode,
             project=os.environ.get("WANDB_PROJECT", "timeception"),
             group=name,
             name=f"{name}_{folder.name}",
