@@ -8,6 +8,7 @@ MS-TCN (Abu Farha and Gall, CVPR 2019).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,7 +30,7 @@ def segments_of(labels: ArrayLike, background: int | None = None) -> list[Segmen
     if not len(values):
         return []
     edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
-    runs = zip(edges[:-1], edges[1:], strict=True)
+    runs = pairwise(edges)
     found = [(int(values[start]), start, stop) for start, stop in runs]
     return [segment for segment in found if segment[0] != background]
 
