@@ -21,6 +21,7 @@ _COMMANDS = (
     "extract",
     "train",
     "compare",
+    "search",
     "predict",
     "recipe",
     "bank",

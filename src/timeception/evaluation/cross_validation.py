@@ -24,6 +24,7 @@ from timeception import checks
 from timeception.clips.dataset import read_records
 from timeception.clips.task_data import clip_source
 from timeception.datasets.groups import find_groups, stratification
+from timeception.datasets.records import VideoDataset
 from timeception.evaluation.scores import TestScores, read_scores
 from timeception.evaluation.uncertainty import Interval, confidence_interval, metric_of, resample
 from timeception.files import write_json
@@ -103,10 +104,20 @@ def make_folds(
         recipe = recipe.with_group(group)
     first = fold_recipe(recipe, Fold("1", 1, ()))
     dataset, _ = read_records(first.data, clip_source(first))
+    return divide(dataset, first, n_folds, group)
+
+
+def divide(
+    dataset: VideoDataset, recipe: Recipe, n_folds: int | None, group: str | None
+) -> tuple[Fold, ...]:
+    """Divide the videos of a data set into folds, as ``make_folds`` does."""
+    one_way = (n_folds is None) != (group is None)
+    checks.require(one_way, "folds, group", "be given one without the other", (n_folds, group))
+    data = (recipe if group is None else recipe.with_group(group)).data
     ids, labels = stratification(dataset)
     groups = None
-    if first.data.group:
-        named = find_groups(first.data.group, ids, first.data.source)
+    if data.group:
+        named = find_groups(data.group, ids, data.source)
         groups = [named[video_id] for video_id in ids]
     if group is not None and groups is not None:
         names = sorted(set(groups))
@@ -118,7 +129,7 @@ def make_folds(
         fits = n_folds is not None and 2 <= n_folds <= limit
         checks.require(fits, "folds", f"be 2 to {limit}, the number of groups or videos", n_folds)
         kind = StratifiedGroupKFold if groups else StratifiedKFold
-        folds = kind(n_folds, shuffle=True, random_state=recipe.data.split.seed)
+        folds = kind(n_folds, shuffle=True, random_state=data.split.seed)
         with warnings.catch_warnings():  # a class with fewer videos than folds is not an error
             warnings.simplefilter("ignore", UserWarning)
             splits = list(folds.split(ids, labels, groups))

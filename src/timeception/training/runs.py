@@ -108,7 +108,7 @@ def require_same_recipe(run: Run, recipe: Recipe) -> None:
     if began != recipe:
         changed = [
             f"  {name}: {old!r} in the run, {new!r} now"
-            for name, old, new in _differences(began.model_dump(), recipe.model_dump())
+            for name, old, new in differences(began.model_dump(), recipe.model_dump())
         ]
         advice = "Resume it with its own recipe, or choose another --out."
         raise ValueError("\n".join([f"{run.root} began with another recipe:", *changed, advice]))
@@ -145,11 +145,12 @@ def model_folder(source: str | Path) -> Path:
     return local_folder(source)
 
 
-def _differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
+def differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
+    """Return the dotted name, old and new value of every difference between nested mappings."""
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return [] if old == new else [(prefix, old, new)]
     found = []
     for key in old | new:
         name = f"{prefix}.{key}" if prefix else key
-        found += _differences(old.get(key), new.get(key), name)
+        found += differences(old.get(key), new.get(key), name)
     return found
