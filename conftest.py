@@ -48,6 +48,7 @@ _SLOW_FILES = {
         "features/test_extract_command.py",
         "inference/test_streams.py",
         "recipes/test_packaged_recipes.py",
+        "search/test_search.py",
         "training/test_best_checkpoint.py",
         "training/test_dropout_seeds.py",
         "training/test_loggers.py",

@@ -200,7 +200,8 @@ def _check_value(recipe: Recipe, key: str, value: Any) -> None:
     for name in sections:
         section = getattr(section, name, None)
     known = type(section).model_fields if isinstance(section, BaseModel) else {}
-    if leaf not in known or any(map(_is_section, get_args(known[leaf].annotation))):
+    annotation = known[leaf].annotation if leaf in known else None
+    if annotation is None or any(map(_is_section, (annotation, *get_args(annotation)))):
         hint = checks.did_you_mean(key, _all_keys(recipe))
         raise ValueError(checks.problem("--space", "name a field of the recipe", key, hint))
     try:

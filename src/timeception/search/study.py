@@ -15,6 +15,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from timeception.recipes.recipe import Recipe
 from timeception.search.space import Space, check_space
 from timeception.search.trials import (
     METRIC,
+    ProgressOf,
     TrialResult,
     best_of,
     draw_history,
@@ -44,8 +46,6 @@ RECORD_FILE, BEST_FILE = "search.json", "best.yaml"
 #: Attributes of Optuna's trials: our number, and why a trial failed. An interrupted one has no
 #: error.
 _NUMBER, _ERROR = "number", "error"
-
-ProgressOf = Callable[[str], OnProgress]
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,9 @@ def search(
             trial = study.ask()
             trial.set_user_attr(_NUMBER, number)
             settings = {key: one.suggest(trial, key) for key, one in space.items()}
-            on_progress = progress_of(f"trial {number}: ")
             folder = out / f"trial_{number}"
-            _settle(study, trial, _objective(recipe, settings, splits, folder, on_progress))
+            titled = partial(_titled, progress_of, number)
+            _settle(study, trial, _objective(recipe, settings, splits, folder, titled))
             trials = results(study, space)
             _write(out, recipe, trials)
             report(f"[{number}/{n_trials}] {trials[-1]}")
@@ -162,7 +162,7 @@ def _objective(
     settings: Mapping[str, Any],
     splits: Mapping[str, dict[str, Any]],
     folder: Path,
-    on_progress: OnProgress,
+    progress_of: ProgressOf,
 ) -> Callable[[optuna.Trial], float]:
     """Return the function that Optuna maximises."""
 
@@ -173,7 +173,7 @@ def _objective(
                 raise optuna.TrialPruned
 
         made = with_settings(recipe, settings)
-        return run_trial(made, splits, folder, on_epoch, on_progress)
+        return run_trial(made, splits, folder, on_epoch, progress_of)
 
     return run
 
@@ -210,6 +210,11 @@ def _fail_interrupted(study: optuna.Study) -> None:
     """Close the trials that a killed process left open; their numbers are tried again."""
     for one in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
         study.tell(one.number, state=TrialState.FAIL)
+
+
+def _titled(progress_of: ProgressOf, number: int, fold: str) -> OnProgress:
+    """Return what receives the progress of one training of a trial."""
+    return progress_of(f"trial {number}{fold and ', '}{fold}: ")
 
 
 def _seed(seed: int, number: int) -> int:

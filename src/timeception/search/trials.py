@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 #: Receives the metric after an epoch, and the number of the epoch over all folds, from 1.
 OnEpoch = Callable[[float, int], None]
 
+#: Returns what receives the progress of a training, given its name.
+ProgressOf = Callable[[str], OnProgress]
+
 
 @dataclass(frozen=True)
 class TrialResult:
@@ -117,7 +120,7 @@ def run_trial(
     splits: Mapping[str, dict[str, Any]],
     folder: Path,
     on_epoch: OnEpoch,
-    on_progress: OnProgress,
+    progress_of: ProgressOf,
 ) -> float:
     """Train on every split; return the mean of the best validation mAPs.
 
@@ -128,7 +131,7 @@ def run_trial(
         splits: from ``validation_splits``.
         folder: the run folder; with folds, the folder of their run folders.
         on_epoch: may raise an exception to end the trial.
-        on_progress: receives the progress of each training.
+        progress_of: returns what receives the progress of a training, given its name.
     """
     values: list[float] = []
     for index, (name, split) in enumerate(splits.items()):
@@ -139,7 +142,8 @@ def run_trial(
         if run.recipe_file.exists() and run.recipe() != job:
             shutil.rmtree(run.root)  # of an earlier version of the search space
         if not run.is_finished:
-            watch = _Watch(run, values, index * recipe.training.epochs, on_epoch, on_progress)
+            n_before = index * recipe.training.epochs
+            watch = _Watch(run, values, n_before, on_epoch, progress_of(name))
             _train(job, run, watch)
         values.append(_best(run))
     return mean(values)
