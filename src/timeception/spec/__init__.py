@@ -24,6 +24,7 @@ from timeception.spec.layers import (
     default_groups,
     is_trainable,
 )
+from timeception.spec.localizers import LocalizerSpec
 
 __all__ = [
     "CHANNELS_PER_GROUP",
@@ -39,6 +40,7 @@ __all__ = [
     "ClassifierSpec",
     "LayerSpec",
     "HeadSpec",
+    "LocalizerSpec",
     "PoolingSpec",
     "TimeceptionSpec",
     "channels_of",

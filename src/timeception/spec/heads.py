@@ -15,8 +15,11 @@ from typing import Any, TypeVar
 from timeception import checks, plugins
 from timeception.spec.classifiers import ClassifierSpec, KeepsMaps, PoolingSpec
 from timeception.spec.layers import known_fields
+from timeception.spec.localizers import LocalizerSpec
 
 Class = TypeVar("Class", bound=type)
+
+LOCALIZER = "localizer"  # the head that scores each timestep
 
 #: Class of each head that is no Timeception network: the class, or its ``module:Name``.
 _HEADS: dict[str, Any] = {
@@ -40,7 +43,7 @@ def register_head(name: str) -> Callable[[Class], Class]:
 def head_names() -> tuple[str, ...]:
     """Return the names of all heads, plug-ins included."""
     plugins.load("timeception.heads")
-    return ("timeception", "pooling", *_HEADS)
+    return ("timeception", "pooling", LOCALIZER, *_HEADS)
 
 
 def head_class(name: str) -> Any:
@@ -58,15 +61,18 @@ def head_class(name: str) -> Any:
     return found
 
 
-def spec_class(name: str) -> type[ClassifierSpec] | type[PoolingSpec] | type[HeadSpec]:
+def spec_class(name: str) -> type[ModelSpec]:
     """Return the class of the spec of a head."""
-    return {"timeception": ClassifierSpec, "pooling": PoolingSpec}.get(name, HeadSpec)
+    own = {"timeception": ClassifierSpec, "pooling": PoolingSpec, LOCALIZER: LocalizerSpec}
+    return own.get(name, HeadSpec)
 
 
-def head_name(spec: ClassifierSpec | PoolingSpec | HeadSpec) -> str:
+def head_name(spec: ModelSpec) -> str:
     """Return the name of the head that a spec describes."""
     if isinstance(spec, HeadSpec):
         return spec.head
+    if isinstance(spec, LocalizerSpec):
+        return LOCALIZER
     return "pooling" if isinstance(spec, PoolingSpec) else "timeception"
 
 
@@ -122,3 +128,6 @@ class HeadSpec(KeepsMaps):
     def from_dict(cls, fields: Mapping[str, Any]) -> HeadSpec:
         """Build a spec from the fields of ``to_dict``; an unknown field is an error."""
         return cls(**known_fields(cls, fields))
+
+
+ModelSpec = ClassifierSpec | PoolingSpec | HeadSpec | LocalizerSpec

@@ -309,7 +309,7 @@ def channels_of(in_channels: int | Iterable[int | None], layout: str = "NCTHW") 
 
 def is_trainable(name: str) -> bool:
     """Return whether the array with this canonical name is trained by gradient."""
-    return not name.endswith(("running_mean", "running_var"))
+    return not name.endswith(("running_mean", "running_var", "running_std"))
 
 
 def count_parameters(shapes: Mapping[str, tuple[int, ...]], keep: Any = lambda name: True) -> int:

@@ -3,6 +3,7 @@
 from timeception.torch.classifier import PoolingClassifier, TimeceptionClassifier
 from timeception.torch.heads import Head, classifier_class
 from timeception.torch.layers import TimeceptionLayer
+from timeception.torch.localizer import TimeceptionLocalizer
 from timeception.torch.network import Timeception
 from timeception.torch.streaming import Evidence, StreamingClassifier
 
@@ -10,6 +11,7 @@ __all__ = [
     "Timeception",
     "TimeceptionClassifier",
     "TimeceptionLayer",
+    "TimeceptionLocalizer",
     "PoolingClassifier",
     "StreamingClassifier",
     "Evidence",

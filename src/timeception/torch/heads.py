@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from timeception.spec import HeadSpec, PoolingSpec, check_input
+from timeception.spec import HeadSpec, LocalizerSpec, PoolingSpec, check_input
 from timeception.spec.heads import head_class
 from timeception.torch.classifier import PoolingClassifier, TimeceptionClassifier
 from timeception.torch.hub import PretrainedModule
 from timeception.torch.inputs import check_tensor
+from timeception.torch.localizer import TimeceptionLocalizer
 
 
 class Head(PretrainedModule):
@@ -66,6 +67,8 @@ def classifier_class(spec: Any) -> Any:
     """Return the PyTorch class of a head's spec."""
     if isinstance(spec, HeadSpec):
         return head_class(spec.head)
+    if isinstance(spec, LocalizerSpec):
+        return TimeceptionLocalizer
     return PoolingClassifier if isinstance(spec, PoolingSpec) else TimeceptionClassifier
 
 

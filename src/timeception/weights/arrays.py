@@ -7,10 +7,16 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from timeception import checks
-from timeception.spec import ClassifierSpec, HeadSpec, PoolingSpec, TimeceptionSpec
+from timeception.spec import (
+    ClassifierSpec,
+    HeadSpec,
+    LocalizerSpec,
+    PoolingSpec,
+    TimeceptionSpec,
+)
 
 Named = dict[str, np.ndarray]
-AnySpec = TimeceptionSpec | ClassifierSpec | PoolingSpec  # of every framework
+AnySpec = TimeceptionSpec | ClassifierSpec | PoolingSpec | LocalizerSpec  # of every framework
 
 
 def check_arrays(what: str, spec: AnySpec | HeadSpec, arrays: Mapping[str, np.ndarray]) -> None:

@@ -12,11 +12,8 @@ from safetensors.numpy import load_file, save_file
 
 from timeception import checks
 from timeception.files import replacing, sha256_of_file, write_json, write_text
-from timeception.spec import ClassifierSpec, HeadSpec, PoolingSpec
-from timeception.spec.heads import head_name, head_names, spec_class
+from timeception.spec.heads import ModelSpec, head_name, head_names, spec_class
 from timeception.weights.arrays import check_arrays
-
-ModelSpec = ClassifierSpec | PoolingSpec | HeadSpec
 
 FORMAT_VERSION = 1
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
@@ -34,7 +31,7 @@ def write_folder(
 
     Args:
         folder: The folder; it is created if it does not exist, and its two files are replaced.
-        spec: The classifier.
+        spec: The classifier or localizer.
         arrays: Its arrays by canonical name.
         pipeline: Plain JSON with everything else that is needed to use the weights, such as classes
             and preprocessing.
