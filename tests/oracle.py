@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from timeception.spec import LEAKY_SLOPE, ClassifierSpec, LayerSpec, TimeceptionSpec
+from timeception.spec import (
+    LEAKY_SLOPE,
+    ClassifierSpec,
+    LayerSpec,
+    LocalizerSpec,
+    TimeceptionSpec,
+)
 
 
 def random_arrays(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, np.ndarray]:
@@ -124,3 +130,46 @@ def logits(
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """Probabilities of independent classes."""
     return 1 / (1 + np.exp(-x))
+
+
+def localizer_stages(
+    spec: LocalizerSpec, arrays: dict[str, np.ndarray], x: np.ndarray
+) -> list[np.ndarray]:
+    """The localizer's logits N, classes, T of each stage, in evaluation, for at least 2 ** layers
+    timesteps."""
+    n_timesteps, layers = x.shape[2], below(arrays, "timeception.")
+    mean, std = (arrays[f"input_norm.running_{leaf}"] for leaf in ("mean", "std"))
+    y = (np.float64(x) - mean.reshape(-1, 1, 1, 1)) / std.reshape(-1, 1, 1, 1)
+    total = pointwise(y.max((3, 4)), below(arrays, "projections.0."))
+    for index, layer_spec in enumerate(spec.timeception.layers):
+        y = layer(layer_spec, below(layers, f"layers.{index}."), y, spec.timeception.bn_eps, False)
+        level = pointwise(y.max((3, 4)), below(arrays, f"projections.{index + 1}."))
+        last = level.shape[2] - 1
+        for t in range(n_timesteps):
+            total[:, :, t] += level[:, :, min(t // 2 ** (index + 1), last)]
+    stages = [pointwise(np.maximum(total, 0), below(arrays, "output."))]
+    for stage in range(spec.n_refinements):
+        own, scores = below(arrays, f"refinements.{stage}."), stages[-1]
+        if spec.is_multilabel:
+            probabilities = sigmoid(scores)
+        else:
+            exponents = np.exp(scores - scores.max(1, keepdims=True))
+            probabilities = exponents / exponents.sum(1, keepdims=True)
+        y = pointwise(probabilities, below(own, "input."))
+        for block in range(8):
+            kernel = below(own, f"blocks.{block}.temporal.")
+            out = np.zeros_like(y)
+            for t in range(n_timesteps):
+                for tap in range(3):
+                    source = t + (tap - 1) * 2**block
+                    if 0 <= source < n_timesteps:
+                        out[:, :, t] += y[:, :, source] @ np.float64(kernel["weight"][:, :, tap]).T
+            out = np.maximum(out + kernel["bias"].reshape(-1, 1), 0)
+            y = y + pointwise(out, below(own, f"blocks.{block}.pointwise."))
+        stages.append(pointwise(y, below(own, "output.")))
+    return stages
+
+
+def pointwise(x: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """A linear layer of each timestep of N, C, T."""
+    return np.einsum("oc,nct->not", arrays["weight"], x) + arrays["bias"].reshape(-1, 1)

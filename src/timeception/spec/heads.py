@@ -41,9 +41,9 @@ def register_head(name: str) -> Callable[[Class], Class]:
 
 
 def head_names() -> tuple[str, ...]:
-    """Return the names of all heads, plug-ins included."""
+    """Return the names of all heads of classifiers, plug-ins included."""
     plugins.load("timeception.heads")
-    return ("timeception", "pooling", LOCALIZER, *_HEADS)
+    return ("timeception", "pooling", *_HEADS)
 
 
 def head_class(name: str) -> Any:
@@ -61,13 +61,17 @@ def head_class(name: str) -> Any:
     return found
 
 
-def spec_class(name: str) -> type[ModelSpec]:
+def spec_class(name: str) -> Any:
     """Return the class of the spec of a head."""
-    own = {"timeception": ClassifierSpec, "pooling": PoolingSpec, LOCALIZER: LocalizerSpec}
+    own: dict[str, Any] = {
+        "timeception": ClassifierSpec,
+        "pooling": PoolingSpec,
+        LOCALIZER: LocalizerSpec,
+    }
     return own.get(name, HeadSpec)
 
 
-def head_name(spec: ModelSpec) -> str:
+def head_name(spec: ClassifierSpec | PoolingSpec | HeadSpec | LocalizerSpec) -> str:
     """Return the name of the head that a spec describes."""
     if isinstance(spec, HeadSpec):
         return spec.head
@@ -128,6 +132,3 @@ class HeadSpec(KeepsMaps):
     def from_dict(cls, fields: Mapping[str, Any]) -> HeadSpec:
         """Build a spec from the fields of ``to_dict``; an unknown field is an error."""
         return cls(**known_fields(cls, fields))
-
-
-ModelSpec = ClassifierSpec | PoolingSpec | HeadSpec | LocalizerSpec

@@ -91,7 +91,8 @@ class LocalizerSpec:
         """Return canonical names and shapes of all arrays; layers are under ``timeception.``."""
         hidden, n_classes = self.hidden, self.n_classes
         channels = (self.timeception.in_channels,)
-        shapes = {"input_norm.running_mean": channels, "input_norm.running_std": channels}
+        names = "input_norm.running_mean", "input_norm.running_std"
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(names, channels)
         layers = self.timeception.parameter_shapes()
         shapes |= {f"timeception.{name}": shape for name, shape in layers.items()}
         for index, width in enumerate(self.level_channels):

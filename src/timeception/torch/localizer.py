@@ -164,13 +164,9 @@ class TimeceptionLocalizer(PretrainedModule):
         if lengths is not None or timesteps < self.spec.timeception.min_timesteps:
             own = x.new_full((n_videos,), timesteps, dtype=torch.long) if own is None else own
             x, own = repeat_last_step(x, own, self.spec.timeception.min_timesteps)
-        is_padded = lengths is not None
         total, level_lengths = self._projection(0, x)[:, :, :timesteps], own
         for index, layer in enumerate(self.timeception.layers, start=1):
-            if is_padded:
-                x = masked_layer(layer, x, level_lengths)  # type: ignore[arg-type]
-            else:
-                x = layer(x)
+            x = layer(x) if lengths is None else masked_layer(layer, x, level_lengths)  # type: ignore[arg-type]
             level_lengths = None if level_lengths is None else level_lengths // 2
             level = self._projection(index, x)
             total = total + upsample(level, 2**index, timesteps, level_lengths)
@@ -238,7 +234,7 @@ class RefinementStage(nn.Module):
         self.output = _linear(hidden, n_classes)
 
     def forward(self, probabilities: Tensor, mask: Tensor | None) -> Tensor:
-        """Refine; ``mask``, N, 1, T, tells which timesteps belong to the videos."""
+        """Refine; ``mask``, N, 1, T, shows which timesteps belong to the videos."""
         x = self.input(probabilities.transpose(1, 2)).transpose(1, 2)
         for block in self.blocks:
             x = block(x, mask)

@@ -85,7 +85,7 @@ def masked_batch_norm(norm: BatchNorm, x: Tensor, mask: Tensor) -> Tensor:
     inside = mask[:, None, :, None]
     if not norm.training:
         return torch.where(inside, norm(x), 0)
-    n_values = mask.sum() * x.shape[3]
+    n_values = (mask.sum() * x.shape[3]).to(torch.promote_types(x.dtype, torch.float32))
     mean = torch.where(inside, x, 0).sum((0, 2, 3)) / n_values
     centred = torch.where(inside, x - mean[:, None, None], 0)
     variance = centred.square().sum((0, 2, 3)) / n_values

@@ -12,8 +12,11 @@ from safetensors.numpy import load_file, save_file
 
 from timeception import checks
 from timeception.files import replacing, sha256_of_file, write_json, write_text
-from timeception.spec.heads import ModelSpec, head_name, head_names, spec_class
+from timeception.spec import ClassifierSpec, HeadSpec, LocalizerSpec, PoolingSpec
+from timeception.spec.heads import LOCALIZER, head_name, head_names, spec_class
 from timeception.weights.arrays import check_arrays
+
+ModelSpec = ClassifierSpec | PoolingSpec | HeadSpec  # of the classifiers
 
 FORMAT_VERSION = 1
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
@@ -23,7 +26,7 @@ BACKBONE_FILE, HASHES_FILE = "backbone.safetensors", "SHA256SUMS"
 
 def write_folder(
     folder: str | Path,
-    spec: ModelSpec,
+    spec: ModelSpec | LocalizerSpec,
     arrays: Mapping[str, np.ndarray],
     pipeline: Mapping[str, Any] | None = None,
 ) -> None:
@@ -59,7 +62,7 @@ def write_folder(
 
 def read_folder(
     folder_or_hub_id: str | Path, **hub_options: Any
-) -> tuple[ModelSpec, dict[str, np.ndarray], dict[str, Any] | None]:
+) -> tuple[Any, dict[str, np.ndarray], dict[str, Any] | None]:
     """Read a model from a folder or from the Hugging Face hub.
 
     Args:
@@ -80,7 +83,7 @@ def read_folder(
         raise ValueError(f"{folder} is not a saved model: it has no {' and no '.join(missing)}.")
     config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     source = str(folder / CONFIG_FILE)
-    checks.one_of(f"model_type in {source}", config.get("model_type"), head_names())
+    checks.one_of(f"model_type in {source}", config.get("model_type"), (*head_names(), LOCALIZER))
     checks.one_of(f"format_version in {source}", config.get("format_version"), [FORMAT_VERSION])
     spec = spec_class(config["model_type"]).from_dict(config["spec"])
     arrays = load_file(folder / WEIGHTS_FILE)

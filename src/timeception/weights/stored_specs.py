@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 from timeception import checks
 from timeception.spec import ClassifierSpec, LocalizerSpec, TimeceptionSpec
@@ -24,7 +25,7 @@ def dump_spec(spec: StoredSpec) -> str:
     return json.dumps(spec.to_dict(), sort_keys=True)
 
 
-def load_spec(text: str) -> StoredSpec:
+def load_spec(text: str) -> Any:
     """Return the spec from the JSON of ``dump_spec``.
 
     Example:
