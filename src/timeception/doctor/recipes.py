@@ -155,9 +155,7 @@ def _about_windows(
         return
     short = [name for name, s in summaries.items() if s.n_steps < windows.length_steps]
     if short:
-        what = (
-            f"windows of {windows.length_steps} steps are longer than videos ({examples(short)})"
-        )
+        what = f"windows of {windows.length_steps} steps are longer than videos ({examples(short)})"
         cure = "Shorten data.windows.length_steps, or extract with a smaller stride."
         yield Advice("window", place, what, cure)
 
@@ -169,9 +167,7 @@ def _about_lengths(
     used = {r.video_id for split in data.splits.values() for r in split.sampler.records}
     short = sorted(n for n in used if n in summaries and summaries[n].n_steps < n_timesteps / 2)
     if recipe.data.windows is None and len(short) > len(used) / 2:
-        what = (
-            f"clips of {n_timesteps} timesteps repeat most steps of videos ({examples(short)})"
-        )
+        what = f"clips of {n_timesteps} timesteps repeat most steps of videos ({examples(short)})"
         cure = "Reduce sampling.n_timesteps, or extract with a smaller stride."
         yield Advice("short-videos", place, what, cure)
     if recipe.model.head != "timeception":

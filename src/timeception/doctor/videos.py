@@ -131,9 +131,7 @@ def _about_rates(place: str, info: Mapping[str, VideoInfo]) -> Iterator[Advice]:
         yield Advice("mixed-rates", place, what, "Extract with --fps, which samples by time.")
 
 
-def _against_model(
-    place: str, info: Mapping[str, VideoInfo], trained: Trained
-) -> Iterator[Advice]:
+def _against_model(place: str, info: Mapping[str, VideoInfo], trained: Trained) -> Iterator[Advice]:
     """Compare frame rate and length with those of training."""
     if not info:
         return
