@@ -16,9 +16,9 @@ from timeception.features.bank import FeatureBank
 from timeception.features.bank.inspection import inspect
 from timeception.features.bank.store import timesteps_per_second
 
-_PARTS = 4  # of a video, whose means tell videos apart
+_PARTS = 4  # of a video, whose means distinguish videos
 _STEPS_READ = 256  # evenly spread, or successive ones for the order
-_SAME = 0.01  # distance of near-identical videos, relative to that of other videos
+_SAME = 0.1  # distance of near-identical videos, relative to that of other videos
 _SHUFFLED = 0.9  # successive steps that differ as much as any others
 _SMOOTH = 0.7
 _RANGE = 5.0  # factor by which values of one bank may differ
@@ -30,7 +30,7 @@ class VideoSummary:
     """What is remembered of the features of one video.
 
     Args:
-        parts: Mean of each quarter of the video, (4 * C,), which tells videos apart.
+        parts: Mean of each quarter of the video, (4 * C,), which distinguishes videos.
         rms: Root mean square of the values.
         change: Standard deviation over time, averaged.
         roughness: Difference of successive steps relative to that of any two steps; about 1 if
@@ -190,7 +190,7 @@ def same_sources(summaries: Mapping[str, VideoSummary]) -> list[tuple[str, ...]]
 def near_identical(summaries: Mapping[str, VideoSummary]) -> list[tuple[str, str]]:
     """Return the pairs of videos whose features are nearly identical in each quarter.
 
-    Two videos are near-identical if their distance is below 1 % of the bank's spread.
+    Two videos are near-identical if their distance is below 10 % of the bank's spread.
     """
     names: Sequence[str] = list(summaries)
     shapes = {summary.parts.shape for summary in summaries.values()}
