@@ -28,6 +28,7 @@ _COMMANDS = (
     "data",
     "convert",
     "zoo",
+    "doctor",
 )
 _EXTRAS = {
     "keras": "keras",
