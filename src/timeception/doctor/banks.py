@@ -32,7 +32,7 @@ class VideoSummary:
     Args:
         parts: Mean of each quarter of the video, (4 * C,), which distinguishes videos.
         rms: Root mean square of the values.
-        change: Standard deviation over time, averaged.
+        change: Largest minus smallest value over time, averaged over channels; 0 if constant.
         roughness: Difference of successive steps relative to that of any two steps; about 1 if
             the order of steps is random, ``None`` if it has too few steps.
         sha256: Hash of the source file, if recorded.
@@ -69,7 +69,7 @@ def _summary(features: NDArray[Any], fps: float, provenance: Mapping[str, Any]) 
     return VideoSummary(
         np.concatenate(parts),
         float(np.sqrt(np.mean(np.square(steps, dtype=np.float64)))),
-        float(steps.std(axis=0).mean()),
+        float(np.ptp(steps, axis=0).mean()),
         _roughness(run),
         fps,
         n_steps,
