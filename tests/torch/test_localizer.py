@@ -6,9 +6,10 @@ import torch
 
 from tests import oracle
 from tests.contracts import assert_close, draw_input
+from timeception.inference.saved_model import load_saved
 from timeception.spec import LocalizerSpec, TimeceptionSpec
-from timeception.torch import TimeceptionLocalizer
-from timeception.weights.stored_specs import dump_spec, load_spec
+from timeception.torch import TimeceptionClassifier, TimeceptionLocalizer
+from timeception.weights import read_checkpoint
 
 LENGTHS = [13, 8, 1, 5, 26]
 
@@ -69,8 +70,10 @@ def test_padding_changes_neither_training_nor_gradients() -> None:
 
 def test_dropout_acts_in_training(spec: LocalizerSpec) -> None:
     x = torch.from_numpy(draw_input((2, 16, 13, 1, 1)))
-    for rates in ((0.5, 0.0), (0.0, 0.5)):
-        with_dropout = LocalizerSpec(spec.timeception, 3, hidden=8, dropout=rates, n_refinements=0)
+    for rates, n_stages in (((0.5, 0.0), 0), ((0.0, 0.5), 0), ((0.0, 0.0), 1)):
+        with_dropout = LocalizerSpec(
+            spec.timeception, 3, hidden=8, dropout=rates, n_refinements=n_stages
+        )
         model = TimeceptionLocalizer.from_spec(with_dropout).train()
         assert not torch.equal(model(x), model(x))
 
@@ -79,8 +82,18 @@ def test_saved_and_loaded(spec: LocalizerSpec, tmp_path) -> None:
     arrays = make_arrays(spec)
     TimeceptionLocalizer.from_arrays(spec, arrays).save_pretrained(tmp_path)
     loaded = TimeceptionLocalizer.from_pretrained(tmp_path)
-    assert loaded.spec == spec == load_spec(dump_spec(spec))
+    assert loaded.spec == spec
     assert all(np.array_equal(v, arrays[k]) for k, v in loaded.to_arrays().items())
+
+
+def test_what_cannot_use_a_localizer_refuses_it(spec: LocalizerSpec, tmp_path) -> None:
+    TimeceptionLocalizer.from_spec(spec, {"task": "single-label"}).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="must hold a classifier; got 'LocalizerSpec'"):
+        load_saved(tmp_path)
+    with pytest.raises(ValueError, match="holds a LocalizerSpec, not a Timeception network"):
+        read_checkpoint(tmp_path)
+    with pytest.raises(ValueError, match="must hold a TimeceptionClassifier"):
+        TimeceptionClassifier.from_pretrained(tmp_path)
 
 
 def test_statistics_normalise_the_input(spec: LocalizerSpec) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from timeception import checks
 from timeception.recipes.recipe import Framework
-from timeception.spec import HeadSpec
+from timeception.spec import HeadSpec, LocalizerSpec
 from timeception.training.backbone_file import TRAINED, load_backbone
 from timeception.training.runs import model_folder
 from timeception.weights.folder import read_folder
@@ -111,6 +111,11 @@ def load_saved(source: str | Path, framework: Framework = "torch") -> SavedModel
     classifiers = import_module(f"timeception.{framework}")
     folder = model_folder(source)
     spec, arrays, pipeline = read_folder(folder)
+    advice = "Load a localizer with timeception.torch.TimeceptionLocalizer.from_pretrained."
+    is_classifier = not isinstance(spec, LocalizerSpec)
+    checks.require(
+        is_classifier, f"model {source}", "hold a classifier", type(spec).__name__, advice
+    )
     if pipeline is None:
         raise ValueError(
             f"model {source} was saved without its pipeline (class names, sampling, features). "

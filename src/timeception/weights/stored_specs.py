@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 from timeception import checks
-from timeception.spec import ClassifierSpec, LocalizerSpec, TimeceptionSpec
+from timeception.spec import ClassifierSpec, TimeceptionSpec
 from timeception.weights.arrays import Named, few
 
 SPEC_KEY = "timeception_spec"
 
 
-StoredSpec = ClassifierSpec | LocalizerSpec | TimeceptionSpec
-
-
-def dump_spec(spec: StoredSpec) -> str:
+def dump_spec(spec: ClassifierSpec | TimeceptionSpec) -> str:
     """Return the spec as JSON."""
     return json.dumps(spec.to_dict(), sort_keys=True)
 
 
-def load_spec(text: str) -> Any:
+def load_spec(text: str) -> ClassifierSpec | TimeceptionSpec:
     """Return the spec from the JSON of ``dump_spec``.
 
     Example:
@@ -33,8 +29,6 @@ def load_spec(text: str) -> Any:
         1e-05
     """
     fields = json.loads(text)
-    if "n_refinements" in fields:
-        return LocalizerSpec.from_dict(fields)
     kind = ClassifierSpec if "timeception" in fields else TimeceptionSpec
     return kind.from_dict(fields)
 
@@ -45,9 +39,6 @@ def infer_spec(arrays: Named) -> ClassifierSpec | TimeceptionSpec:
     Raises:
         ValueError: If a required array is missing or no spec matches.
     """
-    if "input_norm.running_std" in arrays:
-        advice = "Read its saved-model folder, or a file that stores the spec."
-        raise ValueError(f"the settings of a localizer cannot be inferred from arrays. {advice}")
     prefix = "timeception." if any(k.startswith("timeception.") for k in arrays) else ""
     n_layers = len([k for k in arrays if re.fullmatch(rf"{prefix}layers\.\d+\.norm\.weight", k)])
 
