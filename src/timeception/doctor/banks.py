@@ -22,7 +22,7 @@ _SAME = 0.1  # distance of near-identical videos, relative to that of other vide
 _SHUFFLED = 0.9  # successive steps that differ as much as any others
 _SMOOTH = 0.7
 _RANGE = 5.0  # factor by which values of one bank may differ
-_FPS_RATIO = 1.25
+FPS_RATIO = 1.25  # between frame rates that count as equal
 
 
 @dataclass(frozen=True)
@@ -142,13 +142,14 @@ def _about_order(place: str, summaries: Mapping[str, VideoSummary]) -> Iterator[
 def _about_rates(
     place: str, bank: FeatureBank, summaries: Mapping[str, VideoSummary]
 ) -> Iterator[Advice]:
-    rates = [s.fps for s in summaries.values()]
-    is_by_frames = timesteps_per_second(bank.settings) is None
-    if is_by_frames and rates and max(rates) > 2 * _FPS_RATIO * min(rates):
-        what = (
-            f"videos have {min(rates):g} to {max(rates):g} frames per second, and timesteps are a "
-            "fixed number of frames apart: they last differently long"
-        )
+    if timesteps_per_second(bank.settings) is None:  # timesteps are a number of frames apart
+        yield from check_rates(place, [summary.fps for summary in summaries.values()])
+
+
+def check_rates(place: str, rates: Sequence[float]) -> Iterator[Advice]:
+    """Report frame rates that differ so much that equal numbers of frames last differently long."""
+    if rates and max(rates) > 2 * FPS_RATIO * min(rates):
+        what = f"videos have {min(rates):g} to {max(rates):g} frames per second"
         yield Advice("mixed-rates", place, what, "Extract with --fps, which samples by time.")
 
 
@@ -178,13 +179,23 @@ def _about_preprocessing(place: str, settings: Mapping[str, Any]) -> Iterator[Ad
         yield Advice("preprocessing", place, what, cure)
 
 
-def same_sources(summaries: Mapping[str, VideoSummary]) -> list[tuple[str, ...]]:
-    """Return the groups of videos whose files have equal content."""
+def equal_groups(hashes: Mapping[str, str | None]) -> list[tuple[str, ...]]:
+    """Return the groups of names with equal hashes; names without a hash are in none."""
     by_hash: dict[str, list[str]] = defaultdict(list)
-    for name, summary in summaries.items():
-        if summary.sha256 is not None:
-            by_hash[summary.sha256].append(name)
+    for name, sha256 in hashes.items():
+        if sha256 is not None:
+            by_hash[sha256].append(name)
     return [tuple(names) for names in by_hash.values() if len(names) > 1]
+
+
+def find_copies(
+    summaries: Mapping[str, VideoSummary],
+) -> tuple[list[tuple[str, ...]], list[tuple[str, str]]]:
+    """Return the groups of equal video files, and the other pairs of near-identical features."""
+    groups = equal_groups({name: summary.sha256 for name, summary in summaries.items()})
+    known = [set(group) for group in groups]
+    pairs = near_identical(summaries)
+    return groups, [pair for pair in pairs if not any(set(pair) <= group for group in known)]
 
 
 def near_identical(summaries: Mapping[str, VideoSummary]) -> list[tuple[str, str]]:

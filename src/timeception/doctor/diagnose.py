@@ -6,13 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from timeception import checks
-from timeception.doctor.advice import Advice, Track
-from timeception.doctor.banks import (
-    check_bank_files,
-    near_identical,
-    same_sources,
-    summarise,
-)
+from timeception.doctor.advice import Advice, Track, examples
+from timeception.doctor.banks import check_bank_files, find_copies, summarise
 from timeception.doctor.machine import check_machine
 from timeception.doctor.recipes import check_recipe_file
 from timeception.doctor.runs import check_model, check_results, check_run, load_trained
@@ -87,13 +82,10 @@ def _check_bank(path: Path, models: Sequence[Trained], track: Track) -> Iterator
         return
     summaries = summarise(bank, track)
     yield from check_bank_files(bank, summaries, track)
-    groups = same_sources(summaries)
-    copies = [" = ".join(names) for names in groups]
-    known = [set(names) for names in groups]
-    alike = [pair for pair in near_identical(summaries) if not any(set(pair) <= k for k in known)]
-    copies += [" = ".join(pair) for pair in alike]
+    groups, alike = find_copies(summaries)
+    copies = [" = ".join(names) for names in (*groups, *alike)]
     if copies:
-        what = f"videos are equal, or nearly so ({len(copies)}: {', '.join(copies[:5])})"
+        what = f"videos are equal, or nearly so ({examples(copies)})"
         yield Advice("duplicate", place, what, "Keep one of each, or keep them in one split.")
     for trained in models:
         try:

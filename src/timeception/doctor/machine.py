@@ -24,24 +24,21 @@ BROKEN_VERSIONS = (
     (
         "torch",
         SpecifierSet("==2.9.*"),
-        "3D convolutions on NVIDIA GPUs take several times the memory (pytorch issue 166643)",
+        "3D convolutions in bfloat16 on NVIDIA GPUs take several times the memory "
+        "(pytorch issue 166643)",
         "Install another release of torch, or cuDNN 9.15 or later.",
     ),
 )
 
 
-def check_machine(folder: Path | None = None) -> Iterator[Advice]:
-    """Check versions, GPU, compiler, codecs and the speed of the disk.
-
-    Args:
-        folder: Folder whose disk is measured; ``None`` is the folder of temporary files.
-    """
+def check_machine() -> Iterator[Advice]:
+    """Check versions, GPU, compiler, codecs and the disk of temporary files."""
     yield from check_versions(installed_versions())
     yield from check_gpu(*gpus())
     yield from check_compiler()
     yield from check_codecs(decoders())
-    where = folder or Path(tempfile.gettempdir())
-    yield from check_disk(where, write_speed(where))
+    folder = Path(tempfile.gettempdir())
+    yield from check_disk(folder, write_speed(folder))
 
 
 def installed_versions() -> dict[str, str]:

@@ -9,16 +9,11 @@ from pathlib import Path
 from timeception.clips.task_data import TaskData, check_bank, read_task_data
 from timeception.datasets.groups import find_groups, group_name, suggest_group
 from timeception.doctor.advice import Advice, Track, examples
-from timeception.doctor.banks import (
-    VideoSummary,
-    check_bank_files,
-    near_identical,
-    same_sources,
-    summarise,
-)
+from timeception.doctor.banks import VideoSummary, check_bank_files, find_copies, summarise
 from timeception.features.bank import FeatureBank
 from timeception.recipes.recipe import Recipe, load_recipe
-from timeception.spec import TimeceptionSpec
+from timeception.spec import ClassifierSpec
+from timeception.training.build_head import head_spec
 
 
 def check_recipe_file(path: Path, track: Track = iter) -> Iterator[Advice]:
@@ -93,13 +88,7 @@ def _about_leaks(
     splits: Mapping[str, set[str]], summaries: Mapping[str, VideoSummary], place: str
 ) -> Iterator[Advice]:
     """The same content on both sides of a split, or twice on one side."""
-    twice = sorted(video for video, found in splits.items() if len(found) > 1)
-    if twice:
-        what = f"videos are in more than one split ({examples(twice)})"
-        yield Advice("leak", place, what, "Keep all records of a video in one split.")
-    groups = same_sources(summaries)
-    known = {frozenset(pair) for group in groups for pair in _pairs(group)}
-    alike = [pair for pair in near_identical(summaries) if frozenset(pair) not in known]
+    groups, alike = find_copies(summaries)
     for code, how, found in (
         ("duplicate", "are files of equal content", groups),
         ("near-duplicate", "have near-identical features", alike),
@@ -114,10 +103,6 @@ def _about_leaks(
         if same:
             what = f"videos of one split {how} ({examples(_words(same))})"
             yield Advice(code, place, what, "Keep one of each.")
-
-
-def _pairs(group: tuple[str, ...]) -> list[tuple[str, str]]:
-    return [(one, other) for index, one in enumerate(group) for other in group[index + 1 :]]
 
 
 def _words(groups: list[list[str]]) -> list[str]:
@@ -170,13 +155,11 @@ def _about_lengths(
         what = f"clips of {n_timesteps} timesteps repeat most steps of videos ({examples(short)})"
         cure = "Reduce sampling.n_timesteps, or extract with a smaller stride."
         yield Advice("short-videos", place, what, cure)
-    if recipe.model.head != "timeception":
-        return
-    _, channels, *size = data.train.sampler.shape()
-    groups = recipe.model.n_groups or max(1, channels // 128)
+    _, channels, height, width = data.train.sampler.shape()
     try:
-        spec = TimeceptionSpec(channels, recipe.model.n_layers, groups)
-        spec.check_input((1, channels, n_timesteps, *size))
+        spec = head_spec(recipe, channels, len(data.classes), (height, width))
+        if isinstance(spec, ClassifierSpec):
+            spec.timeception.check_input((1, channels, n_timesteps, height, width))
     except ValueError as error:
         cure = "Change model.n_layers, model.n_groups or sampling.n_timesteps."
         yield Advice("model", place, str(error), cure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,11 @@ from timeception.datasets.records import VideoRecord
 from timeception.datasets.registry import read_videos, recognise
 from timeception.datasets.video_files import find_videos
 from timeception.doctor.advice import Advice, Track, examples
+from timeception.doctor.banks import FPS_RATIO, check_rates, equal_groups
 from timeception.files import sha256_of_file
 from timeception.inference.saved_model import SavedModel
 from timeception.video import VideoError, VideoInfo, probe
 
-_FPS_RATIO = 1.25
 _TIMESTEP_RATIO = 2.0
 
 #: Cure by the beginning of a finding of ``timeception data check``.
@@ -85,7 +84,7 @@ def check_videos(folder: Path, models: Sequence[Trained], track: Track = iter) -
                 what = f"{finding.what} ({examples(finding.items)})"
                 yield Advice("data", place, what, cure)
     yield from _about_copies(place, facts.sha256, records or {})
-    yield from _about_rates(place, facts.info)
+    yield from check_rates(place, [found.fps for found in facts.info.values()])
     for trained in models:
         yield from _against_model(place, facts.info, trained)
 
@@ -103,13 +102,10 @@ def _records(folder: Path, files: Mapping[str, Path]) -> dict[str, VideoRecord] 
 def _about_copies(
     place: str, hashes: Mapping[str, str], records: Mapping[str, VideoRecord]
 ) -> Iterator[Advice]:
-    by_hash: dict[str, list[str]] = defaultdict(list)
-    for name, digest in hashes.items():
-        by_hash[digest].append(name)
-    copies = [names for names in by_hash.values() if len(names) > 1]
-    for code, trait, cure in (
-        ("duplicate-leak", "split", "Keep one of each: the test would be too easy."),
-        ("contradiction", "labels", "Keep the one with the right label."),
+    copies = equal_groups(hashes)
+    for code, trait, words, cure in (
+        ("duplicate-leak", "split", "splits", "Keep one of each: the test would be too easy."),
+        ("contradiction", "labels", "labels", "Keep the one with the right label."),
     ):
         differ = [
             " = ".join(names)
@@ -117,18 +113,11 @@ def _about_copies(
             if len({getattr(records[n], trait) for n in names if n in records}) > 1
         ]
         if differ:
-            what = f"files of equal content have different {trait} ({examples(differ)})"
-            yield Advice(code, place, what.replace("different split ", "different splits "), cure)
+            what = f"files of equal content have different {words} ({examples(differ)})"
+            yield Advice(code, place, what, cure)
     if copies:
         what = f"files have equal content ({examples([' = '.join(names) for names in copies])})"
         yield Advice("duplicate", place, what, "Keep one of each.")
-
-
-def _about_rates(place: str, info: Mapping[str, VideoInfo]) -> Iterator[Advice]:
-    rates = [found.fps for found in info.values()]
-    if rates and max(rates) > 2 * _FPS_RATIO * min(rates):
-        what = f"videos have {min(rates):g} to {max(rates):g} frames per second"
-        yield Advice("mixed-rates", place, what, "Extract with --fps, which samples by time.")
 
 
 def _against_model(place: str, info: Mapping[str, VideoInfo], trained: Trained) -> Iterator[Advice]:
@@ -138,7 +127,7 @@ def _against_model(place: str, info: Mapping[str, VideoInfo], trained: Trained) 
     model, usual = trained.model, trained.frame_rate
     rate = float(np.median([found.fps for found in info.values()]))
     is_by_frames = "stride" in model.features
-    if usual and is_by_frames and not 1 / _FPS_RATIO <= rate / usual <= _FPS_RATIO:
+    if usual and is_by_frames and not 1 / FPS_RATIO <= rate / usual <= FPS_RATIO:
         what = (
             f"videos have {rate:g} frames per second, those that {model.folder} was trained on "
             f"{usual:g}, and its timesteps are {model.features['stride']} frames apart"
