@@ -56,7 +56,7 @@ def test_a_padded_batch_equals_single_videos(lookahead: bool) -> None:
 def test_padding_changes_neither_training_nor_gradients() -> None:
     spec = LocalizerSpec(TimeceptionSpec(16, 3, 2), 3, hidden=8, n_refinements=0, dropout=(0, 0))
     videos = torch.from_numpy(draw_input((2, 16, 16, 1, 2))).double()
-    padded = torch.cat([videos, torch.full((2, 16, 7, 1, 2), 50.0).double()], dim=2)
+    padded = torch.cat([videos, torch.full((2, 16, 7, 1, 2), torch.nan).double()], dim=2)
     results = []
     for x, lengths in ((videos, None), (padded, torch.tensor([16, 16]))):
         model = TimeceptionLocalizer.from_arrays(spec, make_arrays(spec)).double().train()

@@ -145,8 +145,10 @@ class TimeceptionLocalizer(PretrainedModule):
         self.spec.check_input(x.shape)
         timesteps = x.shape[2]
         lengths = self._checked_lengths(lengths, x)
-        stages = [self._first_stage(x, lengths)]
         mask = None if lengths is None else step_mask(lengths, timesteps)[:, None]
+        if mask is not None:
+            x = torch.where(mask[..., None, None], x, 0)  # NaN there would reach the gradients
+        stages = [self._first_stage(x, lengths)]
         for refinement in self.refinements:
             stages.append(refinement(self.probabilities(stages[-1]), mask))
         return stages if mask is None else [torch.where(mask, y, 0) for y in stages]
