@@ -52,6 +52,7 @@ _SLOW_FILES = {
         "training/test_best_checkpoint.py",
         "training/test_dropout_seeds.py",
         "training/test_loggers.py",
+        "training/test_regularization.py",
         "training/test_resuming.py",
         "training/test_worked_training.py",
     )

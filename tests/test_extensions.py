@@ -82,7 +82,7 @@ def test_loss() -> None:
     found = losses.find_loss("hinge", is_multilabel=True)
     settings = build_recipe({"name": "x", "data": DATA}).training
     logits, targets = torch.tensor([[2.0, -0.5]]), torch.tensor([[1.0, 0.0]])
-    assert found(logits, targets, settings).item() == pytest.approx((0 + 0.5) / 2)
+    assert found.function(logits, targets, settings).item() == pytest.approx((0 + 0.5) / 2)
     with pytest.raises(ValueError, match=r"training\.loss must be a loss for single-label data"):
         losses.find_loss("hinge", is_multilabel=False)
 

@@ -19,7 +19,7 @@ import keras
 
 from tests.order_recipe import order_recipe, table
 from timeception.clips.sampler import ClipSampler
-from timeception.clips.task_data import read_task_data
+from timeception.clips.task_data import TaskData, read_task_data
 from timeception.evaluation.evaluate import EvaluationReport, evaluate
 from timeception.inference.saved_model import load_saved
 from timeception.recipes.recipe import Recipe
@@ -266,7 +266,9 @@ def test_a_training_step_is_that_of_pytorch(is_multilabel: bool) -> None:
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    our_loss = fit_keras.make_loss(is_multilabel, 0.0 if is_multilabel else 0.1)
+    smoothing = {"label_smoothing": 0.0 if is_multilabel else 0.1}
+    data = TaskData(("a", "b", "c"), is_multilabel, {}, (), {})
+    our_loss = fit_keras.make_loss(TrainingSection(**smoothing), data)
     ours.compile(optimizers.make_optimizer(section), our_loss)
     history = ours.fit(clips, targets, batch_size=6, epochs=2, shuffle=False, verbose=0).history
     assert history["loss"] == pytest.approx(losses, abs=1e-5)

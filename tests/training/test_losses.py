@@ -109,16 +109,24 @@ def loss_of(
     smoothing: float,
     logits: np.ndarray,
     targets: np.ndarray,
+    **options: object,
 ) -> float:
     """The loss that training takes of a batch."""
-    if framework == "keras":
-        from timeception.training.keras.fit import make_loss
-
-        return float(make_loss(is_multilabel, smoothing)(targets, logits))
     labels = MULTI if is_multilabel else SINGLE
     rows = [(name, ";".join(names), "train") for name, names in labels.items()]
-    recipe = small_recipe(write_data(folder, rows), training__label_smoothing=smoothing)
-    module = Training(torch.nn.Identity(), read_task_data(recipe), recipe)
+    fields = {f"training__{name}": value for name, value in options.items()}
+    recipe = small_recipe(
+        write_data(folder, rows),
+        framework=framework,
+        training__label_smoothing=smoothing,
+        **fields,
+    )
+    data = read_task_data(recipe)
+    if framework == "keras":
+        from timeception.training.keras.losses import make_loss
+
+        return float(make_loss(recipe.training, data)(targets, logits))
+    module = Training(torch.nn.Identity(), data, recipe)
     return float(module.loss(torch.from_numpy(logits), torch.from_numpy(targets)))
 
 
@@ -141,3 +149,93 @@ def test_large_logits_are_no_infinite_loss(
     expected = (200 + log(2)) / 2 if is_multilabel else 200.0
     loss = loss_of(framework, tmp_path, is_multilabel, 0.0, logits, targets)
     assert loss == pytest.approx(expected, rel=1e-6)
+
+
+def sigmoid_losses(
+    name: str, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray, smoothing: float
+) -> np.ndarray:
+    """Multi-label losses (N, n_classes), from their papers' formulas."""
+    p, t = 1 / (1 + np.exp(-logits)), targets * (1 - smoothing) + smoothing / 2
+    if name == "bce":
+        return -(weights * t * np.log(p) + (1 - t) * np.log(1 - p))
+    if name == "focal":
+        p_t = p * t + (1 - p) * (1 - t)
+        cross_entropy = -(t * np.log(p) + (1 - t) * np.log(1 - p))
+        return (1 + (weights - 1) * t) * (1 - p_t) ** 2 * cross_entropy
+    q = np.minimum(1 - p + 0.05, 1)  # the probability of a negative, with the margin
+    p_t = p * t + q * (1 - t)
+    return -(weights * t * np.log(p) + (1 - t) * np.log(q)) * (1 - p_t) ** (t + 4 * (1 - t))
+
+
+def softmax_losses(
+    name: str, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray, smoothing: float
+) -> np.ndarray:
+    """Single-label losses (N,)."""
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    t = targets * (1 - smoothing) + smoothing / targets.shape[1]
+    factor = {
+        "cross_entropy": np.ones_like(p),
+        "focal": (1 - p) ** 2,
+        "asymmetric": np.where(targets > 0, 1 - p, p**4),
+    }[name]
+    return (targets @ weights) * -(t * factor * np.log(p)).sum(1)
+
+
+#: Of SINGLE: n / (3 n_positives); of MULTI: n_negatives / n_positives.
+BALANCED = {False: [4 / 3, 4 / 6, 4 / 3], True: [2 / 2, 1 / 3, 2 / 2]}
+GIVEN = {"pour": 3.0}
+
+
+@pytest.mark.parametrize("weights", [None, "balanced", GIVEN], ids=["equal", "balanced", "given"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize(
+    ("name", "is_multilabel"),
+    [
+        ("cross_entropy", False),
+        ("bce", True),
+        *((name, task) for name in ("focal", "asymmetric") for task in (False, True)),
+    ],
+)
+def test_every_loss_and_its_options(
+    name: str,
+    is_multilabel: bool,
+    smoothing: float,
+    weights: object,
+    framework: str,
+    tmp_path: Path,
+) -> None:
+    if (framework, name) == ("keras", "asymmetric"):
+        with pytest.raises(ValueError, match="asymmetric requires framework=torch; Keras offers"):
+            small_recipe(tmp_path, framework=framework, training__loss=name)
+        return
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0, 2, (5, 3)).astype(np.float32)
+    targets = np.eye(3, dtype=np.float32)[[0, 1, 2, 1, 1]]
+    if is_multilabel:
+        targets[0] = 1
+    each = {None: [1.0] * 3, "balanced": BALANCED[is_multilabel]}
+    values = np.array([1.0, 3.0, 1.0] if weights is GIVEN else each[weights])
+    losses = (sigmoid_losses if is_multilabel else softmax_losses)(
+        name, np.float64(logits), targets, values, smoothing
+    )
+    options = {"loss": name, "class_weights": weights}
+    loss = loss_of(framework, tmp_path, is_multilabel, smoothing, logits, targets, **options)
+    assert loss == pytest.approx(losses.mean(), rel=1e-5)
+
+
+def test_weights_of_an_unknown_class(framework: str, tmp_path: Path) -> None:
+    rows = [(name, ";".join(names), "train") for name, names in SINGLE.items()]
+    recipe = small_recipe(
+        write_data(tmp_path, rows), framework=framework, training__class_weights={"por": 2.0}
+    )
+    with pytest.raises(ValueError, match=r"training\.class_weights must be one of .*'por'"):
+        train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_of_the_other_task_leaves_no_run(framework: str, tmp_path: Path) -> None:
+    rows = [(name, ";".join(names), "train") for name, names in SINGLE.items()]
+    recipe = small_recipe(write_data(tmp_path, rows), framework=framework, training__loss="bce")
+    with pytest.raises(ValueError, match=r"training\.loss must be"):
+        train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

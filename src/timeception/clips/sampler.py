@@ -16,6 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timeception.clips.augmentation import NO_AUGMENTATION, Augmentation
+from timeception.clips.temporal_augmentation import (
+    NO_TEMPORAL_AUGMENTATION,
+    TemporalAugmentation,
+)
 from timeception.datasets.records import VideoRecord
 from timeception.datasets.windows import Edges
 from timeception.features.maps import average_maps
@@ -108,6 +112,7 @@ class ClipSampler:
         prepare: turns sampled timesteps into the network's input.
         is_shuffled: permute the timesteps of every clip.
         seed: seed of all random clips.
+        augmentation: changes random clips in time.
     """
 
     source: ClipSource
@@ -116,6 +121,7 @@ class ClipSampler:
     prepare: Preparation = PrepareFeatures()
     is_shuffled: bool = False
     seed: int = 0
+    augmentation: TemporalAugmentation = NO_TEMPORAL_AUGMENTATION
 
     def __len__(self) -> int:
         return len(self.records)
@@ -136,6 +142,8 @@ class ClipSampler:
         rng = None if clip_index is None else np.random.default_rng([self.seed, clip_index, name])
         start, stop = record.steps or (0, None)
         timesteps = self.source.draw(record.video_id, self.n_timesteps, rng, start=start, stop=stop)
+        if rng is not None and not self.augmentation.is_identity:
+            timesteps = timesteps[self.augmentation.indices(self.n_timesteps, rng)]
         if self.is_shuffled:
             shuffler = rng or np.random.default_rng([self.seed, name])
             timesteps = timesteps[shuffler.permutation(self.n_timesteps)]

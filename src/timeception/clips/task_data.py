@@ -20,6 +20,10 @@ from timeception.clips.sampler import (
     PrepareFeatures,
     PrepareFrames,
 )
+from timeception.clips.temporal_augmentation import (
+    NO_TEMPORAL_AUGMENTATION,
+    TemporalAugmentation,
+)
 from timeception.clips.video_store import VideoStore
 from timeception.datasets.video_files import find_videos
 from timeception.features.bank import FeatureBank
@@ -86,12 +90,15 @@ class TaskData:
         return self.splits[checks.one_of("split", name, tuple(filter(None, self.splits)))]
 
 
-def read_task_data(recipe: Recipe, bank: Path | None = None) -> TaskData:
+def read_task_data(
+    recipe: Recipe, bank: Path | None = None, *, is_augmented: bool = False
+) -> TaskData:
     """Read the annotations and the features that a recipe names.
 
     Args:
         recipe: what to learn.
         bank: bank that replaces the recipe's.
+        is_augmented: augment the clips of the training split as the recipe says.
 
     Raises:
         ValueError: if annotations or features are malformed, or do not fit together. A video
@@ -101,7 +108,7 @@ def read_task_data(recipe: Recipe, bank: Path | None = None) -> TaskData:
     source = FeatureBank(bank or recipe.data.bank or "")
     sampling = recipe.sampling
     prepare = PrepareFeatures(sampling.map_size, sampling.center)
-    data = _read(recipe, source, lambda split: prepare)
+    data = _read(recipe, source, lambda split: prepare, is_augmented)
     return replace(data, features=dict(source.settings))
 
 
@@ -125,7 +132,7 @@ def read_video_task_data(
         is_changed = is_augmented and split == "train"
         return PrepareFrames(transform, augmentation if is_changed else NO_AUGMENTATION)
 
-    return _read(recipe, video_store(recipe, transform), preparation)
+    return _read(recipe, video_store(recipe, transform), preparation, is_augmented)
 
 
 def video_store(recipe: Recipe, transform: Transform) -> VideoStore:
@@ -163,10 +170,14 @@ def timestep_seconds(sampler: ClipSampler) -> float:
 
 
 def _read(
-    recipe: Recipe, source: ClipSource, preparation: Callable[[str], Preparation]
+    recipe: Recipe,
+    source: ClipSource,
+    preparation: Callable[[str], Preparation],
+    is_augmented: bool,
 ) -> TaskData:
     """Read the recipe's data set, and make a sampler for each of its splits."""
     dataset, left_out = read_dataset(recipe.data, source)
+    augmentation = TemporalAugmentation(**recipe.augmentation.model_dump())
     splits = {}
     for name in dataset.splits:
         part = dataset.subset(name)
@@ -177,6 +188,9 @@ def _read(
             preparation(name),
             is_shuffled=recipe.sampling.order == "shuffled",
             seed=recipe.seed,
+            augmentation=augmentation
+            if is_augmented and name == "train"
+            else NO_TEMPORAL_AUGMENTATION,
         )
         splits[name] = Split(sampler, part.targets())
     return TaskData(dataset.classes, dataset.is_multilabel, splits, left_out, {})

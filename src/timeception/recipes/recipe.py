@@ -21,6 +21,7 @@ from timeception.datasets.groups import group_name
 from timeception.datasets.registry import find_kind, recognise
 from timeception.recipes.recipe_2019 import fields_of_2019, is_2019
 from timeception.recipes.sections import (
+    AugmentationSection,
     BackboneSection,
     DataSection,
     EndToEndSection,
@@ -34,7 +35,12 @@ from timeception.recipes.sections import (
 
 Framework = Literal["torch", "keras"]
 KERAS_HEADS = ("timeception", "pooling")
-KERAS_LOSSES = (None, "bce", "cross_entropy")
+KERAS_LOSSES = (None, "bce", "cross_entropy", "focal")
+
+#: Fields of `training` that Keras cannot honour, their values that it can, and why.
+KERAS_REFUSES = {
+    "ema_decay": (0.0, "the average of Keras has a fixed decay, and leaves out moving statistics"),
+}
 logger = logging.getLogger(__name__)
 
 _PACKAGED = resources.files("timeception.recipes") / "packaged"
@@ -68,6 +74,7 @@ class Recipe(Section):
     sampling: SamplingSection = SamplingSection()
     model: ModelSection = ModelSection()
     training: TrainingSection = TrainingSection()
+    augmentation: AugmentationSection = AugmentationSection()
     end_to_end: EndToEndSection = EndToEndSection()
     testing: TestingSection = TestingSection()
     published: PublishedSection | None = None
@@ -109,6 +116,15 @@ class Recipe(Section):
             known = ", ".join(filter(None, KERAS_LOSSES))
             raise ValueError(
                 f"training.loss={self.training.loss} requires framework=torch; Keras offers {known}"
+            )
+        if self.framework == "keras":
+            for name, (value, reason) in KERAS_REFUSES.items():
+                given = getattr(self.training, name)
+                if given != value:
+                    raise ValueError(f"training.{name}={given} requires framework=torch: {reason}")
+        if self.is_end_to_end and self.training.mixup:
+            raise ValueError(
+                "training.mixup mixes features: it requires training.scheme=timeception_only"
             )
         if not self.is_end_to_end and self.data.bank is None:
             raise ValueError(

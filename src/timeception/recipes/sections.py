@@ -8,7 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    field_validator,
+    model_validator,
+)
 
 from timeception import checks
 from timeception.datasets.registry import find_kind
@@ -18,6 +25,9 @@ from timeception.spec.heads import head_names
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Globs = tuple[str, ...]
+#: Exponent of the focal loss, in every framework.
+FOCAL_GAMMA = 2.0
+
 LoggerName = Literal["csv", "tensorboard", "wandb", "mlflow"]
 
 
@@ -262,11 +272,19 @@ class TrainingSection(Section):
         "backbone, from video files.",
     )
     epochs: int = Field(100, ge=1, description="Passes over the training split.")
-    batch_size: int = Field(16, ge=2, description="Clips per optimiser step.")
+    batch_size: int = Field(16, ge=2, description="Clips of a batch.")
+    accumulate_batches: int = Field(
+        1, ge=1, description="Batches whose mean gradient makes an optimiser step."
+    )
     loss: str | None = Field(
         None,
-        description="`bce` (multi-label), `cross_entropy` (single-label), or a loss that a plug-in "
-        "registers; left out, the one for the task.",
+        description="`bce` (multi-label), `cross_entropy` (single-label), `focal`, `asymmetric`, "
+        "or a plug-in's loss; left out, one of the first two, by the task.",
+    )
+    class_weights: Literal["balanced"] | dict[str, PositiveFloat] | None = Field(
+        None,
+        description="Weight of the positives of each class in the loss: `balanced` by their number "
+        "in the training split, or `{class: weight}`, 1 for the others.",
     )
     optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="Optimiser.")
     learning_rate: float = Field(0.01, gt=0, description="Learning rate after the warm-up.")
@@ -281,7 +299,29 @@ class TrainingSection(Section):
     )
     warmup_epochs: int = Field(0, ge=0, description="Epochs of linear warm-up.")
     label_smoothing: Fraction = Field(
-        0.0, description="Label smoothing of the cross-entropy, for single-label data."
+        0.0,
+        description="Share of each target that moves evenly to all classes; in multi-label data, "
+        "to both outcomes of each class.",
+    )
+    mixup: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Mix each clip with another of its batch, in shares from Beta(mixup, mixup); 0 "
+        "mixes none.",
+    )
+    clip_norm: PositiveFloat | None = Field(
+        None, description="Largest norm of the gradient of all parameters; larger ones are scaled."
+    )
+    ema_decay: Fraction = Field(
+        0.0,
+        description="Validate and save an exponential moving average of the weights, with this "
+        "decay, less in the first steps; 0 averages none.",
+    )
+    early_stopping_epochs: int | None = Field(
+        None,
+        ge=1,
+        description="End the training after this number of epochs without a better validation mAP.",
     )
     freeze: Globs = Field(
         (), description="Globs on parameter names that keep their initial values."
@@ -298,6 +338,25 @@ class TrainingSection(Section):
     @classmethod
     def _always_csv(cls, loggers: tuple[LoggerName, ...]) -> tuple[LoggerName, ...]:
         return tuple(dict.fromkeys(("csv", *loggers)))
+
+
+class AugmentationSection(Section):
+    """Random changes of training clips in time; clips of validation and tests do not change."""
+
+    speed: Fraction = Field(
+        0.0,
+        description="Play each quarter of a clip faster or slower, by up to this share; the clip "
+        "keeps its length and its ends.",
+    )
+    jitter_steps: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Standard deviation of a random shift of each timestep; the order stays.",
+    )
+    drop: Fraction = Field(
+        0.0, description="Probability that a timestep is replaced with the one before it."
+    )
 
 
 class EndToEndSection(Section):

@@ -6,9 +6,8 @@ import logging
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
-
-from numpy.typing import NDArray
 
 from timeception import checks
 from timeception.clips.task_data import (
@@ -61,16 +60,17 @@ def train(
     require_loggers(recipe.training.loggers)
     if recipe.is_end_to_end:
         return _train_end_to_end(recipe, Path(out), resume, report, on_progress)
-    data = read_task_data(recipe)
+    data = read_task_data(recipe, is_augmented=True)
     check_bank(recipe, data)
     _large_enough(data)
     _, channels, height, width = data.train.sampler.shape()
     spec = head_spec(recipe, channels, len(data.classes), (height, width))
     start = find_start(recipe, spec, data.classes)
-    fit = _fit_of(recipe.framework)
+    trainer = _trainer_of(recipe.framework)
+    _check_options(recipe, data, trainer)
     run = _begin(recipe, Path(out), resume, start, report)
     with curves_drawn(run, report):
-        arrays = fit(recipe, data, run, spec, start, on_progress)
+        arrays = trainer.fit(recipe, data, run, spec, start, on_progress)
     write_folder(run.model, spec, arrays, pipeline(recipe, data, data.features, (height, width)))
     return run
 
@@ -82,14 +82,14 @@ def _large_enough(data: TaskData) -> TaskData:
     return data
 
 
-def _fit_of(framework: str) -> Callable[..., dict[str, NDArray[Any]]]:
-    """Return the function that trains a head in a framework, and import the framework.
+def _trainer_of(framework: str) -> ModuleType:
+    """Return the module that trains a head in a framework, and import the framework.
 
     ``timeception.FRAMEWORK`` is imported first, because it loads frameworks in a safe order.
     """
     try:
         import_module(f"timeception.{framework}")
-        return import_module(f"timeception.training.{framework}.fit").fit
+        return import_module(f"timeception.training.{framework}.fit")
     except ModuleNotFoundError as error:
         raise ValueError(
             f"framework={framework} requires {error.name}, which is not installed. "
@@ -98,13 +98,28 @@ def _fit_of(framework: str) -> Callable[..., dict[str, NDArray[Any]]]:
         ) from error
 
 
+def _check_options(recipe: Recipe, data: TaskData, trainer: ModuleType) -> None:
+    """Check that the options of training suit the data, before a run folder exists."""
+    patience = recipe.training.early_stopping_epochs
+    advice = "Name validation videos: data.split.validation or data.split.validation_fraction."
+    is_valid = patience is None or data.validation is not None
+    checks.require(
+        is_valid,
+        "training.early_stopping_epochs",
+        "be null without a validation split",
+        patience,
+        advice,
+    )
+    trainer.check(recipe, data)
+
+
 def _train_end_to_end(
     recipe: Recipe, out: Path, resume: bool, report: Report, on_progress: OnProgress
 ) -> Run:
     """Train backbone and head, in PyTorch."""
     from timeception.features.extraction.settings import extraction_settings
     from timeception.training.backbone_file import make_backbone, save_backbone, used
-    from timeception.training.torch.fit import fit_end_to_end
+    from timeception.training.torch import fit as trainer
 
     if recipe.backbone is None:
         raise ValueError("end-to-end training requires a backbone section.")
@@ -116,9 +131,10 @@ def _train_end_to_end(
     spec = head_spec(recipe, channels, len(data.classes), (height, width))
     shapes = {name: tuple(tensor.shape) for name, tensor in used(backbone).items()}
     start = find_start(recipe, spec, data.classes, shapes)
+    _check_options(recipe, data, trainer)
     run = _begin(recipe, out, resume, start, report)
     with curves_drawn(run, report):
-        arrays = fit_end_to_end(recipe, data, run, spec, start, backbone, on_progress)
+        arrays = trainer.fit_end_to_end(recipe, data, run, spec, start, backbone, on_progress)
     stride, fps = recipe.backbone.stride_frames, recipe.backbone.fps
     features = extraction_settings(backbone, stride, fps=fps)
     features["backbone"] = save_backbone(backbone, run.model)

@@ -100,6 +100,27 @@ class Checkpoints(keras.callbacks.Callback):
             self.model.save_weights(temporary)
 
 
+class EarlyStopping(keras.callbacks.EarlyStopping):
+    """Stops after a number of epochs without a better validation mAP.
+
+    A resumed training continues the count of its earlier epochs.
+    """
+
+    def __init__(self, run: Run, batches: TrainingBatches, patience: int) -> None:
+        super().__init__("validation_map", patience=patience, mode="max")
+        self.run, self.batches = run, batches
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Take the best value, and the number of epochs since then, from the logs."""
+        super().on_train_begin(logs)
+        n_done = self.batches.epoch or 0
+        curve = read_curves(self.run.logs).get("validation_map", {})
+        values = [value for epoch, value in sorted(curve.items()) if epoch < n_done]
+        if values:
+            self.best = max(values)
+            self.wait = len(values) - 1 - values.index(self.best)
+
+
 class EpochLogs(keras.callbacks.Callback):
     """Writes each epoch's logs as a row of ``metrics.csv``, and passes them to the loggers.
 
@@ -176,11 +197,13 @@ def make_callbacks(
     schedule = keras.callbacks.LearningRateScheduler(
         lambda epoch: settings.learning_rate * learning_rate_factor(epoch, settings)
     )
+    patience = settings.early_stopping_epochs
     return [
         EpochSeeds(batches, recipe.seed),
         schedule,
         Metrics(data, settings.batch_size),
         Checkpoints(run, settings.checkpoint_every, best_before(run.logs)),
+        *([] if patience is None else [EarlyStopping(run, batches, patience)]),
         logs,  # last, so that a logged epoch has its checkpoint
     ]
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from timeception.clips.mixup import sample_mixture
 from timeception.clips.sampler import epoch_order
 from timeception.clips.task_data import Split
 from timeception.recipes.recipe import Recipe
@@ -61,12 +62,24 @@ class TrainingBatches(UniformBatches):
     def __init__(self, split: Split, recipe: Recipe) -> None:
         super().__init__(split, recipe.training.batch_size)
         self.seed, self.n_threads = recipe.seed, max(1, recipe.training.workers)
+        self.mixup = recipe.training.mixup
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration."""
         self.epoch = epoch
         self.order = epoch_order(len(self.split), self.batch_size, self.seed, epoch)
+
+    def __getitem__(self, index: int) -> Batch:
+        clips, targets = super().__getitem__(index)
+        if not self.mixup:
+            return clips, targets
+        mixture = sample_mixture(self.mixup, len(clips), self.seed, self.epoch or 0, index)
+        share, others = np.float32(mixture.share), mixture.partners
+        return (
+            share * clips + (1 - share) * clips[others],
+            share * targets + (1 - share) * targets[others],
+        )
 
 
 def channels_last(clips: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,7 +12,6 @@ import sys
 from contextlib import closing
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,11 +22,32 @@ from timeception.recipes.recipe import Recipe
 from timeception.training.initialization import Start
 from timeception.training.keras.callbacks import EpochLogs, Reports, make_callbacks, weights_file
 from timeception.training.keras.data import TrainingBatches, set_random_seed
+from timeception.training.keras.losses import make_loss
 from timeception.training.keras.optimizers import make_optimizer
 from timeception.training.loggers import open_loggers
 from timeception.training.progress import OnProgress, TrainingProgress, ignore
 from timeception.training.runs import Run
 from timeception.weights.folder import ModelSpec
+
+
+def check(recipe: Recipe, data: TaskData) -> None:
+    """Check that the options of training fit the data.
+
+    Raises:
+        ValueError: if the loss does not suit the task, or batches remain that make no step.
+    """
+    make_loss(recipe.training, data)
+    n_batches, n_accumulated = (
+        len(TrainingBatches(data.train, recipe)),
+        recipe.training.accumulate_batches,
+    )
+    checks.require(
+        n_batches % n_accumulated == 0,
+        "training.accumulate_batches",
+        f"divide the {n_batches} batches of an epoch: Keras would carry the rest into the next",
+        n_accumulated,
+        "Choose another training.batch_size, or train with framework=torch.",
+    )
 
 
 def fit(
@@ -51,7 +71,7 @@ def fit(
     last = weights_file(run, "last")
     if last.exists():
         model.load_weights(last)
-    n_done = int(model.optimizer.iterations) // len(batches)
+    n_done = int(model.optimizer.iterations) * recipe.training.accumulate_batches // len(batches)
     batches.set_epoch(n_done)
     progress = TrainingProgress.of(recipe, data)
     progress.first_epoch = progress.epoch = n_done
@@ -78,21 +98,9 @@ def make_model(recipe: Recipe, data: TaskData, spec: Any, start: Start) -> Any:
     model = classifier_class(spec).from_spec(spec)
     model.load_arrays(model.to_arrays() | start.arrays)
     freeze(model, start.frozen)
-    settings = recipe.training
-    fitting = (None, "bce" if data.is_multilabel else "cross_entropy")
-    checks.one_of("training.loss", settings.loss, fitting)
-    loss = make_loss(data.is_multilabel, settings.label_smoothing)
-    model.compile(make_optimizer(settings), loss)
+    model.compile(make_optimizer(recipe.training), make_loss(recipe.training, data))
     model.optimizer.build(model.trainable_variables)
     return model
-
-
-def make_loss(is_multilabel: bool, label_smoothing: float) -> keras.losses.Loss:
-    """Return binary cross-entropy (multi-label) or cross-entropy, of logits."""
-    options = {"from_logits": True, "name": "loss"}
-    if is_multilabel:
-        return keras.losses.BinaryCrossentropy(**options)
-    return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing, **options)
 
 
 def freeze(model: Any, frozen: tuple[str, ...]) -> None:

@@ -29,6 +29,7 @@ class Adam(keras.optimizers.Adam):
         l2: weight decay of Adam: ``l2 * variable`` is added to the gradient.
         weight_decay: weight decay of AdamW: ``learning_rate * weight_decay * variable`` is
             subtracted before the step.
+        options: further options of Keras' Adam.
     """
 
     def __init__(
@@ -37,8 +38,11 @@ class Adam(keras.optimizers.Adam):
         epsilon: float,
         l2: float = 0.0,
         weight_decay: float | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(learning_rate, epsilon=epsilon, weight_decay=weight_decay, name="adam")
+        super().__init__(
+            learning_rate, epsilon=epsilon, weight_decay=weight_decay, name="adam", **options
+        )
         self.l2 = l2
 
     def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
@@ -62,12 +66,18 @@ class SGD(keras.optimizers.SGD):
         momentum: factor on the sum before each gradient is added.
         nesterov: use Nesterov momentum.
         l2: weight decay: ``l2 * variable`` is added to the gradient.
+        options: further options of Keras' SGD.
     """
 
     def __init__(
-        self, learning_rate: float, momentum: float = 0.0, nesterov: bool = False, l2: float = 0.0
+        self,
+        learning_rate: float,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        l2: float = 0.0,
+        **options: Any,
     ) -> None:
-        super().__init__(learning_rate, momentum=momentum, nesterov=nesterov, name="sgd")
+        super().__init__(learning_rate, momentum=momentum, nesterov=nesterov, name="sgd", **options)
         self.l2 = l2
 
     def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
@@ -89,8 +99,13 @@ def with_l2(gradient: Tensor, variable: Tensor, l2: float) -> Tensor:
 def make_optimizer(settings: TrainingSection) -> keras.optimizers.Optimizer:
     """Make the optimiser of a recipe."""
     rate, decay = settings.learning_rate, settings.weight_decay
+    n_accumulated = settings.accumulate_batches
+    options: dict[str, Any] = {
+        "global_clipnorm": settings.clip_norm,
+        "gradient_accumulation_steps": n_accumulated if n_accumulated > 1 else None,
+    }
     if settings.optimizer == "sgd":
-        return SGD(rate, settings.momentum, settings.nesterov, decay)
+        return SGD(rate, settings.momentum, settings.nesterov, decay, **options)
     if settings.optimizer == "adamw":
-        return Adam(rate, settings.epsilon, weight_decay=decay)
-    return Adam(rate, settings.epsilon, l2=decay)
+        return Adam(rate, settings.epsilon, weight_decay=decay, **options)
+    return Adam(rate, settings.epsilon, l2=decay, **options)

@@ -8,29 +8,55 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    ModelCheckpoint,
+    RichProgressBar,
+    WeightAveraging,
+)
 from lightning.pytorch.loggers import CSVLogger
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
+from timeception import checks
 from timeception.backbones import Backbone
 from timeception.backbones.video_classifier import VideoClassifier
 from timeception.clips.task_data import TaskData
 from timeception.recipes.recipe import Recipe
+from timeception.recipes.sections import TrainingSection
 from timeception.training.build_head import build_head
 from timeception.training.initialization import Start
 from timeception.training.progress import OnProgress, TrainingProgress, ignore
 from timeception.training.runs import Run
 from timeception.training.torch.data import make_loader
 from timeception.training.torch.loggers import Loggers
+from timeception.training.torch.losses import RecipeLoss
 from timeception.training.torch.module import Training, tensors
 from timeception.weights.folder import ModelSpec
+
+
+def check(recipe: Recipe, data: TaskData) -> None:
+    """Check that the options of training fit the data.
+
+    Raises:
+        ValueError: if the loss, its weights or mixup do not suit the task.
+    """
+    RecipeLoss(recipe.training, data)
+    is_hard = recipe.training.loss == "asymmetric" and not data.is_multilabel
+    checks.require(
+        not (is_hard and recipe.training.mixup),
+        "training.mixup",
+        "be 0 with training.loss=asymmetric on single-label data, whose targets must be one-hot",
+        recipe.training.mixup,
+    )
 
 
 def fit(
@@ -100,7 +126,8 @@ def _fit(
     validation = make_loader(data.validation, recipe, False) if data.validation else None
     with _quiet_lightning():
         reports = _Reports(TrainingProgress.of(recipe, data), on_progress)
-        trainer = make_trainer(recipe, run, [*([best] if keep_best else []), reports])
+        callbacks = [*regularization_callbacks(recipe.training), *([best] if keep_best else [])]
+        trainer = make_trainer(recipe, run, [*callbacks, reports])
         with _raises_interrupts(trainer):
             trainer.fit(
                 module,
@@ -138,6 +165,8 @@ def make_trainer(recipe: Recipe, run: Run, callbacks: list[Callback]) -> lightni
     return lightning.Trainer(
         max_epochs=settings.epochs,
         devices=1,  # Lightning would use every GPU of the machine
+        gradient_clip_val=settings.clip_norm,
+        accumulate_grad_batches=settings.accumulate_batches,
         logger=[
             CSVLogger(logs.parent, name=None, version=logs.name),
             Loggers(recipe, run, logs),
@@ -149,6 +178,23 @@ def make_trainer(recipe: Recipe, run: Run, callbacks: list[Callback]) -> lightni
         log_every_n_steps=1,
         deterministic="warn",
     )
+
+
+def regularization_callbacks(settings: TrainingSection) -> list[Callback]:
+    """Make the callbacks that average weights and stop early, as a recipe says."""
+    callbacks: list[Callback] = []
+    if settings.ema_decay:
+        callbacks.append(WeightAveraging(avg_fn=partial(_average, settings.ema_decay)))
+    if settings.early_stopping_epochs is not None:
+        callbacks.append(
+            EarlyStopping("validation_map", patience=settings.early_stopping_epochs, mode="max")
+        )
+    return callbacks
+
+
+def _average(decay: float, average: Tensor, current: Tensor, n_averaged: Tensor | int) -> Tensor:
+    """Moving average whose decay grows from 0.1, so that the first weights are soon forgotten."""
+    return average.lerp(current, 1 - min(decay, (1 + float(n_averaged)) / (10 + float(n_averaged))))
 
 
 class _Reports(Callback):

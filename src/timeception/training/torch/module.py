@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from timeception.clips.mixup import sample_mixture
 from timeception.clips.task_data import TaskData
 from timeception.metrics import accuracy, mean_average_precision
 from timeception.recipes.recipe import Recipe
@@ -17,7 +18,7 @@ from timeception.recipes.sections import TrainingSection
 from timeception.torch import Timeception
 from timeception.training.backbone_file import BACKBONE_PREFIX
 from timeception.training.schedule import learning_rate_factor
-from timeception.training.torch.losses import find_loss
+from timeception.training.torch.losses import RecipeLoss
 
 
 class Training(lightning.LightningModule):
@@ -39,7 +40,7 @@ class Training(lightning.LightningModule):
         self.is_multilabel = data.is_multilabel
         self.classes = data.classes
         self.recipe, self.settings = recipe, recipe.training
-        self._loss = find_loss(recipe.training.loss, data.is_multilabel)
+        self.loss = RecipeLoss(recipe.training, data)
         self._scores: list[Tensor] = []
         self._targets: list[Tensor] = []
         named = tensors(model)
@@ -61,10 +62,6 @@ class Training(lightning.LightningModule):
             if isinstance(module, Timeception):
                 module.use_implementation("auto" if self.device.type == "cpu" else "torch")
 
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss of a batch."""
-        return self._loss(logits, targets, self.settings)
-
     def on_train_epoch_start(self) -> None:
         """Log the learning rate of the epoch: the head's, unless the head is frozen."""
         groups = self.trainer.optimizers[0].param_groups
@@ -79,12 +76,25 @@ class Training(lightning.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the loss of one batch."""
-        clips, targets = batch
+        clips, targets = self._mix(*batch, batch_index)
         loss = self.loss(self.model(clips), targets)
         self.log(
             "train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(targets)
         )
         return loss
+
+    def _mix(self, clips: Tensor, targets: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+        """Mix the clips of a batch, and their targets, if the recipe says so."""
+        if not self.settings.mixup:
+            return clips, targets
+        mixture = sample_mixture(
+            self.settings.mixup, len(clips), self.seed, self.current_epoch, batch
+        )
+        partners = torch.from_numpy(mixture.partners).to(clips.device)
+        return (
+            torch.lerp(clips[partners], clips, mixture.share),
+            torch.lerp(targets[partners], targets, mixture.share),
+        )
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
         """Keep the scores; metrics are computed once, over the whole split.
