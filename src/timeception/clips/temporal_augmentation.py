@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-#: Stretches of a clip that have a speed of their own.
+#: Stretches of a clip, each with its speed.
 _N_STRETCHES = 4
 
 
