@@ -74,8 +74,8 @@ END_TO_END = {"training": {"scheme": "end_to_end"}, "backbone": {"name": "i3d"}}
         ({"framework": "keras", **END_TO_END}, "scheme=end_to_end requires framework=torch"),
         ({"training": {"scheme": "end_to_end"}}, "requires data.videos and backbone"),
         (
-            {"framework": "keras", "training": {"loss": "focal"}},
-            "loss=focal requires framework=torch; Keras offers bce, cross_entropy",
+            {"framework": "keras", "training": {"loss": "asymmetric"}},
+            "loss=asymmetric requires framework=torch; Keras offers bce, cross_entropy, focal",
         ),
         (
             {"end_to_end": {"trains_batch_norm": True}},

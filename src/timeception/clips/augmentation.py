@@ -1,30 +1,30 @@
-"""Random augmentation of training clips; all frames of a clip change alike."""
+"""Random augmentation of the frames of training clips; all frames of a clip change alike."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from timeception import checks
 
-Frames = NDArray[np.uint8]
+if TYPE_CHECKING:
+    from torchvision.transforms.v2 import Transform
 
-#: Weights of red, green and blue in brightness (ITU-R BT.601).
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+Frames = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random crop, mirror image and colour, chosen once per clip.
+    """Random crop, mirror image and colour, chosen once per clip; by torchvision's transforms.
 
     Args:
         has_random_crop: crop at a random place instead of the middle.
         flip: probability of a horizontal mirror image.
         colour: brightness, contrast and saturation are each multiplied by a factor from
-            [1 - colour, 1 + colour].
+            [1 - colour, 1 + colour], in random order.
 
     Example:
         >>> clip = np.zeros((4, 40, 60, 3), dtype=np.uint8)
@@ -50,39 +50,33 @@ class Augmentation:
         Raises:
             ValueError: if the frames are smaller than the crop.
         """
-        if self.has_random_crop and crop is not None:
-            frames = random_crop(frames, crop, rng)
-        if self.flip and rng.random() < self.flip:
-            frames = frames[:, :, ::-1]
+        import torch
+
+        transforms = self._transforms(crop if self.has_random_crop else None, frames.shape)
+        if not transforms:
+            return frames
+        clip = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))
+        with torch.random.fork_rng(devices=[]):  # the transforms take PyTorch's generator
+            torch.manual_seed(int(rng.integers(2**63)))
+            for transform in transforms:
+                clip = transform(clip)
+        return np.asarray(clip.numpy().transpose(0, 2, 3, 1))
+
+    def _transforms(self, side: int | None, shape: tuple[int, ...]) -> list[Transform]:
+        """The transforms of a clip, in order."""
+        from torchvision.transforms import v2
+
+        transforms: list[Transform] = []
+        if side is not None:
+            height, width = shape[1:3]
+            is_valid = side <= min(height, width)
+            checks.require(is_valid, "crop", f"fit in {height} x {width} frames", side)
+            transforms.append(v2.RandomCrop(side))
+        if self.flip:
+            transforms.append(v2.RandomHorizontalFlip(self.flip))
         if self.colour:
-            factors = rng.uniform(1 - self.colour, 1 + self.colour, 3)
-            frames = change_colour(frames, *factors.tolist())
-        return frames
+            transforms.append(v2.ColorJitter(self.colour, self.colour, self.colour))
+        return transforms
 
 
 NO_AUGMENTATION = Augmentation()
-
-
-def random_crop(frames: Frames, side: int, rng: np.random.Generator) -> Frames:
-    """Crop the same random square from every frame, (T, H, W, 3)."""
-    height, width = frames.shape[1:3]
-    checks.require(side <= min(height, width), "crop", f"fit in {height} x {width} frames", side)
-    top = int(rng.integers(0, height - side, endpoint=True))
-    left = int(rng.integers(0, width - side, endpoint=True))
-    return frames[:, top : top + side, left : left + side]
-
-
-def change_colour(frames: Frames, brightness: float, contrast: float, saturation: float) -> Frames:
-    """Scale brightness, contrast (around the clip's mean grey) and saturation of a clip.
-
-    Example:
-        >>> grey = np.full((1, 2, 2, 3), 100, dtype=np.uint8)
-        >>> change_colour(grey, 1.5, 2.0, 0.0)[0, 0, 0].tolist()
-        [150, 150, 150]
-    """
-    pixels: NDArray[Any] = frames.astype(np.float32) * np.float32(brightness)
-    middle = (pixels @ LUMA).mean()
-    pixels = (pixels - middle) * np.float32(contrast) + middle
-    grey = (pixels @ LUMA)[..., None]
-    pixels = (pixels - grey) * np.float32(saturation) + grey
-    return pixels.round().clip(0, 255).astype(np.uint8)

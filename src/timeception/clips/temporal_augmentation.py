@@ -25,7 +25,7 @@ class TemporalAugmentation:
         >>> TemporalAugmentation().indices(4, np.random.default_rng(0)).tolist()
         [0, 1, 2, 3]
         >>> TemporalAugmentation(speed=0.5).indices(8, np.random.default_rng(0)).tolist()
-        [0, 1, 3, 4, 4, 4, 5, 7]
+        [0, 2, 3, 4, 5, 6, 6, 7]
     """
 
     speed: float = 0.0
