@@ -50,6 +50,7 @@ _SLOW_FILES = {
         "recipes/test_packaged_recipes.py",
         "search/test_search.py",
         "training/test_best_checkpoint.py",
+        "training/test_devices.py",
         "training/test_dropout_seeds.py",
         "training/test_loggers.py",
         "training/test_regularization.py",

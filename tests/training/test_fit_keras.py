@@ -108,7 +108,7 @@ def test_batches_are_those_of_pytorch(order_data: Path) -> None:
     )
     for epoch in (0, 3):
         batches.set_epoch(epoch)
-        loader.sampler.set_epoch(epoch)
+        loader.batch_sampler.set_epoch(epoch)
         pairs = list(zip(loader, (batches[i] for i in range(len(batches))), strict=True))
         for (theirs, their_targets), (ours, our_targets) in pairs:
             np.testing.assert_array_equal(np.moveaxis(ours, -1, 1), theirs.numpy())

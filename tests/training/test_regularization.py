@@ -142,7 +142,7 @@ def test_mixup(framework: str, tmp_path: Path) -> None:
     run = train(recipe_of(tmp_path, framework, mixup=0.5), tmp_path / "run")
     start = load_file(tmp_path / "start" / "model.safetensors")
     order = np.random.default_rng([0, 0]).permutation(8)
-    mixture = sample_mixture(0.5, 8, seed=0, epoch=0, batch=0)
+    mixture = sample_mixture(0.5, 8, place=[0, 0, 0])
     assert 0.01 < mixture.share < 0.99
     clips = features_of(tmp_path, [NAMES[index] for index in order])
     targets = np.eye(2)[order % 2]

@@ -98,6 +98,7 @@ def _settings(
         survey, run.root / "bank", minutes=minutes, n_cores=cores, scheme=scheme
     )
     recipe = apply_overrides(recipe, overrides).with_absolute_paths()
+    recipe.require_one_process("train --videos")
     if run.recipe_file.is_file():
         require_same_recipe(run, recipe)
         say(f"[2/5] Settings of {run.recipe_file}, written by an earlier call")

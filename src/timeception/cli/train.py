@@ -109,6 +109,7 @@ def train(
     if recipe is None:
         raise ValueError("pass a RECIPE, or a folder of videos with --videos.")
     from timeception.recipes.recipe import load_recipe
+    from timeception.training.processes import is_first
     from timeception.training.train import train as train_recipe
 
     settings = load_recipe(recipe, words)
@@ -119,6 +120,8 @@ def train(
         report=partial(print, flush=True),
         on_progress=training_progress(),
     )
+    if not is_first(settings.training):
+        return  # the first process reports
     print(f"Trained {settings.name}. Run folder: {run.root}; model: {run.model}")
     say_next("test it", "test", run.root)
 

@@ -177,3 +177,13 @@ def epoch_order(n_records: int, batch_size: int, seed: int, epoch: int) -> NDArr
     """
     order = np.random.default_rng([seed, epoch]).permutation(n_records)
     return order[:-1] if n_records % batch_size == 1 and n_records > 1 else order
+
+
+def process_share(batch: NDArray[np.int64], rank: int, n_processes: int) -> NDArray[np.int64]:
+    """Return the records of a batch that one of several processes takes; there may be none.
+
+    Example:
+        >>> [process_share(np.arange(5), rank, 2).tolist() for rank in (0, 1)]
+        [[0, 2, 4], [1, 3]]
+    """
+    return batch[rank::n_processes]

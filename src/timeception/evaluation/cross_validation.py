@@ -185,6 +185,7 @@ def cross_validate(
     Raises:
         ValueError: if ``out`` holds runs of another recipe, or a training fails.
     """
+    recipe.require_one_process("cross-validate")
     out = Path(out)
     seeds = range(recipe.seed, recipe.seed + n_seeds)
     jobs = {

@@ -38,7 +38,11 @@ KERAS_HEADS = ("timeception", "pooling")
 KERAS_LOSSES = (None, "bce", "cross_entropy", "focal")
 
 #: Fields of `training` that Keras cannot honour, their values that it can, and why.
-KERAS_REFUSES = {
+KERAS_REFUSES: dict[str, tuple[Any, str]] = {
+    "devices": (1, "recipes train with Keras in one process"),
+    "nodes": (1, "recipes train with Keras in one process"),
+    "strategy": ("auto", "recipes train with Keras in one process"),
+    "precision": ("32", "layers of Keras have a precision when they are created, here float32"),
     "ema_decay": (0.0, "the average of Keras has a fixed decay, and leaves out moving statistics"),
 }
 logger = logging.getLogger(__name__)
@@ -122,6 +126,12 @@ class Recipe(Section):
                 given = getattr(self.training, name)
                 if given != value:
                     raise ValueError(f"training.{name}={given} requires framework=torch: {reason}")
+        n_processes = self.training.n_processes
+        if self.training.batch_size < 2 * n_processes:
+            raise ValueError(
+                f"training.batch_size={self.training.batch_size} is the batch of all devices "
+                f"together: use at least 2 clips for each of the {n_processes}"
+            )
         if self.is_end_to_end and self.training.mixup:
             raise ValueError(
                 "training.mixup mixes features: it requires training.scheme=timeception_only"
@@ -136,6 +146,22 @@ class Recipe(Section):
     def is_end_to_end(self) -> bool:
         """Whether the backbone is trained with the head."""
         return self.training.scheme == "end_to_end"
+
+    def require_one_process(self, what: str) -> None:
+        """Check that the recipe trains in one process.
+
+        Args:
+            what: what requires it, such as ``"cross-validate"``.
+
+        Raises:
+            ValueError: if it names several devices or nodes.
+        """
+        names = [f"training.{name}" for name in ("devices", "nodes")]
+        given = [self.training.devices, self.training.nodes]
+        advice = "Several devices are for `timeception train RECIPE`."
+        is_valid = self.training.n_processes == 1
+        requirement = f"be 1 and 1 for {what}, which trains in one process"
+        checks.require(is_valid, " and ".join(names), requirement, given, advice)
 
     def protocol(self, is_multilabel: bool) -> str:
         """Return the name of the protocol that the recipe is tested by.

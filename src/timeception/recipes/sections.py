@@ -272,7 +272,19 @@ class TrainingSection(Section):
         "backbone, from video files.",
     )
     epochs: int = Field(100, ge=1, description="Passes over the training split.")
-    batch_size: int = Field(16, ge=2, description="Clips of a batch.")
+    batch_size: int = Field(16, ge=2, description="Clips of a batch, over all devices together.")
+    devices: int = Field(
+        1, ge=1, description="GPUs of each node; processes of each node if there is no GPU."
+    )
+    nodes: int = Field(1, ge=1, description="Machines that train together.")
+    strategy: Literal["auto", "ddp"] = Field(
+        "auto",
+        description="How devices share the work; `auto` uses `ddp` for more than one device.",
+    )
+    precision: Literal["32", "bf16-mixed", "16-mixed"] = Field(
+        "32",
+        description="Arithmetic: float32, or mixed with bfloat16 or (on a GPU) float16.",
+    )
     accumulate_batches: int = Field(
         1, ge=1, description="Batches whose mean gradient makes an optimiser step."
     )
@@ -333,6 +345,16 @@ class TrainingSection(Section):
         description="Where the values of each epoch are logged: `csv` (always), `tensorboard`, "
         "`wandb` (Weights & Biases, offline), `mlflow` (a local database).",
     )
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _reads_a_number(cls, precision: Any) -> Any:
+        return str(precision) if isinstance(precision, int) else precision  # YAML reads 32 as one
+
+    @property
+    def n_processes(self) -> int:
+        """Processes that train together."""
+        return self.devices * self.nodes
 
     @field_validator("loggers")
     @classmethod

@@ -112,6 +112,7 @@ def search(
     splits = validation_splits(recipe, n_folds, group)
     if group is not None:
         recipe = recipe.with_group(group)
+    recipe.require_one_process("search")
     recipe = recipe.with_absolute_paths()
     _begin(out, recipe, space, {"folds": n_folds, "group": group})
     with _locked(out):

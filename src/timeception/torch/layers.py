@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from timeception.spec import DEPTHWISE_BIAS_INIT, LayerSpec
 from timeception.torch import functional
+from timeception.torch.batch_statistics import batch_statistics
 from timeception.torch.fast.forward import forward as fast_forward
 
 
@@ -101,8 +102,13 @@ class ConvParameters(nn.Module):
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation of axis 1, like PyTorch's, but without a counter of batches."""
+    """Batch normalisation of axis 1, like PyTorch's, but without a counter of batches.
 
+    ``is_synchronised`` is set where several processes share a batch: the statistics are then those
+    of the whole batch.
+    """
+
+    is_synchronised = False
     running_mean: Tensor
     running_var: Tensor
 
@@ -134,8 +140,18 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise by the batch in training, by the moving statistics in evaluation."""
+        if self.is_synchronised and self.training:
+            return self._synchronised(x)
         moving, affine = (self.running_mean, self.running_var), (self.weight, self.bias)
         return F.batch_norm(x, *moving, *affine, self.training, self.momentum, self.eps)
+
+    def _synchronised(self, x: Tensor) -> Tensor:
+        mean, variance, n = batch_statistics(x)
+        self.update(mean, variance * (n / (n - 1)))
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        shape = (1, -1, *(1 for _ in x.shape[2:]))
+        y = (x.float() - mean.view(shape)) * scale.view(shape) + self.bias.view(shape)
+        return y.to(x.dtype)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         state_dict.pop(f"{prefix}num_batches_tracked", None)  # not a parameter of this network

@@ -78,5 +78,5 @@ class TrainingProgress:
 OnProgress = Callable[[TrainingProgress], None]
 
 
-def ignore(progress: TrainingProgress) -> None:
+def ignore(progress: object) -> None:
     """Report nothing."""

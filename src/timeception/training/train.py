@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +25,7 @@ from timeception.training.build_head import head_spec
 from timeception.training.curves import curves_drawn
 from timeception.training.initialization import Start, find_start
 from timeception.training.loggers import require_loggers
+from timeception.training.processes import is_first
 from timeception.training.progress import OnProgress, ignore
 from timeception.training.runs import Run, new_run
 from timeception.weights import write_folder
@@ -58,6 +60,8 @@ def train(
     """
     recipe = recipe.with_absolute_paths()
     require_loggers(recipe.training.loggers)
+    if not is_first(recipe.training):
+        report, on_progress = ignore, ignore
     if recipe.is_end_to_end:
         return _train_end_to_end(recipe, Path(out), resume, report, on_progress)
     data = read_task_data(recipe, is_augmented=True)
@@ -69,10 +73,24 @@ def train(
     trainer = _trainer_of(recipe.framework)
     _check_options(recipe, data, trainer)
     run = _begin(recipe, Path(out), resume, start, report)
-    with curves_drawn(run, report):
-        arrays = trainer.fit(recipe, data, run, spec, start, on_progress)
-    write_folder(run.model, spec, arrays, pipeline(recipe, data, data.features, (height, width)))
+    with _written_by_the_first(recipe) as is_writer:
+        with curves_drawn(run, report) if is_writer else nullcontext():
+            arrays = trainer.fit(recipe, data, run, spec, start, on_progress)
+        if is_writer:
+            saved = pipeline(recipe, data, data.features, (height, width))
+            write_folder(run.model, spec, arrays, saved)
     return run
+
+
+@contextmanager
+def _written_by_the_first(recipe: Recipe) -> Iterator[bool]:
+    """Yield whether this process writes the run; in the end, the others wait for what it writes."""
+    yield is_first(recipe.training)
+    if recipe.training.n_processes > 1:
+        import torch.distributed
+
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def _large_enough(data: TaskData) -> TaskData:
@@ -133,17 +151,25 @@ def _train_end_to_end(
     start = find_start(recipe, spec, data.classes, shapes)
     _check_options(recipe, data, trainer)
     run = _begin(recipe, out, resume, start, report)
-    with curves_drawn(run, report):
-        arrays = trainer.fit_end_to_end(recipe, data, run, spec, start, backbone, on_progress)
-    stride, fps = recipe.backbone.stride_frames, recipe.backbone.fps
-    features = extraction_settings(backbone, stride, fps=fps)
-    features["backbone"] = save_backbone(backbone, run.model)
-    write_folder(run.model, spec, arrays, pipeline(recipe, data, features, (height, width)))
+    with _written_by_the_first(recipe) as is_writer:
+        with curves_drawn(run, report) if is_writer else nullcontext():
+            arrays = trainer.fit_end_to_end(recipe, data, run, spec, start, backbone, on_progress)
+        if is_writer:
+            stride, fps = recipe.backbone.stride_frames, recipe.backbone.fps
+            features = extraction_settings(backbone, stride, fps=fps)
+            features["backbone"] = save_backbone(backbone, run.model)
+            saved = pipeline(recipe, data, features, (height, width))
+            write_folder(run.model, spec, arrays, saved)
     return run
 
 
 def _begin(recipe: Recipe, out: Path, resume: bool, start: Start, report: Report) -> Run:
-    """Create or reopen the run folder; record and report what training starts from."""
+    """Create or reopen the run folder; record and report what training starts from.
+
+    Of several processes, the first does so before it starts or meets the others.
+    """
+    if not is_first(recipe.training):
+        return Run(out)
     run = new_run(out, recipe, resume=resume)
     write_json(run.start_file, start.to_dict())
     for line in start.lines():

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 def forward(layer: TimeceptionLayer, x: Tensor) -> Tensor:
     """Compute ``layer.plain(x)`` in the fastest way.
 
+    - Batch normalisation over several processes: the plain form.
     - ``layer.implementation == "native"``: C++ kernels.
     - Under ``torch.compile`` and ``torch.export``: the plain form, which compilers fuse.
     - Otherwise: PyTorch operations that recompute activations in the backward pass.
     """
+    if layer.norm.is_synchronised and layer.norm.training:
+        return layer.plain(x)
     if layer.implementation == "native":
         y, moments = _native(layer, x)
     elif torch.compiler.is_compiling():

@@ -74,7 +74,7 @@ class TrainingBatches(UniformBatches):
         clips, targets = super().__getitem__(index)
         if not self.mixup:
             return clips, targets
-        mixture = sample_mixture(self.mixup, len(clips), self.seed, self.epoch or 0, index)
+        mixture = sample_mixture(self.mixup, len(clips), [self.seed, self.epoch or 0, index])
         share, others = np.float32(mixture.share), mixture.partners
         return (
             share * clips + (1 - share) * clips[others],

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import lightning
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from timeception.clips.sampler import epoch_order
-from timeception.clips.task_data import Split
+from timeception.clips.sampler import epoch_order, process_share
+from timeception.clips.task_data import Split, TaskData
 from timeception.recipes.recipe import Recipe
+
+#: What an index of ``ClipDataset`` names: the random clip (``None``: the uniform one), the record.
+Index = tuple[int | None, int]
+
+
+@dataclass(frozen=True)
+class Process:
+    """One of the processes that train together."""
+
+    rank: int = 0
+    n_processes: int = 1
 
 
 class ClipDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -25,49 +40,109 @@ class ClipDataset(Dataset[tuple[Tensor, Tensor]]):
         self.sampler = split.sampler
         self.targets = torch.from_numpy(split.targets)
 
-    def __getitem__(self, index: tuple[int | None, int]) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: Index) -> tuple[Tensor, Tensor]:
         clip_index, record = index
         clip = torch.from_numpy(self.sampler.sample(record, clip_index))
         return clip.transpose(0, 1).contiguous(), self.targets[record]
 
+    def collate(self, items: list[tuple[Tensor, Tensor]]) -> Any:
+        """Stack the clips of a batch; a process may have none."""
+        if items:
+            return default_collate(items)
+        timesteps, *shape = self.sampler.shape()
+        clips = torch.empty(0, shape[0], timesteps, *shape[1:])
+        return [clips, torch.empty(0, self.targets.shape[1])]
 
-class EpochSampler(Sampler[tuple[int | None, int]]):
-    """Yields ``(epoch, record)`` in the order of the epoch; Lightning calls ``set_epoch``."""
 
-    def __init__(self, n_records: int, batch_size: int, seed: int) -> None:
+class EpochBatches(Sampler[list[Index]]):
+    """Yields this process's share of each batch of random clips, in the order of the epoch.
+
+    Lightning calls ``set_epoch`` of ``sampler``, where it looks for it.
+    """
+
+    def __init__(self, n_records: int, batch_size: int, seed: int, process: Process) -> None:
         self.n_records, self.batch_size, self.seed, self.epoch = n_records, batch_size, seed, 0
+        self.process = process
+        self.sampler = self
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration."""
         self.epoch = epoch
 
-    def _order(self) -> Any:
+    def _order(self) -> NDArray[np.int64]:
         return epoch_order(self.n_records, self.batch_size, self.seed, self.epoch)
 
-    def __len__(self) -> int:
-        return len(self._order())
-
-    def __iter__(self) -> Iterator[tuple[int | None, int]]:
-        return ((self.epoch, int(record)) for record in self._order())
-
-
-class UniformSampler(Sampler[tuple[int | None, int]]):
-    """Yields ``(None, record)`` in order: the uniform clip of every record."""
-
-    def __init__(self, n_records: int) -> None:
-        self.n_records = n_records
+    def n_clips(self, batch: int) -> int:
+        """Clips of a batch, over all processes."""
+        return min(self.batch_size, len(self._order()) - batch * self.batch_size)
 
     def __len__(self) -> int:
-        return self.n_records
+        return -(-len(self._order()) // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[int | None, int]]:
-        return ((None, record) for record in range(self.n_records))
+    def __iter__(self) -> Iterator[list[Index]]:
+        order, size = self._order(), self.batch_size
+        for start in range(0, len(order), size):
+            share = process_share(
+                order[start : start + size], self.process.rank, self.process.n_processes
+            )
+            yield [(self.epoch, int(record)) for record in share]
 
 
-def make_loader(split: Split, recipe: Recipe, is_training: bool) -> DataLoader[Any]:
+class UniformBatches(Sampler[list[Index]]):
+    """Yields batches of the uniform clips of this process's share of the records, in order."""
+
+    def __init__(self, n_records: int, batch_size: int, process: Process) -> None:
+        self.records = process_share(np.arange(n_records), process.rank, process.n_processes)
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.records) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Index]]:
+        for start in range(0, len(self.records), self.batch_size):
+            yield [(None, int(each)) for each in self.records[start : start + self.batch_size]]
+
+
+class Clips(lightning.LightningDataModule):
+    """Loader of a recipe's training clips; each process has its share."""
+
+    def __init__(self, data: TaskData, recipe: Recipe) -> None:
+        super().__init__()
+        self._data, self._recipe = data, recipe
+
+    def _process(self) -> Process:
+        trainer: Any = self.trainer
+        return Process(trainer.global_rank, trainer.world_size)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Random clips of the training split."""
+        return make_loader(self._data.train, self._recipe, True, self._process())
+
+
+class ValidatedClips(Clips):
+    """Loaders of a recipe with a validation split."""
+
+    #: A process may have no validation clips.
+    allow_zero_length_dataloader_with_multiple_devices = True
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Uniform clips of the validation split."""
+        return make_loader(self._data.split("validation"), self._recipe, False, self._process())
+
+
+def make_loader(
+    split: Split, recipe: Recipe, is_training: bool, process: Process = Process()
+) -> DataLoader[Any]:
     """Batches of a split: random clips in the epoch's order, or uniform clips in order."""
-    size, workers = recipe.training.batch_size, recipe.training.workers
-    sampler: Sampler[Any] = (
-        EpochSampler(len(split), size, recipe.seed) if is_training else UniformSampler(len(split))
+    size, dataset = recipe.training.batch_size, ClipDataset(split)
+    batches: Sampler[list[Index]] = (
+        EpochBatches(len(split), size, recipe.seed, process)
+        if is_training
+        else UniformBatches(len(split), max(1, size // process.n_processes), process)
     )
-    return DataLoader(ClipDataset(split), size, sampler=sampler, num_workers=workers)
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        collate_fn=dataset.collate,
+        num_workers=recipe.training.workers,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import signal
 import sys
@@ -23,8 +24,10 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.strategies import DDPStrategy
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from timeception import checks
 from timeception.backbones import Backbone
@@ -36,7 +39,7 @@ from timeception.training.build_head import build_head
 from timeception.training.initialization import Start
 from timeception.training.progress import OnProgress, TrainingProgress, ignore
 from timeception.training.runs import Run
-from timeception.training.torch.data import make_loader
+from timeception.training.torch.data import Clips, ValidatedClips
 from timeception.training.torch.loggers import Loggers
 from timeception.training.torch.losses import RecipeLoss
 from timeception.training.torch.module import Training, tensors
@@ -47,8 +50,10 @@ def check(recipe: Recipe, data: TaskData) -> None:
     """Check that the options of training fit the data.
 
     Raises:
-        ValueError: if the loss, its weights or mixup do not suit the task.
+        ValueError: if the loss, its weights or mixup do not suit the task, or the precision or
+            the number of devices does not suit this machine.
     """
+    check_machine(recipe)
     RecipeLoss(recipe.training, data)
     is_hard = recipe.training.loss == "asymmetric" and not data.is_multilabel
     checks.require(
@@ -56,6 +61,31 @@ def check(recipe: Recipe, data: TaskData) -> None:
         "training.mixup",
         "be 0 with training.loss=asymmetric on single-label data, whose targets must be one-hot",
         recipe.training.mixup,
+    )
+
+
+def check_machine(recipe: Recipe) -> None:
+    """Check that this machine can train as the recipe says.
+
+    Raises:
+        ValueError: if the precision or the number of devices does not suit it.
+    """
+    settings, n_gpus = recipe.training, torch.cuda.device_count()
+    precision, advice = settings.precision, "Use 32 or bf16-mixed."
+    is_valid = precision != "16-mixed" or n_gpus > 0
+    checks.require(
+        is_valid, "training.precision", "be 32 or bf16-mixed without a GPU", precision, advice
+    )
+    is_valid = n_gpus == 0 or settings.devices <= n_gpus
+    requirement = f"be at most {n_gpus}, the number of GPUs of this machine"
+    checks.require(is_valid, "training.devices", requirement, settings.devices)
+    is_valid = settings.n_processes == 1 or n_gpus > 0 or not recipe.end_to_end.trains_batch_norm
+    checks.require(
+        is_valid,
+        "training.devices",
+        "be 1 with end_to_end.trains_batch_norm on a machine without GPUs, where PyTorch cannot "
+        "synchronise the backbone's batch norms",
+        settings.devices,
     )
 
 
@@ -123,7 +153,6 @@ def _fit(
         run.checkpoints, "best", monitor="validation_map" if keep_best else None, mode="max"
     )
     last = run.checkpoints / "last.ckpt"
-    validation = make_loader(data.validation, recipe, False) if data.validation else None
     with _quiet_lightning():
         reports = _Reports(TrainingProgress.of(recipe, data), on_progress)
         callbacks = [*regularization_callbacks(recipe.training), *([best] if keep_best else [])]
@@ -131,12 +160,11 @@ def _fit(
         with _raises_interrupts(trainer):
             trainer.fit(
                 module,
-                make_loader(data.train, recipe, True),
-                validation,
+                datamodule=(ValidatedClips if keep_best else Clips)(data, recipe),
                 ckpt_path=last if last.exists() else None,
                 weights_only=True,
             )
-    if keep_best:
+    if keep_best and trainer.is_global_zero:
         state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
         model.load_state_dict({k.removeprefix("model."): v for k, v in state.items()})
     model.eval()
@@ -164,7 +192,12 @@ def make_trainer(recipe: Recipe, run: Run, callbacks: list[Callback]) -> lightni
     progress = [RichProgressBar()] if sys.stderr.isatty() else []
     return lightning.Trainer(
         max_epochs=settings.epochs,
-        devices=1,  # Lightning would use every GPU of the machine
+        devices=settings.devices,  # Lightning's own choice is every GPU of the machine
+        num_nodes=settings.nodes,
+        strategy=make_strategy(settings),
+        precision=settings.precision,
+        use_distributed_sampler=False,  # the loaders divide the clips
+        sync_batchnorm=settings.n_processes > 1 and torch.cuda.is_available(),
         gradient_clip_val=settings.clip_norm,
         accumulate_grad_batches=settings.accumulate_batches,
         logger=[
@@ -178,6 +211,19 @@ def make_trainer(recipe: Recipe, run: Run, callbacks: list[Callback]) -> lightni
         log_every_n_steps=1,
         deterministic="warn",
     )
+
+
+def make_strategy(settings: TrainingSection) -> Any:
+    """Make the strategy of a recipe: DDP for several processes.
+
+    Every process computes the same statistics, so there are no buffers to send.
+    """
+    if settings.n_processes == 1:
+        return settings.strategy
+    names = inspect.signature(DistributedDataParallel).parameters
+    is_new = "forward_sync_buffers" in names  # PyTorch 2.14 renamed the argument
+    options: dict[str, Any] = {"forward_sync_buffers" if is_new else "broadcast_buffers": False}
+    return DDPStrategy(**options)
 
 
 def regularization_callbacks(settings: TrainingSection) -> list[Callback]:
@@ -212,7 +258,7 @@ class _Reports(Callback):
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the clips of a batch."""
-        self._progress.n_clips_done += len(batch[-1])
+        self._progress.n_clips_done += pl_module.n_clips(batch_idx, batch[-1])
         self._on_progress(self._progress)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:

@@ -16,6 +16,7 @@ from timeception.metrics import accuracy, mean_average_precision
 from timeception.recipes.recipe import Recipe
 from timeception.recipes.sections import TrainingSection
 from timeception.torch import Timeception
+from timeception.torch.layers import BatchNorm
 from timeception.training.backbone_file import BACKBONE_PREFIX
 from timeception.training.schedule import learning_rate_factor
 from timeception.training.torch.losses import RecipeLoss
@@ -41,7 +42,7 @@ class Training(lightning.LightningModule):
         self.classes = data.classes
         self.recipe, self.settings = recipe, recipe.training
         self.loss = RecipeLoss(recipe.training, data)
-        self._scores: list[Tensor] = []
+        self._logits: list[Tensor] = []
         self._targets: list[Tensor] = []
         named = tensors(model)
         for name in frozen:
@@ -56,11 +57,22 @@ class Training(lightning.LightningModule):
         return self
 
     def on_fit_start(self) -> None:
-        """Set the mode, which Lightning keeps; on the CPU, use the fastest implementation."""
+        """Set the mode, which Lightning keeps; on the CPU, use the fastest implementation.
+
+        The C++ kernels compute in float32, so mixed precision leaves the choice to PyTorch.
+        """
         self.train()
+        is_fast = self.device.type == "cpu" and self.settings.precision == "32"
         for module in self.modules():
             if isinstance(module, Timeception):
-                module.use_implementation("auto" if self.device.type == "cpu" else "torch")
+                module.use_implementation("auto" if is_fast else "torch")
+            elif isinstance(module, BatchNorm):
+                module.is_synchronised = self.n_processes > 1
+
+    @property
+    def n_processes(self) -> int:
+        """Processes that train together."""
+        return int(self.trainer.world_size) if self._trainer is not None else 1
 
     def on_train_epoch_start(self) -> None:
         """Log the learning rate of the epoch: the head's, unless the head is frozen."""
@@ -70,26 +82,45 @@ class Training(lightning.LightningModule):
         self.log("learning_rate", rate)
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
-        """Seed dropout by epoch and batch, so that resuming changes nothing."""
-        place = np.random.SeedSequence([self.seed, self.current_epoch, batch_index])
+        """Seed dropout by epoch, batch and process, so that resuming changes nothing."""
+        place = np.random.SeedSequence(self._place(batch_index))
         torch.manual_seed(int(place.generate_state(1)[0]))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the loss of one batch."""
         clips, targets = self._mix(*batch, batch_index)
-        loss = self.loss(self.model(clips), targets)
+        logits, n_clips = self.model(clips).float(), self.n_clips(batch_index, targets)
+        loss = self.loss(logits, targets) if len(targets) else 0 * logits.sum()
+        # The mean over the processes, of the loss and of its gradient, is that of all clips.
+        loss = loss * (self.n_processes * len(targets) / n_clips)
         self.log(
-            "train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(targets)
+            "train_loss",
+            loss,
+            on_step=False,
+            on_epoch=True,
+            prog_bar=True,
+            batch_size=n_clips,
+            sync_dist=True,
         )
         return loss
+
+    def n_clips(self, batch_index: int, targets: Tensor) -> int:
+        """Clips of a batch, over all processes."""
+        if self.n_processes == 1:
+            return len(targets)
+        loader: Any = self.trainer.train_dataloader
+        return int(loader.batch_sampler.n_clips(batch_index))
+
+    def _place(self, batch_index: int) -> list[int]:
+        """What random numbers of a batch depend on."""
+        rank = [self.global_rank] if self._trainer is not None and self.global_rank else []
+        return [self.seed, self.current_epoch, batch_index, *rank]
 
     def _mix(self, clips: Tensor, targets: Tensor, batch: int) -> tuple[Tensor, Tensor]:
         """Mix the clips of a batch, and their targets, if the recipe says so."""
         if not self.settings.mixup:
             return clips, targets
-        mixture = sample_mixture(
-            self.settings.mixup, len(clips), self.seed, self.current_epoch, batch
-        )
+        mixture = sample_mixture(self.settings.mixup, len(clips), self._place(batch))
         partners = torch.from_numpy(mixture.partners).to(clips.device)
         return (
             torch.lerp(clips[partners], clips, mixture.share),
@@ -97,23 +128,25 @@ class Training(lightning.LightningModule):
         )
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
-        """Keep the scores; metrics are computed once, over the whole split.
+        """Keep the logits; loss and metrics are computed once, over the whole split.
 
         Single-label scores are probabilities, as in tests: softmax changes the order of clips
         within a class, and so the average precision. A sigmoid would not.
         """
         clips, targets = batch
-        logits = self.model(clips)
-        self.log("validation_loss", self.loss(logits, targets), batch_size=len(targets))
-        scores = logits.float() if self.is_multilabel else logits.float().softmax(dim=1)
-        self._scores.append(scores.cpu())
+        self._logits.append(self.model(clips).float().cpu())
         self._targets.append(targets.cpu())
 
     def on_validation_epoch_end(self) -> None:
-        """Log mAP, and accuracy for single-label data."""
-        scores, targets = torch.cat(self._scores).numpy(), torch.cat(self._targets).numpy()
-        self._scores.clear()
+        """Log loss and mAP, and accuracy for single-label data, of the clips of all processes."""
+        empty = torch.empty(0, len(self.classes))
+        logits = gathered(torch.cat([*self._logits, empty]), self.n_processes)
+        wanted = gathered(torch.cat([*self._targets, empty]), self.n_processes)
+        self._logits.clear()
         self._targets.clear()
+        self.log("validation_loss", self.loss(logits, wanted))
+        scores = (logits if self.is_multilabel else logits.softmax(dim=1)).numpy()
+        targets = wanted.numpy()
         result = mean_average_precision(scores, targets, self.classes)
         self.log("validation_map", result.mean, prog_bar=True)
         if not self.is_multilabel:
@@ -140,6 +173,21 @@ class Training(lightning.LightningModule):
 
     def _learning_rate_factor(self, epoch: int) -> float:
         return learning_rate_factor(epoch, self.settings)
+
+
+def gathered(rows: Tensor, n_processes: int) -> Tensor:
+    """Return the rows of all processes in the order of the split.
+
+    Process r has rows r, r + n_processes, ... of the split.
+    """
+    if n_processes == 1:
+        return rows
+    parts: list[Any] = [None] * n_processes
+    torch.distributed.all_gather_object(parts, rows)
+    whole = rows.new_empty((sum(map(len, parts)), *rows.shape[1:]))
+    for rank, part in enumerate(parts):
+        whole[rank::n_processes] = part
+    return whole
 
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:
