@@ -1,4 +1,4 @@
-"""``python -m timeception``: the command line, for launchers such as ``torchrun -m timeception``."""
+"""``python -m timeception``: the command line, also for ``torchrun -m timeception``."""
 
 import sys
 

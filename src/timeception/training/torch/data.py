@@ -115,8 +115,17 @@ class Clips(lightning.LightningDataModule):
         return Process(trainer.global_rank, trainer.world_size)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Random clips of the training split."""
-        return make_loader(self._data.train, self._recipe, True, self._process())
+        """Random clips of the training split.
+
+        Workers fetch the first batches before Lightning sets the epoch of a resumed training.
+        """
+        loader = make_loader(self._data.train, self._recipe, True, self._process())
+        batches, trainer = loader.batch_sampler, self.trainer
+        assert isinstance(batches, EpochBatches)
+        assert trainer is not None
+        n_steps = -(-len(batches) // trainer.accumulate_grad_batches)
+        batches.set_epoch(trainer.global_step // n_steps)
+        return loader
 
 
 class ValidatedClips(Clips):
