@@ -59,6 +59,13 @@ def predict(
             show_default="the file recorded in the model",
         ),
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the networks run: cpu, cuda, cuda:1, ...; with --stream, the backbone.",
+            show_default="the head on the CPU, the backbone on a GPU if there is one",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON; with --stream, one object per line.")
     ] = False,
@@ -168,15 +175,19 @@ def predict(
         timeout=timeout,
     )
     if stream is None:
-        _predict_inputs(run, inputs or [], bank, key, axes, weights, draws or 1, top, as_json)
+        _predict_inputs(
+            run, inputs or [], bank, key, axes, weights, device, draws or 1, top, as_json
+        )
         return
     usage.require("feature files", None, key=key, axes=axes)
     from timeception.cli.stream import follow
+    from timeception.devices import check_device
     from timeception.inference.predictor import Predictor
     from timeception.inference.streams import DEFAULT_INTERVAL_SECONDS
 
     source = _source(stream, input_format, option or [], timeout)
     interval = DEFAULT_INTERVAL_SECONDS if interval is None else interval
+    check_device(device)
     predictor = Predictor.load(run, weights=weights)
     raise typer.Exit(
         follow(
@@ -185,6 +196,7 @@ def predict(
             interval_seconds=interval,
             stride=stride,
             fps=fps,
+            device=device,
             top=top,
             has_evidence=evidence,
             as_json=as_json,
@@ -212,6 +224,7 @@ def _predict_inputs(
     key: str | None,
     axes: str | None,
     weights: str | None,
+    device: str | None,
     draws: int,
     top: int,
     as_json: bool,
@@ -224,9 +237,9 @@ def _predict_inputs(
         usage.exclude(bank=bank, key=key)
         usage.exclude(bank=bank, axes=axes)
         usage.exclude(bank=bank, weights=weights)
-        names, predict = _of_bank(run, inputs, bank)
+        names, predict = _of_bank(run, inputs, bank, device)
     else:
-        names, predict = inputs, _of_files(run, inputs, key, axes, weights)
+        names, predict = inputs, _of_files(run, inputs, key, axes, weights, device)
     if len(names) > 1:
         Lines(as_json).say(f"scoring {len(names)} videos with {run}")
     shown = track(names, "scoring videos", is_json=as_json)
@@ -246,7 +259,9 @@ def _predict_inputs(
         raise typer.Exit(1)
 
 
-def _of_bank(run: str, ids: list[str], root: Path) -> tuple[Sequence[str], Predict]:
+def _of_bank(
+    run: str, ids: list[str], root: Path, device: str | None
+) -> tuple[Sequence[str], Predict]:
     """Return the ids to score, and what scores them."""
     from timeception.features.bank import FeatureBank
     from timeception.inference.predictor import Predictor
@@ -254,13 +269,18 @@ def _of_bank(run: str, ids: list[str], root: Path) -> tuple[Sequence[str], Predi
     bank = FeatureBank(root)
     for video_id in ids:
         bank.file(video_id)  # reports a missing id before anything is scored
-    predictor = Predictor.for_features(run)
+    predictor = Predictor.for_features(run, device)
     predictor.check_bank(bank)
     return ids or bank.video_ids, partial(predictor.predict_bank, bank)
 
 
 def _of_files(
-    run: str, files: list[str], key: str | None, axes: str | None, weights: str | None
+    run: str,
+    files: list[str],
+    key: str | None,
+    axes: str | None,
+    weights: str | None,
+    device: str | None,
 ) -> Predict:
     """Return what scores video files and files of features."""
     from timeception.features.bank.arrays import KeyRequiredError
@@ -279,9 +299,9 @@ def _of_files(
         usage.require("feature files", None, key=key, axes=axes)
     if len(features) == len(files):
         usage.require("video files", None, weights=weights)
-        predictor = Predictor.for_features(run)
+        predictor = Predictor.for_features(run, device)
     else:
-        predictor = Predictor.load(run, weights=weights)
+        predictor = Predictor.load(run, weights=weights, device=device)
 
     def predict(name: str, n_draws: int) -> Prediction:
         if name not in features:

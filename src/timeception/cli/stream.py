@@ -28,6 +28,7 @@ def follow(
     interval_seconds: float,
     stride: int | None,
     fps: float | None,
+    device: str | None,
     top: int,
     has_evidence: bool,
     as_json: bool,
@@ -42,7 +43,13 @@ def follow(
 
     stop = threading.Event()
     updates = stream_video(
-        predictor, source, stride=stride, fps=fps, interval_seconds=interval_seconds, stop=stop
+        predictor,
+        source,
+        stride=stride,
+        fps=fps,
+        interval_seconds=interval_seconds,
+        device=device,
+        stop=stop,
     )
     format_update = _json_line if as_json else _text
     is_noticed = False

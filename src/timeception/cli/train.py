@@ -160,6 +160,13 @@ def test(
             show_default="the recipe's data.bank",
         ),
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the network runs: cpu, cuda, cuda:1, ...",
+            show_default="the CPU; for a backbone, a GPU if there is one",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Test a trained run: mAP over the whole split, and accuracy for single-label data.
@@ -187,6 +194,7 @@ def test(
         protocols=protocol or (),
         framework=framework,
         bank=bank,
+        device=device,
         track=show,
     )
     if as_json:

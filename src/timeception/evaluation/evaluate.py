@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from timeception import checks
 from timeception.clips.task_data import Split, TaskData, read_task_data, read_video_task_data
+from timeception.devices import default_device
 from timeception.features.bank import FeatureBank
 from timeception.files import write_json, write_text
 from timeception.inference.model_features import check_model_bank
@@ -96,6 +97,7 @@ def evaluate(
     protocols: Sequence[str] = (),
     framework: Framework | None = None,
     bank: str | Path | None = None,
+    device: str | None = None,
     track: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> EvaluationReport:
     """Score a split of the run's data; write ``results/SPLIT.json`` and ``SPLIT_scores.csv``.
@@ -111,6 +113,8 @@ def evaluate(
         framework: framework that scores; ``None`` uses the one of training.
         bank: bank of the same videos that replaces the recipe's; its features must be of the same
             kind as those of training.
+        device: device of the network, such as ``cuda``; ``None`` uses the CPU for a head, and a
+            GPU, if there is one, for a backbone.
         track: wraps the indices of the random clips, to show progress.
 
     Raises:
@@ -118,7 +122,7 @@ def evaluate(
             the features of ``bank`` are of another kind.
     """
     recipe = run.recipe()
-    data, own_scorer = load_for_testing(run, framework, bank)
+    data, own_scorer = load_for_testing(run, framework, bank, device)
     scorer = scorer or own_scorer
     names = protocols or [recipe.protocol(data.is_multilabel)]
     for name in names:
@@ -157,7 +161,10 @@ def evaluate(
 
 
 def load_for_testing(
-    run: Run, framework: Framework | None = None, bank: str | Path | None = None
+    run: Run,
+    framework: Framework | None = None,
+    bank: str | Path | None = None,
+    device: str | None = None,
 ) -> tuple[TaskData, Scorer]:
     """Return the data of a finished run, without augmentation, and the function that scores it.
 
@@ -177,7 +184,9 @@ def load_for_testing(
             f"{run.root} was trained end to end with its backbone, which runs in PyTorch; "
             f"got framework {framework!r}. Pass --framework torch."
         )
-    saved = load_saved(run.root, framework)
+    if recipe.is_end_to_end and device is None:
+        device = default_device()
+    saved = load_saved(run.root, framework, device)
     if not recipe.is_end_to_end:
         if bank is not None:
             check_model_bank(saved, FeatureBank(bank))
@@ -188,7 +197,7 @@ def load_for_testing(
     data = read_video_task_data(recipe, backbone.transform, is_augmented=False)
     size = recipe.end_to_end.segments_per_pass
     model = VideoClassifier(backbone, saved.head, saved.map_size, segments_per_pass=size)
-    return data, torch_scorer(model, saved.is_multilabel)
+    return data, torch_scorer(model.to(device or "cpu"), saved.is_multilabel)
 
 
 def _metrics(scores: Scores, split: Split, data: TaskData) -> Metrics:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timeception import checks
+from timeception.devices import check_device, default_device
 from timeception.features.pipeline import Pipeline, is_batch_invariant
 
 if TYPE_CHECKING:
@@ -36,29 +37,6 @@ def n_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def check_device(name: str | None) -> None:
-    """Check that a device exists.
-
-    Raises:
-        ValueError: if PyTorch knows no such device, or this machine has none.
-    """
-    import torch
-
-    if name is None:
-        return
-    advice = "Leave out --device to use a GPU if there is one, otherwise the CPU."
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        text = str(error).partition("\n")[0]
-        is_gpu = name.partition(":")[0] == "cuda"
-        n_gpus = torch.cuda.device_count() if is_gpu else 0
-        reason = f"PyTorch finds {n_gpus} GPUs here." if is_gpu else f"PyTorch reports: {text}"
-        must = "be a device of this machine, such as cpu or cuda"
-        raise ValueError(checks.problem("device", must, name, f"{reason} {advice}")) from error
 
 
 def _require_compilable(backbone: Backbone, precision: str) -> None:
@@ -102,7 +80,7 @@ class FeatureExtractor:
         check_device(device)
         if is_compiled:
             _require_compilable(backbone, precision)
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = torch.device(device or default_device())
         is_cpu = self.device.type == "cpu"
         frames = _CPU_BATCH_FRAMES if is_cpu else _GPU_BATCH_FRAMES
         automatic = max(1, frames // backbone.frames_per_segment)

@@ -86,26 +86,33 @@ class Predictor:
     Args:
         model: the saved model.
         backbone: the network that made the features of training; ``None`` scores features only.
+        device: device of the backbone; ``None`` uses a GPU if there is one.
     """
 
-    def __init__(self, model: SavedModel, backbone: Any = None) -> None:
-        self.model, self.backbone = model, backbone
+    def __init__(self, model: SavedModel, backbone: Any = None, device: str | None = None) -> None:
+        self.model, self.backbone, self.device = model, backbone, device
 
     @classmethod
-    def load(cls, source: str | Path, *, weights: str | None = None) -> Predictor:
+    def load(
+        cls, source: str | Path, *, weights: str | None = None, device: str | None = None
+    ) -> Predictor:
         """Load a run, a saved-model folder or a hub id, and create its backbone.
 
-        ``weights`` is the weights file of the backbone, if it has moved since training.
+        Args:
+            source: the model.
+            weights: weights file of the backbone, if it has moved since training.
+            device: device of backbone and head; ``None`` uses a GPU, if there is one, for the
+                backbone, and the CPU for the head.
 
         Raises:
             ValueError: if the model was trained on imported features, whose backbone is unknown,
                 or if the weights are not those of training.
         """
-        model = load_saved(source)
-        return cls(model, model.backbone(weights))
+        model = load_saved(source, device=device)
+        return cls(model, model.backbone(weights), device)
 
     @classmethod
-    def for_features(cls, source: str | Path) -> Predictor:
+    def for_features(cls, source: str | Path, device: str | None = None) -> Predictor:
         """Load a run, a saved-model folder or a hub id, to score features; needs no backbone.
 
         Example:
@@ -116,7 +123,7 @@ class Predictor:
                 predictor.check_bank(bank)
                 predictions = [predictor.predict_bank(bank, video_id) for video_id in bank]
         """
-        return cls(load_saved(source))
+        return cls(load_saved(source, device=device), device=device)
 
     def __call__(self, video: str | Path, n_draws: int = 1) -> Prediction:
         """Score one video file; if it cannot be read, the prediction has an error.
@@ -245,7 +252,7 @@ class Predictor:
 
     @cached_property
     def _extractor(self) -> FeatureExtractor:
-        return self.extractor()
+        return self.extractor(device=self.device)
 
     def score_windows(self, features: VideoFeatures, n_draws: int) -> list[WindowScores]:
         """Score each window of a video; without windows in training, the video is one window."""

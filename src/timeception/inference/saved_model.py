@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timeception import checks
+from timeception.devices import check_device
 from timeception.recipes.recipe import Framework
 from timeception.spec import HeadSpec, LocalizerSpec
 from timeception.training.backbone_file import TRAINED, load_backbone
@@ -102,12 +103,23 @@ class SavedModel:
         return restore_backbone(self.features, weights)
 
 
-def load_saved(source: str | Path, framework: Framework = "torch") -> SavedModel:
+def load_saved(
+    source: str | Path, framework: Framework = "torch", device: str | None = None
+) -> SavedModel:
     """Load the model of a run, a saved-model folder or a hub id, into either framework.
 
+    Args:
+        source: the model.
+        framework: framework that scores.
+        device: device of the head, in PyTorch; ``None`` is the CPU, where a head is fast enough.
+
     Raises:
+        ValueError: if the device does not exist, or the framework chooses it by itself.
         ValueError: if there is no model, or it was saved without class names and sampling.
     """
+    is_chosen_here = device is None or framework == "torch"
+    advice = "Keras uses the devices of its backend."
+    checks.require(is_chosen_here, "device", "be left out with framework keras", device, advice)
     classifiers = import_module(f"timeception.{framework}")
     folder = model_folder(source)
     spec, arrays, pipeline = read_folder(folder)
@@ -125,6 +137,9 @@ def load_saved(source: str | Path, framework: Framework = "torch") -> SavedModel
         advice = "Load it with framework torch."
         checks.require(not isinstance(spec, HeadSpec), "head", "exist in Keras", spec, advice)
     head = classifiers.classifier_class(spec).from_arrays(spec, arrays, pipeline)
+    if device is not None:
+        check_device(device)
+        head = head.to(device)
     return SavedModel(head, pipeline, folder, framework)
 
 

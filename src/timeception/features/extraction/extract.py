@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from timeception import checks
+from timeception.devices import check_device
 from timeception.features.bank.sources import open_bank, plan, video_sources
 from timeception.features.bank.store import DEFAULT_DTYPE
 from timeception.features.extraction.jobs import (
@@ -32,7 +33,6 @@ from timeception.features.extraction.settings import (
 from timeception.features.extractor import (
     DEFAULT_PRECISION,
     FeatureExtractor,
-    check_device,
     n_cores,
 )
 from timeception.features.segments import Segmenter
