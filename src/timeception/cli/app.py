@@ -29,6 +29,7 @@ _COMMANDS = (
     "convert",
     "zoo",
     "doctor",
+    "report",
 )
 _EXTRAS = {
     "keras": "keras",
@@ -37,6 +38,7 @@ _EXTRAS = {
     "ray": "ray",
     "transformers": "hf",
     "optuna": "search",
+    "plotly": "report",
 }
 _RENAMED = r".+ is now called .+; the old name "  # what checks.warn_renamed says
 _INTERRUPTED = "stopped. Run the same command again to continue; `train` also needs --resume."

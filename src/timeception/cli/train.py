@@ -167,6 +167,15 @@ def test(
             show_default="the CPU; for a backbone, a GPU if there is one",
         ),
     ] = None,
+    report_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE.html",
+            help="Also write a page with charts and the worst mistakes.",
+            show_default="none",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Test a trained run: mAP over the whole split, and accuracy for single-label data.
@@ -181,6 +190,10 @@ def test(
     from timeception.training.runs import find_run
 
     found = find_run(run)
+    if report_file is not None:
+        from timeception.report.page import require_plotly
+
+        require_plotly()
     n_draws = draws or found.recipe().testing.draws
 
     def show(items: Iterable[int]) -> Iterable[int]:
@@ -197,10 +210,16 @@ def test(
         device=device,
         track=show,
     )
+    if report_file is not None:
+        from timeception.report.testing import write_test_report
+
+        write_test_report(found, report_file, stem=report.stem)
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
     else:
         print_evaluation(report, found)
+        if report_file is not None:
+            print(f"Report: {report_file}")
         say_next("score videos", "predict", found.root, "VIDEO.mp4")
     if report.left_out:
         names = ", ".join(report.left_out)
