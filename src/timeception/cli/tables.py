@@ -40,10 +40,12 @@ def print_evaluation(report: EvaluationReport, run: Run) -> None:
     even, drawn = report.equidistant, report.average_of_draws
     titles = ("class", "AP, uniform clip", f"AP, average of {report.n_draws} draws")
     even_ap, drawn_ap = even.average_precision, drawn.average_precision
-    rows = [(name, _score(even_ap[name]), _score(drawn_ap[name])) for name in drawn_ap]
-    rows.append(("mAP", _score(even.mean_average_precision), _score(drawn.mean_average_precision)))
+    rows = [(name, score_text(even_ap[name]), score_text(drawn_ap[name])) for name in drawn_ap]
+    rows.append(
+        ("mAP", score_text(even.mean_average_precision), score_text(drawn.mean_average_precision))
+    )
     if even.accuracy is not None and drawn.accuracy is not None:
-        rows.append(("accuracy", _score(even.accuracy), _score(drawn.accuracy)))
+        rows.append(("accuracy", score_text(even.accuracy), score_text(drawn.accuracy)))
     show(table(f"{report.run}: {report.n_records} {report.split} records", titles, rows))
     _print_protocols(report)
     if report.classes_without_positives:
@@ -63,7 +65,7 @@ def _print_protocols(report: EvaluationReport) -> None:
         n_records = f"{drawn['n_items']} of {drawn['n_items'] + drawn['n_left_out']}"
         measures = [key for key, value in drawn.items() if isinstance(value, float)]
         for key in measures:
-            scores = _score(even[key]), _score(drawn[key])
+            scores = score_text(even[key]), score_text(drawn[key])
             rows.append((name, key.replace("_", " "), *scores, n_records))
     show(table("by protocol", titles, rows))
 
@@ -74,16 +76,19 @@ def print_predictions(predictions: Sequence[Prediction], top: int) -> None:
         if prediction.error:
             Console(stderr=True, soft_wrap=True).print(f"{prediction.error}", style="red")
             continue
-        rows = [(name, _score(score)) for name, score in prediction.top(top)]
+        rows = [(name, score_text(score)) for name, score in prediction.top(top)]
         show(table(prediction.video, ("class", "score"), rows))
         if len(prediction.windows) > 1:
             titles, lines = (prediction.time_unit, "highest classes"), []
             for window in prediction.windows:
                 span = f"{window.start_seconds:.1f} - {window.end_seconds:.1f}"
                 best = window.top(prediction.classes, 3)
-                lines.append((span, ", ".join(f"{name} {_score(score)}" for name, score in best)))
+                lines.append(
+                    (span, ", ".join(f"{name} {score_text(score)}" for name, score in best))
+                )
             show(table("windows", titles, lines))
 
 
-def _score(value: float) -> str:
+def score_text(value: float) -> str:
+    """Format a score for a table."""
     return f"{value:.3f}"

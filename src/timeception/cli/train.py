@@ -186,10 +186,17 @@ def test(
     """
     from timeception.cli.progress import Lines, say_next, track
     from timeception.cli.tables import print_evaluation
+    from timeception.cli.usage import refuse
     from timeception.evaluation.evaluate import evaluate
     from timeception.training.runs import find_run
 
     found = find_run(run)
+    if found.recipe().is_timeline:
+        from timeception.cli.timelines import test_timelines
+
+        refuse("on timelines: PyTorch scores whole videos", draws=draws, framework=framework)
+        test_timelines(found, split, protocol or (), bank, device, as_json)
+        return
     if report_file is not None:
         from timeception.report.page import require_plotly
 

@@ -29,6 +29,19 @@ def exclude(**options: object) -> None:
         raise ValueError(f"pass either {' or '.join(names)}, not both.")
 
 
+def refuse(reason: str, **options: object) -> None:
+    """Raise ``ValueError`` if an option is given that has no effect here.
+
+    Args:
+        reason: why, to end the sentence "--draws has no effect ...".
+        **options: value of each option, by parameter name.
+    """
+    names = _names(options)
+    if names:
+        verb = "has" if len(names) == 1 else "have"
+        raise ValueError(f"{' and '.join(names)} {verb} no effect {reason}. Leave it out.")
+
+
 def _names(options: dict[str, object]) -> list[str]:
     """Names of the options that are given, as typed; arguments in capitals stay as they are."""
     given = [name for name, value in options.items() if is_given(value)]

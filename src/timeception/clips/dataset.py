@@ -53,7 +53,7 @@ def read_records(data: DataSection, source: ClipSource) -> tuple[VideoDataset, t
     videos = sorted({*source.video_ids, *source.failures})
     dataset = read_videos(data.kind, data.source, videos, data.pattern or "")
     dataset = dataset.without_classes(data.exclude_classes)
-    if data.task is not None:
+    if data.task not in (None, "timeline"):
         dataset = replace(dataset, is_multilabel=data.task == "multi-label")
     dataset = dataset.with_splits(_glob_splits(dataset.video_ids, data.split))
     left_out = _missing(dataset.video_ids, source, data)

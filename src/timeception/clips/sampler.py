@@ -126,6 +126,11 @@ class ClipSampler:
     def __len__(self) -> int:
         return len(self.records)
 
+    @property
+    def video_ids(self) -> tuple[str, ...]:
+        """Id of each record's video."""
+        return tuple(record.video_id for record in self.records)
+
     def sample(self, index: int, clip_index: int | None) -> Floats:
         """Sample one clip of a record.
 

@@ -184,7 +184,7 @@ def _read(
         sampler = ClipSampler(
             source,
             part.records,
-            recipe.sampling.n_timesteps,
+            recipe.sampling.clip_timesteps,
             preparation(name),
             is_shuffled=recipe.sampling.order == "shuffled",
             seed=recipe.seed,
@@ -209,7 +209,7 @@ def check_bank(recipe: Recipe, data: TaskData) -> None:
     if section is None:
         return
     sampler = data.train.sampler
-    source, first = sampler.source, sampler.records[0].video_id
+    source, first = sampler.source, sampler.video_ids[0]
     _, channels, *size = source.draw(first, 1).shape
     has = {**recorded_traits(data.features), "channels": str(channels)}
     wanted: Traits = {"channels": None if section.channels is None else str(section.channels)}

@@ -151,13 +151,19 @@ def _count(dataset: Dataset) -> dict[str, int]:
     return count(dataset) | {"activities": len(set(activities)), "persons": len(set(persons))}
 
 
+def _is_in(folder: Path) -> bool:
+    """Whether a folder has the files; those of other data sets have other names."""
+    labels = (folder / LABELS_FOLDER).glob("*.txt")
+    return any(folder.glob(MAPPING_FILES)) and any(_NAME.fullmatch(file.stem) for file in labels)
+
+
 ACTIONS_KIND = DatasetKind(
     "breakfast_actions",
     read_breakfast,
     protocol="breakfast_actions",
     title="Breakfast",
     files=f"{MAPPING_FILES} and {LABELS_FOLDER}/",
-    is_in=lambda folder: any(folder.glob(MAPPING_FILES)) and (folder / LABELS_FOLDER).exists(),
+    is_in=_is_in,
     name_of=name_on_disk,
     known={"classes": 48, "activities": 10, "persons": 52}
     | {"videos": 1712, "train videos": 1357, "test videos": 355},

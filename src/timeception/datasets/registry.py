@@ -16,6 +16,7 @@ from timeception.datasets import (
     breakfast,
     charades,
     folder,
+    frame_labels,
     kinetics,
     multithumos,
     names,
@@ -49,6 +50,7 @@ for _kind in (
     kinetics.KIND,
     table.KIND,
     timed.KIND,
+    frame_labels.KIND,
     folder.KIND,
     names.KIND,
 ):
@@ -98,6 +100,24 @@ def read_videos(
     twice = [f"{name}: {', '.join(ids)}" for name, ids in pairing.twice.items()]
     checks.require(not twice, "available_ids", "have one id a video", twice[:5])
     return videos.renamed(pairing.found)
+
+
+def read_timed_videos(
+    name: str, source: str | Path, available_ids: Iterable[str] | None = None
+) -> TimedDataset:
+    """Read the timed actions of a data set; arguments and names as in ``read_videos``.
+
+    Raises:
+        ValueError: If annotations of this kind have no times.
+    """
+    kind = find_kind(name)
+    timed = None if kind.reads_ids else kind.read(Path(source))
+    if not isinstance(timed, TimedDataset):
+        advice = "Use kind timed or frame_labels, or the files of a data set with timed actions."
+        raise ValueError(checks.problem("data.kind", "have timed actions", name, advice))
+    if available_ids is None:
+        return timed
+    return timed.renamed(pair(kind, timed.video_ids, tuple(available_ids)).found)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from timeception.clips.task_data import TaskData, check_bank, read_task_data
+from timeception.clips.timelines import read_timeline_data
 from timeception.datasets.groups import find_groups, group_name, suggest_group
 from timeception.doctor.advice import Advice, Track, examples
 from timeception.doctor.banks import VideoSummary, check_bank_files, find_copies, summarise
@@ -43,7 +44,7 @@ def check_recipe(recipe: Recipe, place: str, track: Track = iter) -> Iterator[Ad
     yield from check_bank_files(bank, summaries, track)
     yield from _about_windows(recipe, place, summaries)
     try:
-        data = read_task_data(recipe)
+        data = (read_timeline_data if recipe.is_timeline else read_task_data)(recipe)
     except (ValueError, OSError) as error:
         yield Advice("data", place, str(error), "Correct the data section of the recipe.")
         return
@@ -66,8 +67,8 @@ def _splits(data: TaskData) -> dict[str, set[str]]:
     """Splits of each video."""
     found: dict[str, set[str]] = defaultdict(set)
     for name, split in data.splits.items():
-        for record in split.sampler.records:
-            found[record.video_id].add(name)
+        for video_id in split.sampler.video_ids:
+            found[video_id].add(name)
     return found
 
 
@@ -149,7 +150,9 @@ def _about_lengths(
     recipe: Recipe, data: TaskData, summaries: Mapping[str, VideoSummary], place: str
 ) -> Iterator[Advice]:
     n_timesteps = recipe.sampling.n_timesteps
-    used = {r.video_id for split in data.splits.values() for r in split.sampler.records}
+    if recipe.is_timeline or n_timesteps is None:
+        return
+    used = set(_splits(data))
     short = sorted(n for n in used if n in summaries and summaries[n].n_steps < n_timesteps / 2)
     if recipe.data.windows is None and len(short) > len(used) / 2:
         what = f"clips of {n_timesteps} timesteps repeat most steps of videos ({examples(short)})"

@@ -16,12 +16,12 @@ from timeception.evaluation.cross_validation import (
     seed_mean,
     seed_stack,
 )
-from timeception.evaluation.scores import TestScores, read_scores
+from timeception.evaluation.scores import TestScores
+from timeception.evaluation.tests import metric_of_tests, read_test, test_file
 from timeception.evaluation.uncertainty import (
     Difference,
     Interval,
     confidence_interval,
-    metric_of,
     paired_difference,
     resample,
 )
@@ -68,9 +68,8 @@ def compare(runs: Sequence[str | Path], split: str = "test") -> Comparison:
     sizes = {len(found) for found in folds.values()}
     checks.require(len(sizes) == 1, "runs", "have the same number of folds", sorted(sizes))
     first = next(iter(folds.values()))
-    is_multilabel = any((fold.targets.sum(axis=1) != 1).any() for fold in first)
-    name, metric = metric_of(is_multilabel)
-    drawn = {run: resample(seed_mean(metric), found) for run, found in folds.items()}
+    name, metric, n_resamples = metric_of_tests(test_files(Path(runs[0]), split), first)
+    drawn = {run: resample(seed_mean(metric), found, n_resamples) for run, found in folds.items()}
     return Comparison(
         name,
         {run: confidence_interval(found) for run, found in drawn.items()},
@@ -96,7 +95,15 @@ def read_folds(folder: Path, split: str = "test") -> list[TestScores]:
         )
         by_seed = [fold_scores(folder, list(folds), seed) for seed in seeds]
         return [seed_stack(scores) for scores in zip(*by_seed, strict=True)]
-    table = folder / "results" / f"{split}_scores.csv"
-    advice = f"Test it: timeception test {folder} --split {split}"
-    checks.require(table.is_file(), f"{folder}", f"hold scores of split {split}", "none", advice)
-    return [seed_stack([read_scores(table)])]
+    return [seed_stack([read_test(test_files(folder, split)[0])])]
+
+
+def test_files(folder: Path, split: str) -> list[Path]:
+    """Return the files of scores of a tested run, or of every run of a cross-validation.
+
+    Raises:
+        ValueError: if it was not tested.
+    """
+    if (folder / RESULT_FILE).is_file():
+        return [test_file(run, split) for run in sorted(folder.glob("fold_*/seed_*"))]
+    return [test_file(folder, split)]

@@ -25,8 +25,9 @@ from timeception.clips.dataset import read_records
 from timeception.clips.task_data import clip_source
 from timeception.datasets.groups import find_groups, stratification
 from timeception.datasets.records import VideoDataset
-from timeception.evaluation.scores import TestScores, read_scores
-from timeception.evaluation.uncertainty import Interval, confidence_interval, metric_of, resample
+from timeception.evaluation.scores import TestScores
+from timeception.evaluation.tests import metric_of_tests, read_test, test_file
+from timeception.evaluation.uncertainty import Interval, confidence_interval, resample
 from timeception.files import write_json
 from timeception.recipes.recipe import Recipe, build_recipe
 from timeception.training.progress import OnProgress, ignore
@@ -204,8 +205,8 @@ def cross_validate(
 def summarize(out: Path, folds: Sequence[Fold], seeds: Sequence[int]) -> CrossValidation:
     """Read the scores of all runs; return the metric of each, and the interval of their mean."""
     by_seed = [fold_scores(out, [fold.name for fold in folds], seed) for seed in seeds]
-    is_multilabel = any((one.targets.sum(axis=1) != 1).any() for one in by_seed[0])
-    name, metric = metric_of(is_multilabel)
+    files = [test_file(out / f"fold_{fold.name}" / f"seed_{seeds[0]}", "test") for fold in folds]
+    name, metric, n_resamples = metric_of_tests(files, by_seed[0])
     values = {
         fold.name: {
             seed: metric(scores[index].scores, scores[index].targets)
@@ -215,14 +216,14 @@ def summarize(out: Path, folds: Sequence[Fold], seeds: Sequence[int]) -> CrossVa
     }
     every_seed = [seed_stack([scores[i] for scores in by_seed]) for i in range(len(folds))]
     return CrossValidation(
-        name, values, confidence_interval(resample(seed_mean(metric), every_seed))
+        name, values, confidence_interval(resample(seed_mean(metric), every_seed, n_resamples))
     )
 
 
 def fold_scores(out: Path, folds: Sequence[str], seed: int) -> list[TestScores]:
     """Read the test scores of each fold of one seed."""
-    results = Path("results") / "test_scores.csv"
-    return [read_scores(out / f"fold_{fold}" / f"seed_{seed}" / results) for fold in folds]
+    runs = [out / f"fold_{fold}" / f"seed_{seed}" for fold in folds]
+    return [read_test(test_file(run, "test")) for run in runs]
 
 
 def seed_stack(scores: Sequence[TestScores]) -> TestScores:
@@ -271,6 +272,7 @@ def _one_thread() -> None:
 def _train_and_test(root: Path, recipe: Recipe, progress_of: ProgressOf | None) -> None:
     """Train and test one fold, unless that is done."""
     from timeception.evaluation.evaluate import evaluate
+    from timeception.evaluation.timelines import evaluate_timelines
     from timeception.training.runs import Run
     from timeception.training.train import train
 
@@ -280,5 +282,9 @@ def _train_and_test(root: Path, recipe: Recipe, progress_of: ProgressOf | None) 
         run = train(recipe, root, resume=run.recipe_file.exists(), on_progress=on_progress)
     elif run.recipe() != recipe.with_absolute_paths():
         raise ValueError(f"{root} was trained with another recipe. Choose another --out.")
-    if not (run.results / "test_scores.csv").is_file():
+    if (run.results / "test.json").is_file():
+        return
+    if recipe.is_timeline:
+        evaluate_timelines(run)
+    else:
         evaluate(run, n_draws=recipe.testing.draws)

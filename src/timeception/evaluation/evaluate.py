@@ -153,10 +153,10 @@ def evaluate(
         left_out=list(data.left_out),
         bank=None if bank is None else str(bank),
     )
-    write_json(run.results / f"{report.stem}.json", report.to_dict())
     write_text(
         run.results / f"{report.stem}_scores.csv", scores_table(chosen, data.classes, average)
     )
+    write_json(run.results / f"{report.stem}.json", report.to_dict())
     return report
 
 

@@ -143,6 +143,57 @@ def load_saved(
     return SavedModel(head, pipeline, folder, framework)
 
 
+@dataclass(frozen=True)
+class TimelineModel(SavedModel):
+    """A trained localizer, with its classes, sampling and origin of features."""
+
+    @property
+    def is_multilabel(self) -> bool:
+        """Whether a timestep can have none, one or several classes."""
+        return bool(self.pipeline["step_labels"] == "several")
+
+    @property
+    def stride_steps(self) -> int:
+        """Every how many steps of the bank are used."""
+        return int(self.pipeline["sampling"].get("stride_steps", 1))
+
+    def score_video(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Score each timestep of a video: features (T, C, H, W) to probabilities (T, n_classes)."""
+        import torch
+
+        model = self.head.eval()
+        device = next(model.parameters()).device
+        model.use_implementation("auto" if device.type == "cpu" else "torch")
+        x = torch.from_numpy(np.ascontiguousarray(features)).to(device)
+        with torch.inference_mode():
+            scores = model.probabilities(model(x.transpose(0, 1)[None]))[0]
+        return np.asarray(scores.T.double().cpu().numpy())
+
+
+def load_timeline_model(source: str | Path, device: str | None = None) -> TimelineModel:
+    """Load the localizer of a run, a saved-model folder or a hub id.
+
+    Raises:
+        ValueError: if there is no model, it is not a localizer, or it was saved without class names
+            and sampling.
+    """
+    from timeception.torch import TimeceptionLocalizer
+
+    folder = model_folder(source)
+    spec, arrays, pipeline = read_folder(folder)
+    is_localizer = isinstance(spec, LocalizerSpec)
+    what, must = f"model {source}", "hold a localizer"
+    checks.require(is_localizer, what, must, type(spec).__name__, "Train with data.task=timeline.")
+    if pipeline is None:
+        raise ValueError(
+            f"model {source} was saved without its pipeline (class names, sampling, features). "
+            "Use a model made by `timeception train`, or set model.pipeline before save_pretrained."
+        )
+    check_device(device)
+    head = TimeceptionLocalizer.from_arrays(spec, arrays, pipeline)
+    return TimelineModel(head.to(device or "cpu"), pipeline, folder)
+
+
 def torch_scorer(model: Any, is_multilabel: bool) -> Scorer:
     """Return the function from clips (N, T, C, H, W) to probabilities of a PyTorch model.
 

@@ -74,7 +74,9 @@ def zoo_entries(
         (1024, 1494304, 37.2)
     """
     chosen = packaged_recipes() if names is None else names
-    return tuple(_entry(load_recipe(name), Path(runs)) for name in chosen)
+    recipes = [load_recipe(name) for name in chosen]
+    # what is not a classifier has no published weights or figures
+    return tuple(_entry(recipe, Path(runs)) for recipe in recipes if not recipe.is_timeline)
 
 
 def _entry(recipe: Recipe, runs: Path) -> ZooEntry:
@@ -83,7 +85,7 @@ def _entry(recipe: Recipe, runs: Path) -> ZooEntry:
         must = "define the backbone with its channels and map size"
         raise ValueError(checks.problem(f"recipe {recipe.name}", must, section))
     height, width = recipe.sampling.map_size or section.map_size
-    n_timesteps = recipe.sampling.n_timesteps
+    n_timesteps = recipe.sampling.clip_timesteps
     n_classes = recipe.data.n_classes
     head = head_spec(recipe, section.channels, n_classes or 1, (height, width))
     assert isinstance(head, ClassifierSpec)  # no packaged recipe has a pooling head

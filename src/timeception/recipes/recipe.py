@@ -19,6 +19,10 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from timeception import checks
 from timeception.datasets.groups import group_name
 from timeception.datasets.registry import find_kind, recognise
+from timeception.metrics.timeline_protocols import (
+    default_timeline_protocol,
+    is_timeline_protocol,
+)
 from timeception.recipes.recipe_2019 import fields_of_2019, is_2019
 from timeception.recipes.sections import (
     AugmentationSection,
@@ -96,7 +100,13 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
         steps, layers = self.sampling.n_timesteps, self.model.n_layers
-        if self.model.head == "timeception" and steps < 2**layers:
+        if self.is_timeline:
+            self._fits_timelines()
+        elif steps is None:
+            raise ValueError("sampling.n_timesteps=null requires data.task=timeline")
+        elif self.sampling.stride_steps != 1:
+            raise ValueError("sampling.stride_steps requires data.task=timeline")
+        elif self.model.head == "timeception" and steps < 2**layers:
             raise ValueError(
                 f"sampling.n_timesteps={steps} is too short for model.n_layers={layers}: "
                 f"use at least {2**layers}"
@@ -126,8 +136,12 @@ class Recipe(Section):
                 given = getattr(self.training, name)
                 if given != value:
                     raise ValueError(f"training.{name}={given} requires framework=torch: {reason}")
+        named = self.testing.protocol
+        if named is not None and is_timeline_protocol(named) != self.is_timeline:
+            task = "other than timeline" if self.is_timeline else "timeline"
+            raise ValueError(f"testing.protocol={named} is for a data.task {task}")
         n_processes = self.training.n_processes
-        if self.training.batch_size < 2 * n_processes:
+        if self.training.batch_size < 2 * n_processes and not self.is_timeline:
             raise ValueError(
                 f"training.batch_size={self.training.batch_size} is the batch of all devices "
                 f"together: use at least 2 clips for each of the {n_processes}"
@@ -141,6 +155,38 @@ class Recipe(Section):
                 "data.bank is missing: name a feature bank, made by `timeception extract`"
             )
         return self
+
+    def _fits_timelines(self) -> None:
+        """Check the fields that a timeline does not share with clips.
+
+        Raises:
+            ValueError: if one cannot be honoured.
+        """
+        wanted: tuple[tuple[str, Any, Any], ...] = (
+            ("framework", self.framework, "torch"),
+            ("training.scheme", self.training.scheme, "timeception_only"),
+            ("model.head", self.model.head, "timeception"),
+            ("model.keep_spatial", self.model.keep_spatial, False),
+            ("sampling.center", self.sampling.center, False),
+            ("sampling.order", self.sampling.order, "forward"),
+            ("training.mixup", self.training.mixup, 0.0),
+            ("training.devices", self.training.devices, 1),
+            ("training.nodes", self.training.nodes, 1),
+        )
+        for name, given, value in wanted:
+            if given != value:
+                raise ValueError(f"data.task=timeline requires {name}={value}; got {given}")
+        plain = "bce" if self.data.step_labels == "several" else "cross_entropy"
+        if self.training.loss not in (None, plain):
+            raise ValueError(
+                f"data.task=timeline with step_labels={self.data.step_labels} requires "
+                f"training.loss={plain}; got {self.training.loss}"
+            )
+
+    @property
+    def is_timeline(self) -> bool:
+        """Whether a score for each timestep is learned."""
+        return self.data.task == "timeline"
 
     @property
     def is_end_to_end(self) -> bool:
@@ -169,6 +215,8 @@ class Recipe(Section):
         Args:
             is_multilabel: chooses between mAP and accuracy if nothing else does.
         """
+        if self.is_timeline:
+            return self.testing.protocol or default_timeline_protocol(is_multilabel)
         default = "map" if is_multilabel else "accuracy"
         return self.testing.protocol or find_kind(self.data.kind).protocol or default
 

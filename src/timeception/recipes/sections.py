@@ -20,6 +20,7 @@ from pydantic import (
 from timeception import checks
 from timeception.datasets.registry import find_kind
 from timeception.metrics import find_protocol
+from timeception.metrics.timeline_protocols import is_timeline_protocol
 from timeception.spec import KERAS_BN_EPS
 from timeception.spec.heads import head_names
 
@@ -78,8 +79,19 @@ class DataSection(Section):
     source: Path = Field(description="The annotations: a file or folder, as `kind` requires.")
     bank: Path | None = Field(None, description="Feature bank to train and test on.")
     videos: Path | None = Field(None, description="Folder of video files, for end-to-end training.")
-    task: Literal["multi-label", "single-label"] | None = Field(
-        None, description="Overrides the task that the annotations imply."
+    task: Literal["multi-label", "single-label", "timeline"] | None = Field(
+        None,
+        description="`timeline` learns when: scores for each timestep, from timed annotations. The "
+        "others override the task that the annotations imply.",
+    )
+    step_labels: Literal["one", "several"] = Field(
+        "several",
+        description="With `task: timeline`: classes of a timestep, exactly one or any number.",
+    )
+    background: str | None = Field(
+        None,
+        description="With `task: timeline`: the class of timesteps without an action; it is not "
+        "counted as an action in tests.",
     )
     n_classes: int | None = Field(
         None, ge=2, description="If given, the annotations must have this number of classes."
@@ -120,6 +132,10 @@ class DataSection(Section):
             raise ValueError("data.kind=names requires data.pattern, and no other kind takes it")
         if self.windows is not None and self.kind != "timed":
             raise ValueError("data.windows requires timed annotations: data.kind=timed")
+        if self.task == "timeline" and self.windows is not None:
+            raise ValueError("data.windows must be null with data.task=timeline: it takes videos")
+        if self.task != "timeline" and (self.step_labels, self.background) != ("several", None):
+            raise ValueError("data.step_labels and data.background require data.task=timeline")
         return self
 
 
@@ -187,9 +203,25 @@ class BackboneSection(Section):
 class SamplingSection(Section):
     """How a clip is sampled from the timesteps of a video or window."""
 
-    n_timesteps: int = Field(
-        128, ge=1, description="Timesteps of a clip: one from each of as many equal parts."
+    n_timesteps: int | None = Field(
+        128,
+        ge=1,
+        description="Timesteps of a clip: one from each of as many equal parts. With `data.task: "
+        "timeline`, the length of the random part of a video that training takes; null takes whole "
+        "videos.",
     )
+    stride_steps: int = Field(
+        1,
+        ge=1,
+        description="With `data.task: timeline`: every how many steps of the bank are used.",
+    )
+
+    @property
+    def clip_timesteps(self) -> int:
+        """Timesteps of a clip; a recipe of clips always has them."""
+        assert self.n_timesteps is not None
+        return self.n_timesteps
+
     map_size: tuple[int, int] | None = Field(
         None, description="Height and width that the spatial maps are averaged down to."
     )
@@ -246,6 +278,9 @@ class ModelSection(Section):
     dropout: tuple[Fraction, Fraction] = Field(
         (0.5, 0.25), description="Dropout rates before the hidden and before the output layer."
     )
+    n_refinements: int = Field(
+        2, ge=0, description="With `data.task: timeline`: stages that refine the scores."
+    )
     keep_spatial: bool = Field(
         False,
         description="Take the maximum over time only, so that the classifier sees where on the map "
@@ -272,7 +307,7 @@ class TrainingSection(Section):
         "backbone, from video files.",
     )
     epochs: int = Field(100, ge=1, description="Passes over the training split.")
-    batch_size: int = Field(16, ge=2, description="Clips of a batch, over all devices together.")
+    batch_size: int = Field(16, ge=1, description="Clips of a batch, over all devices together.")
     devices: int = Field(
         1, ge=1, description="GPUs of each node; processes of each node if there is no GPU."
     )
@@ -314,6 +349,13 @@ class TrainingSection(Section):
         0.0,
         description="Share of each target that moves evenly to all classes; in multi-label data, "
         "to both outcomes of each class.",
+    )
+    step_smoothing: float = Field(
+        0.15,
+        ge=0,
+        allow_inf_nan=False,
+        description="With `data.task: timeline` and one class per timestep: weight of the loss "
+        "that keeps neighbouring timesteps alike.",
     )
     mixup: float = Field(
         0.0,
@@ -432,7 +474,9 @@ class TestingSection(Section):
     @field_validator("protocol")
     @classmethod
     def _is_known(cls, protocol: str | None) -> str | None:
-        return protocol and find_protocol(protocol).name
+        if protocol is None or is_timeline_protocol(protocol):
+            return protocol
+        return find_protocol(protocol).name
 
 
 class PublishedSection(Section):

@@ -108,7 +108,7 @@ def default_space(recipe: Recipe) -> Space:
     if recipe.model.head != "linear":
         space["model.hidden"] = Choices.of([64, 128, 256, 512])
     if recipe.model.head == "timeception":
-        deepest = min(4, int(log2(recipe.sampling.n_timesteps)))
+        deepest = 5 if recipe.is_timeline else min(4, int(log2(recipe.sampling.clip_timesteps)))
         if deepest > 1:
             space["model.n_layers"] = Range(1, deepest)
     elif recipe.model.head in ("tcn", "transformer"):

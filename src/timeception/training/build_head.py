@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from timeception.recipes.recipe import Recipe
-from timeception.spec import ClassifierSpec, HeadSpec, PoolingSpec, TimeceptionSpec, default_groups
+from timeception.spec import (
+    ClassifierSpec,
+    HeadSpec,
+    LocalizerSpec,
+    PoolingSpec,
+    TimeceptionSpec,
+    default_groups,
+)
 from timeception.weights.folder import ModelSpec
 
 if TYPE_CHECKING:
@@ -32,6 +39,15 @@ def head_spec(
             bn_eps=model.bn_eps,
             bn_momentum=model.bn_momentum,
         )
+        if recipe.is_timeline:
+            return LocalizerSpec(
+                layers,
+                n_classes,
+                recipe.data.step_labels == "several",
+                model.hidden,
+                model.n_refinements,
+                model.dropout,
+            )
         return ClassifierSpec(layers, n_classes, model.hidden, model.dropout, kept)
     if model.head == "pooling":
         norm = {"bn_eps": model.bn_eps, "bn_momentum": model.bn_momentum}

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from timeception import checks
 from timeception.files import sha256_of_file
 from timeception.recipes.recipe import Recipe
-from timeception.spec import ClassifierSpec, TimeceptionSpec
+from timeception.spec import ClassifierSpec, LocalizerSpec, TimeceptionSpec
 from timeception.spec.heads import head_name
 from timeception.training.backbone_file import BACKBONE_PREFIX, read_tensors
 from timeception.training.runs import model_folder
@@ -27,6 +28,7 @@ from timeception.weights.folder import BACKBONE_FILE, WEIGHTS_FILE, ModelSpec
 
 Arrays = dict[str, NDArray[Any]]
 Source = ModelSpec | TimeceptionSpec
+_LAYERED = (ClassifierSpec, LocalizerSpec)
 
 #: Fields of the layers that change what they compute; ``bn_momentum`` matters in training alone.
 _FUNCTION = {
@@ -119,10 +121,33 @@ def find_start(
         found.sha256,
     )
     _check_layers(recipe.init_from, found.spec, spec)
+    if isinstance(found.spec, LocalizerSpec) and isinstance(spec, ClassifierSpec):
+        found = replace(found, arrays=without_input_norm(found.arrays, found.spec))
     skipped = _skipped(found, spec, classes, backbone)
     wanted = {name: array for name, array in found.arrays.items() if name not in skipped}
     new = tuple(name for name in head if name not in wanted)
     return Start(wanted, recipe.init_from, found.sha256, skipped, new, frozen)
+
+
+def without_input_norm(arrays: Arrays, spec: LocalizerSpec) -> Arrays:
+    """Return a localizer's arrays with its input normalisation folded into the first layer.
+
+    The layers then compute the same from features as they are: a classifier does not normalise.
+    """
+    mean, std = (
+        arrays[f"input_norm.running_{name}"].astype(np.float64) for name in ("mean", "std")
+    )
+    weight, bias = (f"timeception.layers.0.pointwise.{name}" for name in ("weight", "bias"))
+    n_groups = spec.timeception.n_groups
+    columns = [values.reshape(n_groups, 1, -1) for values in (mean, std)]
+    kernels = arrays[weight].astype(np.float64).reshape(n_groups, -1, columns[0].shape[2])
+    kernels = kernels / columns[1]
+    shift = (kernels * columns[0]).sum(axis=2).reshape(-1)
+    return {
+        **{name: array for name, array in arrays.items() if not name.startswith("input_norm.")},
+        weight: kernels.reshape(arrays[weight].shape).astype(np.float32),
+        bias: (arrays[bias] - shift).astype(np.float32),
+    }
 
 
 @dataclass(frozen=True)
@@ -154,8 +179,8 @@ def _read(source: str) -> _Found:
 
 def _check_layers(source: str, theirs: Source, ours: ModelSpec) -> None:
     """Require layers that compute the same function; the error says what to override."""
-    theirs = theirs.timeception if isinstance(theirs, ClassifierSpec) else theirs
-    layers = ours.timeception if isinstance(ours, ClassifierSpec) else ours
+    theirs = theirs.timeception if isinstance(theirs, _LAYERED) else theirs
+    layers = ours.timeception if isinstance(ours, _LAYERED) else ours
     given, wanted = _head_of(theirs), _head_of(layers)
     must = f"hold a {wanted} head, as model.head says"
     checks.require(given == wanted, f"init_from {source}", must, given)
@@ -195,7 +220,9 @@ def _skipped(
                 reasons[name] = "belongs to another backbone"
         elif readout and not name.startswith("timeception."):
             reasons[name] = readout
-        elif name.startswith("output."):
+        elif shapes.get(name) != array.shape and name.startswith("refinements."):
+            reasons[name] = "other classes or another width"
+        elif name.startswith(("output.", "refinements.")):
             if array.shape != shapes[name]:
                 reasons[name] = f"{len(array)} classes there, {len(classes)} here"
             elif found.classes is not None and found.classes != list(classes):
@@ -208,6 +235,9 @@ def _readout_differs(found: _Found, spec: ModelSpec) -> str:
     theirs = found.spec
     if isinstance(theirs, TimeceptionSpec):
         return ""
+    kinds = ["localizer" if isinstance(s, LocalizerSpec) else "classifier" for s in (theirs, spec)]
+    if kinds[0] != kinds[1]:
+        return "of a {}, and this is a {}".format(*kinds)
     if theirs.hidden != spec.hidden:
         return f"{theirs.hidden} hidden units there, {spec.hidden} here"
     positions = [getattr(one, "map_size", None) for one in (theirs, spec)]

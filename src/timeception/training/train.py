@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from timeception import checks
+from timeception.clips.sampler import ClipSampler
 from timeception.clips.task_data import (
     TaskData,
     check_bank,
@@ -18,6 +19,7 @@ from timeception.clips.task_data import (
     read_video_task_data,
     timestep_seconds,
 )
+from timeception.clips.timelines import TimelineSampler, read_timeline_data
 from timeception.features.extraction.settings import has_2019_segments
 from timeception.files import write_json
 from timeception.recipes.recipe import Recipe
@@ -64,9 +66,11 @@ def train(
         report, on_progress = ignore, ignore
     if recipe.is_end_to_end:
         return _train_end_to_end(recipe, Path(out), resume, report, on_progress)
-    data = read_task_data(recipe, is_augmented=True)
+    read = read_timeline_data if recipe.is_timeline else read_task_data
+    data = read(recipe, is_augmented=True)
     check_bank(recipe, data)
-    _large_enough(data)
+    if not recipe.is_timeline:
+        _large_enough(data)
     _, channels, height, width = data.train.sampler.shape()
     spec = head_spec(recipe, channels, len(data.classes), (height, width))
     start = find_start(recipe, spec, data.classes)
@@ -187,13 +191,23 @@ def pipeline(
     windows = recipe.data.windows
     # The times of imported features are unknown; the segments of 2019 may overlap.
     has_times = bool(features.get("backbone")) and not has_2019_segments(features)
+    task = "multi-label" if data.is_multilabel else "single-label"
+    more = {"step_labels": recipe.data.step_labels, "background": recipe.data.background}
     return {
         "recipe": recipe.name,
-        "task": "multi-label" if data.is_multilabel else "single-label",
+        "task": "timeline" if recipe.is_timeline else task,
+        **(more if recipe.is_timeline else {}),
         "classes": list(data.classes),
         "sampling": recipe.sampling.model_dump(mode="json"),
         "windows": windows.model_dump(mode="json") if windows else None,
         "features": features,
         "feature_maps": None if maps is None else list(maps),
-        "timestep_seconds": timestep_seconds(data.train.sampler) if has_times else None,
+        "timestep_seconds": _timestep_seconds(data) if has_times else None,
     }
+
+
+def _timestep_seconds(data: TaskData) -> float:
+    sampler: ClipSampler | TimelineSampler = data.train.sampler
+    if isinstance(sampler, TimelineSampler):
+        return sampler.step_seconds()
+    return timestep_seconds(sampler)

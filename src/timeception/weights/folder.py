@@ -16,7 +16,7 @@ from timeception.spec import ClassifierSpec, HeadSpec, LocalizerSpec, PoolingSpe
 from timeception.spec.heads import LOCALIZER, head_name, head_names, spec_class
 from timeception.weights.arrays import check_arrays
 
-ModelSpec = ClassifierSpec | PoolingSpec | HeadSpec  # of the classifiers
+ModelSpec = ClassifierSpec | PoolingSpec | HeadSpec | LocalizerSpec
 
 FORMAT_VERSION = 1
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
@@ -26,7 +26,7 @@ BACKBONE_FILE, HASHES_FILE = "backbone.safetensors", "SHA256SUMS"
 
 def write_folder(
     folder: str | Path,
-    spec: ModelSpec | LocalizerSpec,
+    spec: ModelSpec,
     arrays: Mapping[str, np.ndarray],
     pipeline: Mapping[str, Any] | None = None,
 ) -> None:

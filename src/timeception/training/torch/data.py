@@ -15,7 +15,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from timeception.clips.sampler import epoch_order, process_share
 from timeception.clips.task_data import Split, TaskData
+from timeception.clips.timelines import TimelineSplit
 from timeception.recipes.recipe import Recipe
+from timeception.training.torch.timeline_data import TimelineDataset
 
 #: What an index of ``ClipDataset`` names: the random clip (``None``: the uniform one), the record.
 Index = tuple[int | None, int]
@@ -58,11 +60,26 @@ class EpochBatches(Sampler[list[Index]]):
     """Yields this process's share of each batch of random clips, in the order of the epoch.
 
     Lightning calls ``set_epoch`` of ``sampler``, where it looks for it.
+
+    Args:
+        n_records: records of the split.
+        batch_size: clips of a batch, over all processes.
+        seed: seed of the order.
+        process: this process.
+        keeps_single: keep a last batch of one clip; see ``epoch_order``.
     """
 
-    def __init__(self, n_records: int, batch_size: int, seed: int, process: Process) -> None:
+    def __init__(
+        self,
+        n_records: int,
+        batch_size: int,
+        seed: int,
+        process: Process,
+        *,
+        keeps_single: bool = False,
+    ) -> None:
         self.n_records, self.batch_size, self.seed, self.epoch = n_records, batch_size, seed, 0
-        self.process = process
+        self.process, self.keeps_single = process, keeps_single
         self.sampler = self
 
     def set_epoch(self, epoch: int) -> None:
@@ -70,7 +87,8 @@ class EpochBatches(Sampler[list[Index]]):
         self.epoch = epoch
 
     def _order(self) -> NDArray[np.int64]:
-        return epoch_order(self.n_records, self.batch_size, self.seed, self.epoch)
+        size = 1 if self.keeps_single else self.batch_size
+        return epoch_order(self.n_records, size, self.seed, self.epoch)
 
     def n_clips(self, batch: int) -> int:
         """Clips of a batch, over all processes."""
@@ -139,13 +157,17 @@ class ValidatedClips(Clips):
         return make_loader(self._data.split("validation"), self._recipe, False, self._process())
 
 
+def _dataset(split: Split | TimelineSplit) -> ClipDataset | TimelineDataset:
+    return TimelineDataset(split) if isinstance(split, TimelineSplit) else ClipDataset(split)
+
+
 def make_loader(
-    split: Split, recipe: Recipe, is_training: bool, process: Process = Process()
+    split: Split | TimelineSplit, recipe: Recipe, is_training: bool, process: Process = Process()
 ) -> DataLoader[Any]:
     """Batches of a split: random clips in the epoch's order, or uniform clips in order."""
-    size, dataset = recipe.training.batch_size, ClipDataset(split)
+    size, dataset = recipe.training.batch_size, _dataset(split)
     batches: Sampler[list[Index]] = (
-        EpochBatches(len(split), size, recipe.seed, process)
+        EpochBatches(len(split), size, recipe.seed, process, keeps_single=recipe.is_timeline)
         if is_training
         else UniformBatches(len(split), max(1, size // process.n_processes), process)
     )

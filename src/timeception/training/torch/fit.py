@@ -36,6 +36,7 @@ from timeception.clips.task_data import TaskData
 from timeception.recipes.recipe import Recipe
 from timeception.recipes.sections import TrainingSection
 from timeception.training.build_head import build_head
+from timeception.training.class_weights import class_weights
 from timeception.training.initialization import Start
 from timeception.training.progress import OnProgress, TrainingProgress, ignore
 from timeception.training.runs import Run
@@ -43,6 +44,7 @@ from timeception.training.torch.data import Clips, ValidatedClips
 from timeception.training.torch.loggers import Loggers
 from timeception.training.torch.losses import RecipeLoss
 from timeception.training.torch.module import Training, tensors
+from timeception.training.torch.timelines import TimelineTraining, set_input_statistics
 from timeception.weights.folder import ModelSpec
 
 
@@ -54,6 +56,9 @@ def check(recipe: Recipe, data: TaskData) -> None:
             the number of devices does not suit this machine.
     """
     check_machine(recipe)
+    if recipe.is_timeline:
+        class_weights(recipe.training, data)
+        return
     RecipeLoss(recipe.training, data)
     is_hard = recipe.training.loss == "asymmetric" and not data.is_multilabel
     checks.require(
@@ -105,6 +110,8 @@ def fit(
     """
     seed(recipe.seed)
     head: Any = build_head(spec)
+    if recipe.is_timeline and start.source is None:
+        set_input_statistics(head, data)
     _fit(head, recipe, data, run, start, on_progress)
     return head.to_arrays()
 
@@ -147,7 +154,8 @@ def _fit(
     with torch.no_grad():
         for name, array in start.arrays.items():
             named[name].copy_(torch.from_numpy(array))
-    module = Training(model, data, recipe, start.frozen)
+    kind: Any = TimelineTraining if recipe.is_timeline else Training
+    module = kind(model, data, recipe, start.frozen)
     keep_best = data.validation is not None
     best = ModelCheckpoint(
         run.checkpoints, "best", monitor="validation_map" if keep_best else None, mode="max"

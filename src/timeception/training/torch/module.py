@@ -41,7 +41,7 @@ class Training(lightning.LightningModule):
         self.is_multilabel = data.is_multilabel
         self.classes = data.classes
         self.recipe, self.settings = recipe, recipe.training
-        self.loss = RecipeLoss(recipe.training, data)
+        self.loss: Any = None if recipe.is_timeline else RecipeLoss(recipe.training, data)
         self._logits: list[Tensor] = []
         self._targets: list[Tensor] = []
         named = tensors(model)
