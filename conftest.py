@@ -55,6 +55,7 @@ _SLOW_FILES = {
         "training/test_loggers.py",
         "training/test_regularization.py",
         "training/test_resuming.py",
+        "training/test_timelines.py",
         "training/test_worked_training.py",
     )
 }

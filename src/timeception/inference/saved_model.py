@@ -164,7 +164,7 @@ class TimelineModel(SavedModel):
         model = self.head.eval()
         device = next(model.parameters()).device
         model.use_implementation("auto" if device.type == "cpu" else "torch")
-        x = torch.from_numpy(np.ascontiguousarray(features)).to(device)
+        x = torch.tensor(features, device=device)
         with torch.inference_mode():
             scores = model.probabilities(model(x.transpose(0, 1)[None]))[0]
         return np.asarray(scores.T.double().cpu().numpy())
