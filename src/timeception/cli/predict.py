@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,12 +15,14 @@ from timeception import checks
 from timeception.cli import usage
 
 if TYPE_CHECKING:
-    from timeception.inference.predictor import Prediction
+    from timeception.inference.predictor import Prediction, Predictor
+    from timeception.inference.timelines import Timeline
     from timeception.video import StreamSource
 
     Predict = Callable[[str, int], Prediction]
 
 _features_option = partial(typer.Option, rich_help_panel="Features")
+_timeline_option = partial(typer.Option, rich_help_panel="Timelines")
 _stream_option = partial(typer.Option, rich_help_panel="Streams")
 
 
@@ -35,8 +37,9 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="[INPUT]...",
-            help="Video files, or files of features (.npy, .npz, HDF5, safetensors, .mat, ...; one "
-            "per video, detected from the content). With --bank: ids of videos.",
+            help="Video files, folders of them, or files of features (.npy, .npz, HDF5, "
+            "safetensors, .mat, ...; one per video, detected from the content). With --bank: ids "
+            "of videos.",
             show_default=False,
         ),
     ] = None,
@@ -69,6 +72,41 @@ def predict(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON; with --stream, one object per line.")
     ] = False,
+    timeline: Annotated[
+        bool,
+        _timeline_option(
+            "--timeline",
+            help="Score every timestep instead of the whole video: when, not only what. A "
+            "localizer was trained for it; from a classifier, it is the evidence of each output "
+            "step.",
+        ),
+    ] = False,
+    threshold: Annotated[
+        str | None,
+        _timeline_option(
+            metavar="auto|X",
+            help="Score from which a timestep belongs to an interval: a number, or auto, the "
+            "thresholds that training tuned on validation videos.",
+            show_default="auto if the model has tuned thresholds; else 0.5, or, with one class per "
+            "timestep, the best class",
+        ),
+    ] = None,
+    output_format: Annotated[
+        Literal["table", "json", "csv", "vtt"] | None,
+        _timeline_option(
+            "--format",
+            help="table: the intervals; json: intervals and scores; csv: the scores of each "
+            "timestep; vtt: the intervals as subtitles (WebVTT).",
+            show_default="table",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        _timeline_option(
+            help="Folder for one file per video, in the format json, csv or vtt.",
+            show_default="print",
+        ),
+    ] = None,
     bank: Annotated[
         Path | None,
         _features_option(
@@ -160,6 +198,9 @@ def predict(
     reported, and the exit status is 1. Ctrl-C ends a stream and prints the scores so far.
     """
     usage.exclude(INPUT=inputs, stream=stream)
+    usage.exclude(timeline=timeline, stream=stream)
+    usage.exclude(timeline=timeline, draws=draws)
+    usage.require("--timeline", timeline, threshold=threshold, format=output_format, out=out)
     usage.exclude(bank=bank, stream=stream)
     usage.exclude(draws=draws, stream=stream)
     usage.exclude(stride=stride, fps=fps)
@@ -174,6 +215,14 @@ def predict(
         option=option,
         timeout=timeout,
     )
+    if timeline:
+        from timeception.cli.timelines import predict_timelines
+
+        usage.exclude(json=as_json, format=output_format)
+        chosen = "json" if as_json else output_format or "table"
+        names, read = _timelines_of(run, inputs or [], bank, key, axes, weights, device)
+        predict_timelines(names, read, chosen, threshold, out)
+        return
     if stream is None:
         _predict_inputs(
             run, inputs or [], bank, key, axes, weights, device, draws or 1, top, as_json
@@ -239,7 +288,8 @@ def _predict_inputs(
         usage.exclude(bank=bank, weights=weights)
         names, predict = _of_bank(run, inputs, bank, device)
     else:
-        names, predict = inputs, _of_files(run, inputs, key, axes, weights, device)
+        names = _with_folders(inputs)
+        predict = _of_files(run, list(names), key, axes, weights, device)
     if len(names) > 1:
         Lines(as_json).say(f"scoring {len(names)} videos with {run}")
     shown = track(names, "scoring videos", is_json=as_json)
@@ -274,6 +324,68 @@ def _of_bank(
     return ids or bank.video_ids, partial(predictor.predict_bank, bank)
 
 
+def _with_folders(inputs: list[str]) -> list[str]:
+    """Replace each folder by the videos in it."""
+    from timeception.datasets.video_files import find_videos
+
+    found: list[str] = []
+    for name in inputs:
+        if not Path(name).is_dir():
+            found.append(name)
+            continue
+        is_bank = (Path(name) / "bank.json").is_file()
+        checks.require(not is_bank, "INPUT", "be files", name, f"Pass --bank {name}.")
+        videos = [str(path) for path in find_videos(name).values()]
+        checks.require(bool(videos), f"folder {name}", "hold video files", "none")
+        found += videos
+    return found
+
+
+def _timelines_of(
+    run: str,
+    inputs: list[str],
+    bank: Path | None,
+    key: str | None,
+    axes: str | None,
+    weights: str | None,
+    device: str | None,
+) -> tuple[Sequence[str], Callable[[str], Timeline]]:
+    """Return the names to score, and what makes their timelines."""
+    from timeception.inference.predictor import Predictor
+    from timeception.inference.timelines import Timeline
+    from timeception.inference.video_timelines import (
+        bank_timeline,
+        features_timeline,
+        video_timeline,
+    )
+
+    if bank is not None:
+        from timeception.features.bank import FeatureBank
+
+        usage.exclude(bank=bank, key=key)
+        usage.exclude(bank=bank, axes=axes)
+        usage.exclude(bank=bank, weights=weights)
+        opened = FeatureBank(bank)
+        for video_id in inputs:
+            opened.file(video_id)  # reports a missing id before anything is scored
+        predictor = Predictor.for_features(run, device)
+        predictor.check_bank(opened)
+        return inputs or opened.video_ids, partial(bank_timeline, predictor, opened)
+    names = _with_folders(inputs)
+    predictor, features, read = _loaded(run, names, key, axes, weights, device)
+
+    def timeline(name: str) -> Timeline:
+        if name not in features:
+            return video_timeline(predictor, name, device=device)[0]
+        try:
+            steps = read(name)
+        except (ValueError, OSError) as error:
+            return Timeline.failed(name, predictor.model.classes, str(error))
+        return features_timeline(predictor, steps, video=name)
+
+    return names, timeline
+
+
 def _of_files(
     run: str,
     files: list[str],
@@ -284,12 +396,37 @@ def _of_files(
 ) -> Predict:
     """Return what scores video files and files of features."""
     from timeception.features.bank.arrays import KeyRequiredError
-    from timeception.inference.feature_files import AxesError, is_feature_file, read_features
-    from timeception.inference.predictor import Prediction, Predictor
+    from timeception.inference.feature_files import AxesError
+    from timeception.inference.predictor import Prediction
 
-    for name in files:
-        is_bank = (Path(name) / "bank.json").is_file()
-        checks.require(not is_bank, "INPUT", "be files", name, f"Pass --bank {name}.")
+    predictor, features, read = _loaded(run, files, key, axes, weights, device)
+
+    def predict(name: str, n_draws: int) -> Prediction:
+        if name not in features:
+            return predictor(name, n_draws)
+        try:
+            steps = read(name)
+        except (KeyRequiredError, AxesError):
+            raise
+        except (ValueError, OSError) as error:
+            return Prediction(name, predictor.model.classes, error=str(error))
+        return predictor.predict_features(steps, video=name, n_draws=n_draws)
+
+    return predict
+
+
+def _loaded(
+    run: str,
+    files: list[str],
+    key: str | None,
+    axes: str | None,
+    weights: str | None,
+    device: str | None,
+) -> tuple[Predictor, set[str], Callable[[str], Any]]:
+    """Return the predictor, which files hold features, and what reads those."""
+    from timeception.inference.feature_files import is_feature_file, read_features
+    from timeception.inference.predictor import Predictor
+
     if not files:
         raise ValueError(
             "no input: name at least one file, or pass --bank BANK or --stream SOURCE."
@@ -303,15 +440,7 @@ def _of_files(
     else:
         predictor = Predictor.load(run, weights=weights, device=device)
 
-    def predict(name: str, n_draws: int) -> Prediction:
-        if name not in features:
-            return predictor(name, n_draws)
-        try:
-            steps = read_features(Path(name), predictor.in_channels, key, axes)
-        except (KeyRequiredError, AxesError):
-            raise
-        except (ValueError, OSError) as error:
-            return Prediction(name, predictor.model.classes, error=str(error))
-        return predictor.predict_features(steps, video=name, n_draws=n_draws)
+    def read(name: str) -> Any:
+        return read_features(Path(name), predictor.in_channels, key, axes)
 
-    return predict
+    return predictor, features, read

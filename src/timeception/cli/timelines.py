@@ -1,17 +1,20 @@
-"""``timeception test`` of a run that scores each timestep."""
+"""Scores over time: ``predict --timeline``, and ``test`` of a run that scores each timestep."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import typer
 
+from timeception import checks
 from timeception.cli.progress import Lines, say_next, track
 from timeception.cli.tables import score_text, show, table
 from timeception.evaluation.timelines import TimelineReport, evaluate_timelines
+from timeception.files import write_text
+from timeception.inference.timelines import Timeline
 from timeception.training.runs import Run
 
 #: Measures that are not scores of classes: named first.
@@ -48,6 +51,88 @@ def test_timelines(
 
 
 test_timelines.__test__ = False  # type: ignore[attr-defined]  # not a test of pytest
+
+
+def predict_timelines(
+    names: Sequence[str],
+    read: Callable[[str], Timeline],
+    output_format: str,
+    threshold: str | None,
+    out: Path | None,
+) -> None:
+    """Print or write the timeline of each input; exit with status 1 if one has an error."""
+    is_table = output_format == "table"
+    if out is not None and is_table:
+        raise ValueError("--out requires --format json, csv or vtt.")
+    if out is None and len(names) > 1 and output_format in ("csv", "vtt"):
+        raise ValueError(f"--format {output_format} of several videos requires --out FOLDER.")
+    limit = _limit(threshold)
+    stems = _file_names(names)
+    has_errors = False
+    for name in track(names, "scoring", is_json=not is_table) if len(names) > 1 else names:
+        timeline = read(name)
+        if timeline.error is not None:
+            has_errors = True
+            print(f"timeception: {timeline.error}", file=sys.stderr)
+        if threshold == "auto" and len(timeline.scores) and timeline.thresholds is None:
+            raise ValueError(
+                "--threshold auto requires thresholds that training tuned on validation videos of "
+                "multi-label data; this model has none. Pass a number."
+            )
+        if output_format == "json" and out is None:
+            print(timeline.to_json(threshold=limit), end="", flush=True)
+        elif not len(timeline.scores):
+            continue
+        elif is_table:
+            _print_timeline(timeline, limit)
+        else:
+            text = _text_of(timeline, output_format, limit)
+            if out is None:
+                print(text, end="")
+            else:
+                write_text(out / f"{stems[name]}.{output_format}", text)
+    if out is not None:
+        print(f"Timelines: {out}")
+    if has_errors:
+        raise typer.Exit(1)
+
+
+def _limit(threshold: str | None) -> float | None:
+    if threshold in (None, "auto"):
+        return None
+    try:
+        value = float(str(threshold))
+    except ValueError:
+        value = float("nan")
+    checks.require(0 <= value <= 1, "--threshold", "be auto or a number in [0, 1]", threshold)
+    return value
+
+
+def _file_names(names: Sequence[str]) -> dict[str, str]:
+    """Return a name for the file of each input: its stem, or all of its path if stems repeat."""
+    stems = {name: Path(name).stem for name in names}
+    if len(set(stems.values())) < len(set(names)):
+        return {name: Path(name).with_suffix("").as_posix().strip("/") for name in names}
+    return stems
+
+
+def _text_of(timeline: Timeline, output_format: str, limit: float | None) -> str:
+    if output_format == "csv":
+        return timeline.to_csv()
+    if output_format == "vtt":
+        return timeline.to_webvtt(threshold=limit)
+    return timeline.to_json(threshold=limit)
+
+
+def _print_timeline(timeline: Timeline, limit: float | None) -> None:
+    found = timeline.segments(limit)
+    rows = [
+        (f"{each.start_seconds:.1f} - {each.end_seconds:.1f}", each.label, score_text(each.score))
+        for each in found
+    ]
+    kind = "" if timeline.is_trained_on_time else " (evidence of a classifier)"
+    title = f"{timeline.video}: {len(found)} intervals{kind}"
+    show(table(title, ("seconds", "class", "mean score"), rows))
 
 
 def print_timeline_report(report: TimelineReport) -> None:

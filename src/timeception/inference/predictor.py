@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,12 @@ from timeception.features.extraction.settings import extraction_settings, segmen
 from timeception.features.extractor import DEFAULT_PRECISION, FeatureExtractor
 from timeception.features.segments import Segmenter
 from timeception.inference.model_features import check_model_bank, in_channels_of, map_size_of
-from timeception.inference.saved_model import SavedModel, load_saved
+from timeception.inference.saved_model import SavedModel, TimelineModel, load_model
 from timeception.video import VideoError
 from timeception.video.sampling import sample_indices
+
+if TYPE_CHECKING:
+    from timeception.inference.timelines import Timeline
 
 Scores = NDArray[np.float64]
 
@@ -108,7 +111,7 @@ class Predictor:
             ValueError: if the model was trained on imported features, whose backbone is unknown,
                 or if the weights are not those of training.
         """
-        model = load_saved(source, device=device)
+        model = load_model(source, device)
         return cls(model, model.backbone(weights), device)
 
     @classmethod
@@ -123,7 +126,7 @@ class Predictor:
                 predictor.check_bank(bank)
                 predictions = [predictor.predict_bank(bank, video_id) for video_id in bank]
         """
-        return cls(load_saved(source, device=device), device=device)
+        return cls(load_model(source, device), device=device)
 
     def __call__(self, video: str | Path, n_draws: int = 1) -> Prediction:
         """Score one video file; if it cannot be read, the prediction has an error.
@@ -131,6 +134,7 @@ class Predictor:
         Raises:
             ValueError: if the predictor has no backbone.
         """
+        self._require_classifier()
         advice = "Load it with Predictor.load."
         checks.require(self.backbone is not None, "predictor", "have a backbone", None, advice)
         classes = self.model.classes
@@ -171,7 +175,8 @@ class Predictor:
             >>> predictor.predict_features(features).top(2)  # doctest: +SKIP
             [('stir', 0.71), ('pour', 0.24)]
         """
-        self._check_shape(video, features.shape)
+        self._require_classifier()
+        self.check_shape(video, features.shape)
         unit = "seconds"
         if start_frames is None or fps is None:
             rate = timesteps_per_second(self.model.features)  # these are spaced as in training
@@ -199,6 +204,30 @@ class Predictor:
             entry.features, video=video_id, start_frames=starts, fps=fps, n_draws=n_draws
         )
 
+    def timeline(self, video: str | Path) -> Timeline:
+        """Score every timestep of a video file; see ``inference.timelines.Timeline``.
+
+        A localizer was trained to say when. From a classifier, a timeline is the evidence of each
+        output step.
+
+        Raises:
+            ValueError: if the predictor has no backbone, or the model cannot say when.
+
+        Example:
+            >>> predictor = Predictor.load("runs/mine")  # doctest: +SKIP
+            >>> predictor.timeline("video.mp4").segments()[0].label  # doctest: +SKIP
+            'pour'
+        """
+        from timeception.inference.video_timelines import video_timeline
+
+        return video_timeline(self, video, device=self.device)[0]
+
+    def _require_classifier(self) -> None:
+        is_classifier = not isinstance(self.model, TimelineModel)
+        advice = "It scores timesteps: call timeline, or pass --timeline."
+        where = f"model {self.model.folder}"
+        checks.require(is_classifier, where, "be a classifier", "a localizer", advice)
+
     def check_bank(self, bank: FeatureBank) -> None:
         """Check that a bank's features are of the kind that the model was trained on.
 
@@ -213,7 +242,12 @@ class Predictor:
         """Channels of the features that the model takes."""
         return in_channels_of(self.model)
 
-    def _check_shape(self, video: str, shape: tuple[int, ...]) -> None:
+    def check_shape(self, video: str, shape: tuple[int, ...]) -> None:
+        """Check that features (S, C, H, W) are those that the model takes.
+
+        Raises:
+            ValueError: if channels or maps are not those of training.
+        """
         what = f"features of {video!r}"
         is_whole = len(shape) == 4 and min(shape) >= 1
         checks.require(is_whole, what, "have the shape (S, C, H, W), none of them 0", shape)

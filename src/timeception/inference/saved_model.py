@@ -194,6 +194,14 @@ def load_timeline_model(source: str | Path, device: str | None = None) -> Timeli
     return TimelineModel(head.to(device or "cpu"), pipeline, folder)
 
 
+def load_model(source: str | Path, device: str | None = None) -> SavedModel:
+    """Load a classifier or a localizer into PyTorch; see ``load_saved``."""
+    is_localizer = isinstance(read_folder(model_folder(source))[0], LocalizerSpec)
+    if is_localizer:
+        return load_timeline_model(source, device)
+    return load_saved(source, device=device)
+
+
 def torch_scorer(model: Any, is_multilabel: bool) -> Scorer:
     """Return the function from clips (N, T, C, H, W) to probabilities of a PyTorch model.
 

@@ -24,8 +24,9 @@ from timeception.features.extraction.settings import has_2019_segments
 from timeception.features.maps import average_maps
 from timeception.features.pipeline import BROKEN_VIDEO
 from timeception.features.stream import FeatureStream, StreamFeatures
+from timeception.inference.localizing import LocalizerScorer
 from timeception.inference.predictor import Predictor, Scores, WindowScores
-from timeception.inference.saved_model import SavedModel, probabilities
+from timeception.inference.saved_model import SavedModel, TimelineModel, probabilities
 from timeception.torch import StreamingClassifier, TimeceptionClassifier
 from timeception.video import StreamSource
 
@@ -170,7 +171,7 @@ class WindowScorer:
         return WindowScores(self._starts[0], self._end_seconds, scores)
 
 
-StreamScorer = VideoScorer | WindowScorer
+StreamScorer = VideoScorer | WindowScorer | LocalizerScorer
 
 
 def stream_scorer(predictor: Predictor) -> StreamScorer:
@@ -179,11 +180,13 @@ def stream_scorer(predictor: Predictor) -> StreamScorer:
     Raises:
         ValueError: if the model needs whole videos at once.
     """
+    if isinstance(predictor.model, TimelineModel):
+        return LocalizerScorer(predictor.model)
     if predictor.model.window_steps is not None:
         return WindowScorer(predictor)
     head = predictor.model.head
-    requirement = "have Timeception layers, or be trained on windows, to score streams"
-    advice = "Predict files without --stream, or train with model.head=timeception."
+    requirement = "have Timeception layers, or be trained on windows, to score over time"
+    advice = "Predict without --stream and --timeline, or train with model.head=timeception."
     has_layers = isinstance(head, TimeceptionClassifier)
     checks.require(has_layers, "model", requirement, type(head).__name__, advice)
     advice = "It subtracts each video's mean over time, which is known at the end of the video."

@@ -2,6 +2,7 @@
 
 RUN/recipe.yaml      the resolved recipe
 RUN/start.json       what training started from: loaded, skipped, new and frozen arrays
+RUN/thresholds.json  thresholds of multi-label classes, if there are validation videos
 RUN/checkpoints/     training states, to resume from
 RUN/logs/part_N/     metrics.csv of the N-th start of the training, and files of other loggers
 RUN/curves.png       loss, validation metrics and learning rate over the epochs
@@ -35,6 +36,11 @@ class Run:
     def start_file(self) -> Path:
         """Record of what training started from."""
         return self.root / "start.json"
+
+    @property
+    def thresholds_file(self) -> Path:
+        """Thresholds of the classes, tuned on the validation split."""
+        return self.root / "thresholds.json"
 
     @property
     def checkpoints(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -82,6 +83,7 @@ def train(
             arrays = trainer.fit(recipe, data, run, spec, start, on_progress)
         if is_writer:
             saved = pipeline(recipe, data, data.features, (height, width))
+            saved |= _thresholds(run)
             write_folder(run.model, spec, arrays, saved)
     return run
 
@@ -162,7 +164,7 @@ def _train_end_to_end(
             stride, fps = recipe.backbone.stride_frames, recipe.backbone.fps
             features = extraction_settings(backbone, stride, fps=fps)
             features["backbone"] = save_backbone(backbone, run.model)
-            saved = pipeline(recipe, data, features, (height, width))
+            saved = pipeline(recipe, data, features, (height, width)) | _thresholds(run)
             write_folder(run.model, spec, arrays, saved)
     return run
 
@@ -204,6 +206,13 @@ def pipeline(
         "feature_maps": None if maps is None else list(maps),
         "timestep_seconds": _timestep_seconds(data) if has_times else None,
     }
+
+
+def _thresholds(run: Run) -> dict[str, Any]:
+    """Return the tuned thresholds of a run, if there are any, for the saved model."""
+    if not run.thresholds_file.is_file():
+        return {}
+    return {"thresholds": json.loads(run.thresholds_file.read_text(encoding="utf-8"))}
 
 
 def _timestep_seconds(data: TaskData) -> float:

@@ -33,6 +33,8 @@ from timeception import checks
 from timeception.backbones import Backbone
 from timeception.backbones.video_classifier import VideoClassifier
 from timeception.clips.task_data import TaskData
+from timeception.files import write_json
+from timeception.metrics.thresholds import tune_thresholds
 from timeception.recipes.recipe import Recipe
 from timeception.recipes.sections import TrainingSection
 from timeception.training.build_head import build_head
@@ -40,7 +42,7 @@ from timeception.training.class_weights import class_weights
 from timeception.training.initialization import Start
 from timeception.training.progress import OnProgress, TrainingProgress, ignore
 from timeception.training.runs import Run
-from timeception.training.torch.data import Clips, ValidatedClips
+from timeception.training.torch.data import Clips, ValidatedClips, make_loader
 from timeception.training.torch.loggers import Loggers
 from timeception.training.torch.losses import RecipeLoss
 from timeception.training.torch.module import Training, tensors
@@ -175,7 +177,22 @@ def _fit(
     if keep_best and trainer.is_global_zero:
         state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
         model.load_state_dict({k.removeprefix("model."): v for k, v in state.items()})
+        module.model.eval()
+        write_thresholds(module, data, recipe, run)
     model.eval()
+
+
+def write_thresholds(module: Training, data: TaskData, recipe: Recipe, run: Run) -> None:
+    """Tune the thresholds of multi-label classes on the validation split, and write them.
+
+    They are those with the highest F1. A class that they cannot be tuned for has 0.5.
+    """
+    if not data.is_multilabel:
+        return
+    scores, targets = module.validation_scores(make_loader(data.split("validation"), recipe, False))
+    found = np.nan_to_num(tune_thresholds(scores, targets), nan=0.5)
+    rounded = [round(float(value), 6) for value in found]
+    write_json(run.thresholds_file, dict(zip(data.classes, rounded, strict=True)))
 
 
 def seed(number: int) -> None:

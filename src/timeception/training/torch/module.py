@@ -8,6 +8,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from timeception.clips.mixup import sample_mixture
@@ -151,6 +152,14 @@ class Training(lightning.LightningModule):
         self.log("validation_map", result.mean, prog_bar=True)
         if not self.is_multilabel:
             self.log("validation_accuracy", accuracy(scores, targets), prog_bar=True)
+
+    @torch.inference_mode()
+    def validation_scores(self, loader: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the probabilities and targets of multi-label clips, both (N, n_classes)."""
+        device = next(self.model.parameters()).device
+        pairs = [(self.model(clips.to(device)).float().sigmoid().cpu(), y) for clips, y in loader]
+        scores, targets = (torch.cat(column).numpy() for column in zip(*pairs, strict=True))
+        return scores, targets
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser and the schedule of the recipe."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from timeception.clips.task_data import TaskData
@@ -91,6 +93,18 @@ class TimelineTraining(Training):
         self.log("validation_loss", loss)
         result = self._protocol.measure(timelines)
         self.log("validation_map", result.values[self._protocol.main], prog_bar=True)
+
+    @torch.inference_mode()
+    def validation_scores(self, loader: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the probabilities and targets of all timesteps, both (N, n_classes)."""
+        device = next(self.model.parameters()).device
+        scores, truth = [], []
+        for features, lengths, targets in loader:
+            found = self.model.probabilities(self.model(features.to(device), lengths)).cpu()
+            for each, wanted, n in zip(found, targets, lengths.tolist(), strict=True):
+                scores.append(each[:, :n].T)
+                truth.append(wanted[:n])
+        return torch.cat(scores).numpy(), torch.cat(truth).numpy()
 
 
 def step_loss(
