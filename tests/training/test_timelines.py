@@ -192,7 +192,7 @@ def test_the_commands(run: Path, root: Path, capsys: pytest.CaptureFixture[str])
     assert main(["test", str(run)]) == 0
     assert "frame accuracy" in capsys.readouterr().out
     assert main(["test", str(run), "--draws", "3"]) == 2
-    assert "--draws has no effect on timelines" in capsys.readouterr().err
+    assert "--draws has no effect on scores over time" in capsys.readouterr().err
 
 
 def test_a_resumed_training_is_an_unbroken_one(
@@ -310,3 +310,21 @@ def test_annotations_without_times(root: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"data\.kind must have timed actions; got 'csv'"):
         train(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_weak_supervision(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A classifier of windows, trained on labels without times, says when by its evidence."""
+    labels = {"task": None, "step_labels": "several", "background": None}
+    recipe = several(root, training__epochs=30, training__batch_size=8)
+    fields = recipe.model_dump(mode="json")
+    fields["data"] |= labels | {"windows": {"length_steps": 6, "stride_steps": 2}}
+    fields["sampling"] = {"n_timesteps": 6}
+    run = train(build_recipe(fields), tmp_path / "run")
+    report = evaluate_timelines(run, protocols=["per_frame_map"])
+    assert report.is_weakly_supervised
+    found = report.protocols["per_frame_map"]
+    assert found["mean_average_precision"] > 2 * found["chance"]
+    assert main(["test", str(run.root), "--protocol", "per_frame_map"]) == 0
+    assert "by the evidence of clip labels" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"protocol must be one of .*step_labels=several"):
+        evaluate_timelines(run, protocols=["segments"])

@@ -142,5 +142,6 @@ def print_timeline_report(report: TimelineReport) -> None:
         rows = [(key.replace("_", " "), score_text(value)) for key, value in measures.items()]
         classes = found.get(_PER_CLASS, {})
         rows += [(f"  {label}", score_text(value)) for label, value in classes.items()]
-        title = f"{report.run}: {name}, {report.n_videos} {report.split} videos"
+        weak = ", by the evidence of clip labels" if report.is_weakly_supervised else ""
+        title = f"{report.run}: {name}, {report.n_videos} {report.split} videos{weak}"
         show(table(title, ("measure", "value"), rows))

@@ -141,7 +141,8 @@ def test(
         list[str] | None,
         typer.Option(
             help="Evaluation protocol: charades_official, charades_skip_unlabelled, map, accuracy, "
-            "kinetics, ... Repeatable.",
+            "kinetics, ...; over time: segments, per_frame_map, charades_localize, interval_map, "
+            "which score a classifier by its evidence. Repeatable.",
             show_default="the recipe's, else the data set's",
         ),
     ] = None,
@@ -188,13 +189,14 @@ def test(
     from timeception.cli.tables import print_evaluation
     from timeception.cli.usage import refuse
     from timeception.evaluation.evaluate import evaluate
+    from timeception.metrics.timeline_protocols import is_timeline_protocol
     from timeception.training.runs import find_run
 
     found = find_run(run)
-    if found.recipe().is_timeline:
+    if found.recipe().is_timeline or any(map(is_timeline_protocol, protocol or ())):
         from timeception.cli.timelines import test_timelines
 
-        refuse("on timelines: PyTorch scores whole videos", draws=draws, framework=framework)
+        refuse("on scores over time: PyTorch scores whole videos", draws=draws, framework=framework)
         test_timelines(found, split, protocol or (), bank, device, as_json)
         return
     if report_file is not None:

@@ -23,12 +23,15 @@ from timeception.evaluation.scores import TestScores
 from timeception.features.bank import FeatureBank
 from timeception.files import write_bytes, write_json
 from timeception.inference.model_features import check_model_bank
-from timeception.inference.saved_model import load_timeline_model
+from timeception.inference.predictor import Predictor
+from timeception.inference.saved_model import SavedModel, TimelineModel, load_model
+from timeception.inference.video_timelines import features_timeline
 from timeception.metrics.timeline_protocols import (
     default_timeline_protocol,
     find_timeline_protocol,
 )
 from timeception.metrics.timelines import Timelines, VideoTimeline
+from timeception.recipes.recipe import Recipe
 from timeception.training.runs import Run
 
 #: Maps the features of a whole video (T, C, H, W) to scores (T, n_classes).
@@ -39,8 +42,9 @@ VideoScorer = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 class TimelineReport:
     """What ``timeception test`` reports for scores over time.
 
-    ``protocols`` maps each protocol's name to its measurements; ``bank`` is the bank that replaced
-    the recipe's.
+    ``protocols`` maps each protocol's name to its measurements. ``is_weakly_supervised``: the model
+    is a classifier that never saw a time, and its evidence was measured. ``bank`` is the bank that
+    replaced the recipe's.
     """
 
     run: str
@@ -49,6 +53,7 @@ class TimelineReport:
     n_timesteps: int
     protocols: dict[str, dict[str, Any]]
     left_out: list[str]
+    is_weakly_supervised: bool = False
     bank: str | None = None
 
     @property
@@ -74,7 +79,8 @@ def evaluate_timelines(
     """Score the whole videos of a split, and measure them.
 
     Args:
-        run: a finished run of a recipe with ``data.task=timeline``.
+        run: a finished run. A classifier is scored by its evidence, against timed annotations that
+            it was not trained on (weak supervision).
         scorer: function from features to scores; ``None`` loads the run's model.
         split: ``test``, ``validation`` or ``train``.
         protocols: names of timeline protocols; empty uses the recipe's.
@@ -87,14 +93,21 @@ def evaluate_timelines(
             features of ``bank`` are of another kind than those of training.
     """
     recipe = run.recipe()
-    saved = load_timeline_model(run.root, device)
+    saved, is_weak = load_model(run.root, device), not recipe.is_timeline
+    recipe = as_timeline(recipe) if is_weak else recipe
     if bank is not None:
         check_model_bank(saved, FeatureBank(bank))
     data = read_timeline_data(recipe, None if bank is None else Path(bank))
+    checks.require(
+        data.classes == saved.classes,
+        f"classes of {recipe.data.source}",
+        f"be those of {run.root}",
+        data.classes[:5],
+    )
     names = protocols or [recipe.protocol(data.is_multilabel)]
     chosen = [find_timeline_protocol(name, data.is_multilabel) for name in names]
     sampler: TimelineSampler = data.split(split).sampler  # type: ignore[assignment]
-    score = scorer or saved.score_video
+    score = scorer or video_scorer(saved)
     videos = []
     for index in track(range(len(sampler))):
         features, _ = sampler.sample(index, None)
@@ -107,11 +120,54 @@ def evaluate_timelines(
         n_timesteps=sum(len(video.scores) for video in videos),
         protocols={each.name: each.measure(timelines).to_dict() for each in chosen},
         left_out=list(data.left_out),
+        is_weakly_supervised=is_weak,
         bank=None if bank is None else str(bank),
     )
     write_timelines(run.results / f"{report.stem}_timelines.npz", timelines, names[0])
     write_json(run.results / f"{report.stem}.json", report.to_dict())
     return report
+
+
+def as_timeline(recipe: Recipe) -> Recipe:
+    """Return the recipe of a classifier as one of timelines: the same videos, whole.
+
+    Raises:
+        ValueError: if the recipe reads video files.
+    """
+    advice = "Train its head on a bank: training.scheme=timeception_only."
+    where = f"recipe {recipe.name}"
+    checks.require(not recipe.is_end_to_end, where, "have a bank", recipe.training.scheme, advice)
+    data = {"task": "timeline", "windows": None, "step_labels": "several", "background": None}
+    sampling = {"n_timesteps": None, "stride_steps": 1}
+    return recipe.model_copy(
+        update={
+            "data": recipe.data.model_copy(update=data),
+            "sampling": recipe.sampling.model_copy(update=sampling),
+        }
+    )
+
+
+def video_scorer(model: SavedModel) -> VideoScorer:
+    """Return what scores each timestep: a localizer, or the evidence of a classifier.
+
+    A timestep has the score of the output step (or the mean of the windows) that it belongs to.
+
+    Raises:
+        ValueError: if the classifier cannot say when.
+    """
+    if isinstance(model, TimelineModel):
+        return model.score_video
+    predictor = Predictor(model)
+
+    def score(features: NDArray[np.float32]) -> NDArray[np.float64]:
+        edges = np.arange(len(features) + 1, dtype=np.float64)
+        timeline = features_timeline(predictor, features, edges)
+        advice = "Leave it out, or train with fewer layers."
+        checks.require(timeline.error is None, "video", "be long enough", timeline.error, advice)
+        steps = np.searchsorted(timeline.start_seconds, edges[:-1], side="right") - 1
+        return timeline.scores[steps]
+
+    return score
 
 
 def write_timelines(path: Path, timelines: Timelines, protocol: str) -> None:
