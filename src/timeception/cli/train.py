@@ -196,7 +196,8 @@ def test(
     if found.recipe().is_timeline or any(map(is_timeline_protocol, protocol or ())):
         from timeception.cli.timelines import test_timelines
 
-        refuse("on scores over time: PyTorch scores whole videos", draws=draws, framework=framework)
+        given = {"draws": draws, "framework": framework, "report": report_file}
+        refuse("on scores over time: PyTorch scores whole videos", **given)
         test_timelines(found, split, protocol or (), bank, device, as_json)
         return
     if report_file is not None:
