@@ -21,7 +21,7 @@ from timeception.features.stream import StreamFeatures
 from timeception.inference.localizing import LocalizerScorer, reach_timesteps
 from timeception.inference.predictor import Predictor
 from timeception.inference.saved_model import TimelineModel, load_model
-from timeception.inference.timelines import Timeline
+from timeception.inference.timelines import OpenIntervals, Timeline
 from timeception.inference.video_timelines import features_timeline
 from timeception.metrics.thresholds import tune_thresholds
 from timeception.spec import LocalizerSpec, TimeceptionSpec
@@ -208,7 +208,7 @@ def test_the_timeline_of_a_video_is_that_of_its_features(root: Path, name: str) 
     extracted = predictor.extractor()
     from timeception.features.extraction.extract import features_through
 
-    made = features_through(extracted, video, predictor.segmenter())
+    made = features_through(extracted, video, predictor.segmenter(stride=2))
     edges = np.append(made.start_frames, 60) / made.fps
     expected = features_timeline(predictor, made.features, edges)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-3)  # random weights
@@ -272,7 +272,8 @@ def test_banks(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--threshold", "0.5"], "--threshold requires --timeline"),
+        (["--threshold", "0.5"], "--threshold requires --timeline or --intervals"),
+        (["--intervals"], "--intervals requires --stream"),
         (["--timeline", "--draws", "3"], "pass either --timeline or --draws"),
         (["--timeline", "--out", "x"], "--out requires --format"),
         (["--timeline", "--threshold", "2"], r"be auto or a number in [0, 1]; got '2'"),
@@ -294,3 +295,45 @@ def test_models_that_cannot_say_when(root: Path, capsys: pytest.CaptureFixture[s
     assert "have Timeception layers" in capsys.readouterr().err
     assert main(["predict", str(root / "localizer"), video]) == 2
     assert "call timeline, or pass --timeline" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_multilabel", [False, True])
+@pytest.mark.parametrize("threshold", [None, 0.6])
+def test_open_intervals_are_those_of_the_whole(
+    is_multilabel: bool, threshold: float | None
+) -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.random((80, 2)).round(1)
+    timeline = timeline_of(scores, is_multilabel=is_multilabel, background="cut")
+    found, arriving = [], OpenIntervals(timeline, threshold)
+    for start, row in zip(timeline.start_seconds, scores, strict=True):
+        closed = arriving.push(start, start + 2, row)
+        assert all(segment.end_seconds == start for segment in closed)
+        found += closed
+    found += arriving.finish()
+    assert found
+    assert sorted(found, key=lambda s: s.start_seconds) == list(timeline.segments(threshold))
+
+
+@pytest.mark.parametrize("name", ["classifier", "localizer"])
+def test_a_stream_prints_intervals_as_they_close(
+    root: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = str(root / "videos" / "a.mp4")
+    words = ["predict", str(root / name), "--stream", video, "--interval", "1", "--intervals"]
+    assert main([*words, "--json", "--threshold", "0.5"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    found = [each for line in lines for each in line["intervals"]]
+    expected = json.loads(shown(capsys, root / name, video, "--json", "--threshold", "0.5"))
+    for one, other in zip(
+        sorted(found, key=lambda s: (s["start_seconds"], s["label"])),
+        expected["segments"],
+        strict=True,
+    ):
+        assert one["label"] == other["label"]
+        assert one["start_seconds"] == other["start_seconds"]
+        assert one["score"] == pytest.approx(other["score"], abs=1e-3)
+    assert main([*words, "--threshold", "0.5"]) == 0
+    assert "  interval  " in capsys.readouterr().out
+    assert main([*words[:-1], "--json"]) == 0
+    assert "intervals" not in json.loads(capsys.readouterr().out.splitlines()[-1])

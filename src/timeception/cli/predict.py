@@ -16,7 +16,8 @@ from timeception.cli import usage
 
 if TYPE_CHECKING:
     from timeception.inference.predictor import Prediction, Predictor
-    from timeception.inference.timelines import Timeline
+    from timeception.inference.saved_model import SavedModel
+    from timeception.inference.timelines import OpenIntervals, Timeline
     from timeception.video import StreamSource
 
     Predict = Callable[[str, int], Prediction]
@@ -166,6 +167,12 @@ def predict(
             "--evidence", help="Also print the best class of each recent output step (or window)."
         ),
     ] = False,
+    intervals: Annotated[
+        bool,
+        _stream_option(
+            "--intervals", help="Also print each interval of a class when it ends; see --threshold."
+        ),
+    ] = False,
     input_format: Annotated[
         str | None,
         _stream_option(
@@ -200,7 +207,8 @@ def predict(
     usage.exclude(INPUT=inputs, stream=stream)
     usage.exclude(timeline=timeline, stream=stream)
     usage.exclude(timeline=timeline, draws=draws)
-    usage.require("--timeline", timeline, threshold=threshold, format=output_format, out=out)
+    usage.require("--timeline", timeline, format=output_format, out=out)
+    usage.require("--timeline or --intervals", timeline or intervals, threshold=threshold)
     usage.exclude(bank=bank, stream=stream)
     usage.exclude(draws=draws, stream=stream)
     usage.exclude(stride=stride, fps=fps)
@@ -211,6 +219,7 @@ def predict(
         stride=stride,
         fps=fps,
         evidence=evidence,
+        intervals=intervals,
         input_format=input_format,
         option=option,
         timeout=timeout,
@@ -248,9 +257,19 @@ def predict(
             device=device,
             top=top,
             has_evidence=evidence,
+            intervals=_open_intervals(predictor.model, threshold) if intervals else None,
             as_json=as_json,
         )
     )
+
+
+def _open_intervals(model: SavedModel, threshold: str | None) -> OpenIntervals:
+    from timeception.cli.timelines import threshold_of
+    from timeception.inference.timelines import OpenIntervals
+    from timeception.inference.video_timelines import empty_timeline
+
+    timeline = empty_timeline(model, "stream")
+    return OpenIntervals(timeline, threshold_of(threshold, timeline))
 
 
 def _source(

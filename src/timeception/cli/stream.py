@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
@@ -16,7 +16,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from timeception.inference.predictor import Predictor
     from timeception.inference.streams import StreamUpdate
+    from timeception.inference.timelines import OpenIntervals, TimelineSegment
     from timeception.video import StreamSource
+
+    #: Intervals that ended; ``None`` if they are not wanted.
+    Closed = Sequence[TimelineSegment] | None
 
 _MOST_STEPS = 5  # output steps printed as text; --json prints all
 
@@ -31,6 +35,7 @@ def follow(
     device: str | None,
     top: int,
     has_evidence: bool,
+    intervals: OpenIntervals | None,
     as_json: bool,
 ) -> int:
     """Print the scores of a stream until it ends.
@@ -58,8 +63,9 @@ def follow(
             if not is_noticed and update.timestep_seconds is not None:
                 is_noticed = True
                 _say(spacing_notice(predictor.model, update, stride, fps))
+            closed = _closed(intervals, update)
             try:
-                print(format_update(update, top, has_evidence), flush=True)
+                print(format_update(update, top, has_evidence, closed), flush=True)
             except BrokenPipeError:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 _say("the reader closed the pipe.")
@@ -88,14 +94,26 @@ def _stopped_by_interrupt(stop: threading.Event) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _json_line(update: StreamUpdate, top: int, has_evidence: bool) -> str:
+def _closed(intervals: OpenIntervals | None, update: StreamUpdate) -> Closed:
+    """Intervals that ended since the last update; ``None`` if they are not wanted."""
+    if intervals is None:
+        return None
+    found = []
+    for step in update.evidence:
+        found += intervals.push(step.start_seconds, step.end_seconds, step.scores)
+    return [*found, *(intervals.finish() if update.is_final else ())]
+
+
+def _json_line(update: StreamUpdate, top: int, has_evidence: bool, closed: Closed) -> str:
     fields = update.to_dict(top)
+    if closed is not None:
+        fields["intervals"] = [segment.to_dict() for segment in closed]
     if not has_evidence:
         del fields["evidence"]
     return json.dumps(fields, allow_nan=False)
 
 
-def _text(update: StreamUpdate, top: int, has_evidence: bool) -> str:
+def _text(update: StreamUpdate, top: int, has_evidence: bool, closed: Closed) -> str:
     head = f"{_clock(update.seconds)}  {update.n_timesteps:6d} timesteps"
     best = "  ".join(f"{name} {score:.3f}" for name, score in update.top(top))
     lines = [f"{head}  {best or 'waiting for the first scores'}"]
@@ -103,6 +121,9 @@ def _text(update: StreamUpdate, top: int, has_evidence: bool) -> str:
         ((name, score),) = step.top(update.classes, 1)
         span = f"{_clock(step.start_seconds)} - {_clock(step.end_seconds)}"
         lines.append(f"    {span}  {name} {score:.3f}")
+    for segment in closed or ():
+        span = f"{_clock(segment.start_seconds)} - {_clock(segment.end_seconds)}"
+        lines.append(f"    {span}  interval  {segment.label} {segment.score:.3f}")
     if update.is_final:
         lines[0] += "  (end)"
     return "\n".join(lines)

@@ -66,7 +66,7 @@ def predict_timelines(
         raise ValueError("--out requires --format json, csv or vtt.")
     if out is None and len(names) > 1 and output_format in ("csv", "vtt"):
         raise ValueError(f"--format {output_format} of several videos requires --out FOLDER.")
-    limit = _limit(threshold)
+    limit = None if threshold in (None, "auto") else threshold_of(threshold, None)
     stems = _file_names(names)
     has_errors = False
     for name in track(names, "scoring", is_json=not is_table) if len(names) > 1 else names:
@@ -74,11 +74,8 @@ def predict_timelines(
         if timeline.error is not None:
             has_errors = True
             print(f"timeception: {timeline.error}", file=sys.stderr)
-        if threshold == "auto" and len(timeline.scores) and timeline.thresholds is None:
-            raise ValueError(
-                "--threshold auto requires thresholds that training tuned on validation videos of "
-                "multi-label data; this model has none. Pass a number."
-            )
+        if len(timeline.scores):
+            threshold_of(threshold, timeline)
         if output_format == "json" and out is None:
             print(timeline.to_json(threshold=limit), end="", flush=True)
         elif not len(timeline.scores):
@@ -97,7 +94,17 @@ def predict_timelines(
         raise typer.Exit(1)
 
 
-def _limit(threshold: str | None) -> float | None:
+def threshold_of(threshold: str | None, timeline: Timeline | None) -> float | None:
+    """Return the number that ``--threshold`` gives; ``None`` leaves the choice to the timeline.
+
+    Raises:
+        ValueError: if it is neither a number in [0, 1] nor auto, or the model has no thresholds.
+    """
+    if threshold == "auto" and timeline is not None and timeline.thresholds is None:
+        raise ValueError(
+            "--threshold auto requires thresholds that training tuned on validation videos of "
+            "multi-label data; this model has none. Pass a number."
+        )
     if threshold in (None, "auto"):
         return None
     try:

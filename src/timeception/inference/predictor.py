@@ -279,6 +279,9 @@ class Predictor:
         made = self.model.features
         if stride is None and fps is None:
             stride, fps = made.get("stride"), timesteps_per_second(made)
+            if isinstance(self.model, TimelineModel):  # it uses every k-th timestep
+                stride = stride and int(stride) * self.model.stride_steps
+                fps = fps and fps / self.model.stride_steps
         size, frames = made["map_size"], made.get("frames_2019")
         return segmenter_of(
             extraction_settings(self.backbone, stride, size, frames_2019=frames, fps=fps)

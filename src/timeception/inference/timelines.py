@@ -33,6 +33,15 @@ class TimelineSegment:
     end_seconds: float
     score: float
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the interval for JSON."""
+        return {
+            "label": self.label,
+            "start_seconds": round(self.start_seconds, 3),
+            "end_seconds": round(self.end_seconds, 3),
+            "score": round(self.score, 4),
+        }
+
 
 @dataclass(frozen=True)
 class Timeline:
@@ -93,7 +102,12 @@ class Timeline:
         found = list(self._runs(given) if self.is_multilabel else self._best(given))
         return tuple(sorted(found, key=lambda each: (each.start_seconds, each.label)))
 
-    def _limits(self, threshold: Threshold | None, default: float) -> list[float]:
+    def limits(self, threshold: Threshold | None, default: float) -> list[float]:
+        """Return the threshold of each class; ``default`` if there is none.
+
+        Raises:
+            ValueError: as ``segments``.
+        """
         if threshold is None:
             return [default] * len(self.classes)
         if isinstance(threshold, Mapping):
@@ -107,7 +121,7 @@ class Timeline:
         return limits
 
     def _runs(self, threshold: Threshold | None) -> Iterator[TimelineSegment]:
-        for column, limit in enumerate(self._limits(threshold, DEFAULT_THRESHOLD)):
+        for column, limit in enumerate(self.limits(threshold, DEFAULT_THRESHOLD)):
             if self.classes[column] == self.background:
                 continue
             above = (self.scores[:, column] >= limit).astype(np.int64)
@@ -115,7 +129,7 @@ class Timeline:
                 yield self._segment(column, start, stop)
 
     def _best(self, threshold: Threshold | None) -> Iterator[TimelineSegment]:
-        limits = self._limits(threshold, 0.0)
+        limits = self.limits(threshold, 0.0)
         ignored = None if self.background is None else self.classes.index(self.background)
         for column, start, stop in segments_of(self.scores.argmax(axis=1), ignored):
             segment = self._segment(column, start, stop)
@@ -150,15 +164,7 @@ class Timeline:
             "start_seconds": [round(value, 3) for value in self.start_seconds.tolist()],
             "end_seconds": [round(value, 3) for value in self.end_seconds.tolist()],
             "scores": [[round(value, 4) for value in row] for row in self.scores.tolist()],
-            "segments": [
-                {
-                    "label": segment.label,
-                    "start_seconds": round(segment.start_seconds, 3),
-                    "end_seconds": round(segment.end_seconds, 3),
-                    "score": round(segment.score, 4),
-                }
-                for segment in self.segments(threshold)
-            ],
+            "segments": [segment.to_dict() for segment in self.segments(threshold)],
             "error": self.error,
         }
 
@@ -179,6 +185,55 @@ class Timeline:
                 label = label.replace(character, entity)
             cues.append(f"{times}\n{label} ({segment.score:.2f})")
         return _written("\n\n".join(cues) + "\n", path)
+
+
+class OpenIntervals:
+    """Finds the intervals of a timeline while its timesteps arrive.
+
+    Args:
+        timeline: names the classes, the kind of scores and the thresholds; its scores do not count.
+        threshold: as in ``Timeline.segments``.
+
+    Example:
+        >>> import dataclasses
+        >>> empty = dataclasses.replace(Timeline.failed("v", ("cut",), ""), error=None)
+        >>> found = OpenIntervals(empty)
+        >>> [found.push(start, start + 1.0, np.array([score])) for start, score in
+        ...  ((0.0, 0.9), (1.0, 0.7))], [s.end_seconds for s in found.push(2.0, 3.0, np.zeros(1))]
+        ([[], []], [2.0])
+    """
+
+    def __init__(self, timeline: Timeline, threshold: Threshold | None = None) -> None:
+        given = timeline.thresholds if threshold is None else threshold
+        default = DEFAULT_THRESHOLD if timeline.is_multilabel else 0.0
+        self._timeline, self._limits = timeline, timeline.limits(given, default)
+        self._open: dict[int, tuple[float, float, list[float]]] = {}
+
+    def push(self, start: float, end: float, scores: Floats) -> list[TimelineSegment]:
+        """Add a timestep, scores (n_classes,); return the intervals that it closes."""
+        timeline = self._timeline
+        if timeline.is_multilabel:
+            active = {c for c, limit in enumerate(self._limits) if scores[c] >= limit}
+        else:
+            active = {int(scores.argmax())}
+        active = {c for c in active if timeline.classes[c] != timeline.background}
+        closed = [self._close(c) for c in sorted(set(self._open) - active)]
+        for c in active:
+            first, _, values = self._open.get(c, (start, end, []))
+            self._open[c] = first, end, [*values, float(scores[c])]
+        return [segment for segment in closed if segment is not None]
+
+    def finish(self) -> list[TimelineSegment]:
+        """Return the intervals that are open at the end."""
+        closed = [self._close(c) for c in sorted(self._open)]
+        return [segment for segment in closed if segment is not None]
+
+    def _close(self, column: int) -> TimelineSegment | None:
+        start, end, values = self._open.pop(column)
+        score = float(np.mean(values))
+        if score < self._limits[column]:
+            return None  # one class per timestep, and its mean is too low
+        return TimelineSegment(self._timeline.classes[column], start, end, score)
 
 
 def _written(text: str, path: str | Path | None) -> str:

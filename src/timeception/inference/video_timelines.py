@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,6 @@ def video_timeline(
     for update in stream_video(
         predictor,
         StreamSource(str(video)),
-        **_spacing(predictor),
         interval_seconds=_NO_INTERVAL,
         device=device,
     ):
@@ -107,35 +107,33 @@ def features_timeline(
     return _timeline(model, video, steps, error)
 
 
-def _spacing(predictor: Predictor) -> dict[str, Any]:
-    """Stride or rate of a localizer's timesteps; a classifier uses those of its features."""
-    model = predictor.model
-    if not isinstance(model, TimelineModel) or model.stride_steps == 1:
-        return {}
-    rate = timesteps_per_second(model.features)
-    if rate is not None:
-        return {"fps": rate / model.stride_steps}
-    return {"stride": int(model.features["stride"]) * model.stride_steps}
-
-
 def _timeline(
     model: SavedModel, video: str, steps: Sequence[WindowScores], error: str | None
 ) -> Timeline:
     if not steps:
         return Timeline.failed(video, model.classes, error or f"{video} has no timesteps")
     edges, scores = _without_overlap(steps)
-    is_localizer = isinstance(model, TimelineModel)
+    return replace(
+        empty_timeline(model, video),
+        scores=scores,
+        start_seconds=edges[:-1],
+        end_seconds=edges[1:],
+        error=error,
+    )
+
+
+def empty_timeline(model: SavedModel, video: str) -> Timeline:
+    """Return a timeline of a model without timesteps."""
     return Timeline(
         video,
         model.classes,
-        scores,
-        edges[:-1],
-        edges[1:],
+        np.zeros((0, len(model.classes))),
+        np.zeros(0),
+        np.zeros(0),
         model.is_multilabel,
-        is_localizer,
+        isinstance(model, TimelineModel),
         model.pipeline.get("background"),
         model.pipeline.get("thresholds"),
-        error,
     )
 
 
