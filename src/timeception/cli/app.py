@@ -30,6 +30,7 @@ _COMMANDS = (
     "zoo",
     "doctor",
     "report",
+    "explain",
 )
 _EXTRAS = {
     "keras": "keras",
@@ -39,6 +40,7 @@ _EXTRAS = {
     "transformers": "hf",
     "optuna": "search",
     "plotly": "report",
+    "captum": "explain",
 }
 _RENAMED = r".+ is now called .+; the old name "  # what checks.warn_renamed says
 _INTERRUPTED = "stopped. Run the same command again to continue; `train` also needs --resume."

@@ -108,6 +108,24 @@ def predict(
             show_default="print",
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.html",
+            help="Also write a page: frames above scores over time, intervals, evidence; video "
+            "files only.",
+            show_default="none",
+        ),
+    ] = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="True intervals for the page of --report: columns video,label,start,end, in "
+            "seconds. A video is found by the end of its path.",
+            show_default="none",
+        ),
+    ] = None,
     bank: Annotated[
         Path | None,
         _features_option(
@@ -211,6 +229,11 @@ def predict(
     usage.require("--timeline or --intervals", timeline or intervals, threshold=threshold)
     usage.exclude(bank=bank, stream=stream)
     usage.exclude(draws=draws, stream=stream)
+    usage.exclude(report=report, stream=stream)
+    usage.exclude(report=report, timeline=timeline)
+    usage.exclude(report=report, bank=bank)
+    usage.exclude(report=report, draws=draws)
+    usage.require("--report", report, annotations=annotations)
     usage.exclude(stride=stride, fps=fps)
     usage.require(
         "--stream",
@@ -224,6 +247,14 @@ def predict(
         option=option,
         timeout=timeout,
     )
+    if report is not None:
+        usage.require("feature files", None, key=key, axes=axes)
+        from timeception.cli.predict_report import predict_with_report
+
+        failed = predict_with_report(
+            run, inputs or [], weights, device, top, report, annotations, as_json
+        )
+        raise typer.Exit(int(failed))
     if timeline:
         from timeception.cli.timelines import predict_timelines
 

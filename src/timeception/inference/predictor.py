@@ -135,13 +135,28 @@ class Predictor:
             ValueError: if the predictor has no backbone.
         """
         self._require_classifier()
+        try:
+            features = self.video_features(video)
+        except VideoError as error:
+            return Prediction(str(video), self.model.classes, error=str(error))
+        return self._prediction(str(video), features, n_draws)
+
+    def video_features(self, video: str | Path) -> VideoFeatures:
+        """Compute the features of one video file as training saw them.
+
+        Raises:
+            ValueError: if the predictor has no backbone.
+            VideoError: if the video cannot be read.
+        """
         advice = "Load it with Predictor.load."
         checks.require(self.backbone is not None, "predictor", "have a backbone", None, advice)
-        classes = self.model.classes
-        try:
-            features = features_through(self._extractor, video, self.segmenter())
-        except VideoError as error:
-            return Prediction(str(video), classes, error=str(error))
+        return features_through(self._extractor, video, self.segmenter())
+
+    def predict_video_features(
+        self, video: str | Path, features: VideoFeatures, n_draws: int = 1
+    ) -> Prediction:
+        """Score one video whose features were computed with ``video_features``."""
+        self._require_classifier()
         return self._prediction(str(video), features, n_draws)
 
     def predict_features(

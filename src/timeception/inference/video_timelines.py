@@ -14,6 +14,7 @@ from timeception.datasets.windows import step_edges_seconds
 from timeception.features.bank import BankError, FeatureBank
 from timeception.features.bank.store import timesteps_per_second
 from timeception.features.comparison import has_times
+from timeception.features.extraction.jobs import VideoFeatures
 from timeception.features.maps import average_maps
 from timeception.features.stream import StreamFeatures
 from timeception.inference.predictor import Predictor, WindowScores
@@ -59,6 +60,19 @@ def bank_timeline(predictor: Predictor, bank: FeatureBank, video_id: str) -> Tim
     rate = timesteps_per_second(bank.settings)
     edges = step_edges_seconds(starts, fps or 1.0, timesteps_per_second=rate)
     return features_timeline(predictor, entry.features, edges, video=video_id)
+
+
+def video_features_timeline(
+    predictor: Predictor, features: VideoFeatures, *, video: str = "video"
+) -> Timeline:
+    """Score every timestep of features from ``Predictor.video_features``.
+
+    Raises:
+        ValueError: if the model cannot say when.
+    """
+    rate = timesteps_per_second(predictor.model.features)
+    edges = step_edges_seconds(features.start_frames, features.fps, timesteps_per_second=rate)
+    return features_timeline(predictor, features.features, edges, video=video)
 
 
 def features_timeline(

@@ -14,7 +14,8 @@ from timeception.training.curves import Curves
 
 Array = NDArray[np.float64]
 
-_MARGIN = {"l": 60, "r": 20, "t": 10, "b": 45}
+MARGIN = {"l": 60, "r": 20, "t": 10, "b": 45}
+LEGEND = {"orientation": "h", "yanchor": "bottom", "y": 1.02, "xanchor": "left", "x": 0}
 _SHORT = 24  # characters of a class name on an axis
 _MAX_LABELLED = 40  # classes that have their names on the axes of the confusion matrix
 
@@ -45,7 +46,7 @@ def confusion_chart(matrix: Array, classes: Sequence[str]) -> Chart:
     if len(names) > _MAX_LABELLED:
         heat.update(x=names, y=names)
     layout = {
-        "margin": _MARGIN,
+        "margin": MARGIN,
         "xaxis": axis | {"title": {"text": "predicted"}, "tickangle": 90},
         "yaxis": axis | {"title": {"text": "true"}, "autorange": "reversed"},
     }
@@ -59,7 +60,7 @@ def precision_recall_chart(curves: Mapping[str, tuple[Array, Array, float]]) -> 
     """Draw recall, precision and AP by class, one class at a time."""
     from plotly import graph_objects as go
 
-    figure = go.Figure(layout={"margin": _MARGIN, "showlegend": False})
+    figure = go.Figure(layout={"margin": MARGIN, "showlegend": False})
     for number, (name, (recall, precision, _)) in enumerate(curves.items()):
         figure.add_scatter(
             x=recall.astype(np.float32),
@@ -82,7 +83,7 @@ def calibration_chart(found: Calibration) -> Chart:
     """Draw frequency against score, beside the diagonal."""
     from plotly import graph_objects as go
 
-    figure = go.Figure(layout={"margin": _MARGIN, "legend": {"orientation": "h", "y": 1.1}})
+    figure = go.Figure(layout={"margin": MARGIN, "legend": LEGEND})
     figure.add_scatter(
         x=[0, 1], y=[0, 1], mode="lines", name="calibrated", line={"color": "#888", "dash": "dot"}
     )
@@ -113,7 +114,7 @@ def curve_charts(curves: Curves) -> list[Chart]:
     }
     charts = []
     for title, names in panels.items():
-        figure, words = go.Figure(layout={"margin": _MARGIN, "showlegend": True}), []
+        figure, words = go.Figure(layout={"margin": MARGIN, "showlegend": True}), []
         for number, (key, name) in enumerate(names.items()):
             if key not in curves:
                 continue
@@ -129,7 +130,7 @@ def curve_charts(curves: Curves) -> list[Chart]:
             words.append(f"{name} from {values[0]:.4g} to {values[-1]:.4g}")
         if words:
             figure.update_xaxes(title="epoch")
-            figure.update_layout(legend={"orientation": "h", "y": 1.1})
+            figure.update_layout(legend=LEGEND)
             alternative = f"{title} over the epochs: {', '.join(words)}."
             charts.append(Chart(title, alternative, figure))
     return charts
@@ -141,7 +142,7 @@ def interval_chart(metric: str, intervals: Mapping[str, tuple[float, float, floa
 
     names = list(intervals)
     values, lows, highs = (np.array(column) for column in zip(*intervals.values(), strict=True))
-    figure = go.Figure(layout={"margin": _MARGIN})
+    figure = go.Figure(layout={"margin": MARGIN})
     figure.add_scatter(
         x=values,
         y=[plot_text(name) for name in names],
