@@ -7,13 +7,15 @@ OUT ?= demo
 PYTEST ?= -q -n 2 --dist worksteal
 KERAS_TESTS := tests/keras tests/training/test_fit_keras.py
 
-.PHONY: help demo picture test test-fast isolated check format clean
+.PHONY: help demo picture test test-fast test-browser isolated check format clean
 
 help:
 	@echo "make demo    synthetic videos -> features -> training -> test -> prediction (OUT=$(OUT))"
 	@echo "make test    every test, in all frameworks: ten minutes on two cores"
 	@echo "make test-fast"
 	@echo "             what takes seconds, in PyTorch alone: 75 seconds on two cores"
+	@echo "make test-browser"
+	@echo "             the served page in Chromium, which must be installed"
 	@echo "make isolated each framework's tests by themselves, the other frameworks not installed"
 	@echo "make picture the README's picture, of the demo's folder"
 	@echo "make check   format, lint, types, import directions"
@@ -42,6 +44,12 @@ test: $(VENV)/.dev
 
 test-fast: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST) -m "not slow"
+
+# Another environment, because Gradio may require older packages.
+test-browser:
+	$(PYTHON) -m venv build/browser
+	build/browser/bin/python -m pip install --quiet --editable '.[serve,report]' playwright pytest hypothesis
+	OMP_NUM_THREADS=1 build/browser/bin/python -m pytest -q tests/serving tests/report/test_in_browser.py
 
 isolated: isolated-torch isolated-jax isolated-keras-jax isolated-keras-tensorflow
 

@@ -18,7 +18,7 @@ def names() -> list[str]:
 def test_three_calls_register_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     first, shown = names(), capsys.readouterr().out
-    assert len(first) == len(set(first)) == 16
+    assert len(first) == len(set(first)) == 17
     for _ in range(2):
         assert main(["--help"]) == 0
         assert capsys.readouterr().out == shown

@@ -31,6 +31,7 @@ _COMMANDS = (
     "doctor",
     "report",
     "explain",
+    "serve",
 )
 _EXTRAS = {
     "keras": "keras",
@@ -41,6 +42,7 @@ _EXTRAS = {
     "optuna": "search",
     "plotly": "report",
     "captum": "explain",
+    "gradio": "serve",
 }
 _RENAMED = r".+ is now called .+; the old name "  # what checks.warn_renamed says
 _INTERRUPTED = "stopped. Run the same command again to continue; `train` also needs --resume."
