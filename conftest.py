@@ -53,6 +53,7 @@ _SLOW_FILES = {
         "serving/test_browser.py",
         "training/test_best_checkpoint.py",
         "training/test_devices.py",
+        "training/test_training_fields.py",
         "training/test_dropout_seeds.py",
         "training/test_loggers.py",
         "training/test_regularization.py",

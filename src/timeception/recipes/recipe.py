@@ -23,6 +23,7 @@ from timeception.metrics.timeline_protocols import (
     default_timeline_protocol,
     is_timeline_protocol,
 )
+from timeception.recipes.keras_limits import check_keras
 from timeception.recipes.recipe_2019 import fields_of_2019, is_2019
 from timeception.recipes.sections import (
     AugmentationSection,
@@ -38,17 +39,6 @@ from timeception.recipes.sections import (
 )
 
 Framework = Literal["torch", "keras"]
-KERAS_HEADS = ("timeception", "pooling")
-KERAS_LOSSES = (None, "bce", "cross_entropy", "focal")
-
-#: Fields of `training` that Keras cannot honour, their values that it can, and why.
-KERAS_REFUSES: dict[str, tuple[Any, str]] = {
-    "devices": (1, "recipes train with Keras in one process"),
-    "nodes": (1, "recipes train with Keras in one process"),
-    "strategy": ("auto", "recipes train with Keras in one process"),
-    "precision": ("32", "layers of Keras have a precision when they are created, here float32"),
-    "ema_decay": (0.0, "the average of Keras has a fixed decay, and leaves out moving statistics"),
-}
 logger = logging.getLogger(__name__)
 
 _PACKAGED = resources.files("timeception.recipes") / "packaged"
@@ -119,23 +109,15 @@ class Recipe(Section):
             raise ValueError("sampling.center=true requires training.scheme=timeception_only")
         if self.is_end_to_end and self.backbone is not None and self.backbone.precision:
             raise ValueError("backbone.precision requires training.scheme=timeception_only")
-        if self.is_end_to_end and self.framework != "torch":
-            raise ValueError("training.scheme=end_to_end requires framework=torch")
-        if self.framework == "keras" and self.model.head not in KERAS_HEADS:
-            raise ValueError(
-                f"model.head={self.model.head} requires framework=torch; Keras offers "
-                f"{', '.join(KERAS_HEADS)}"
-            )
-        if self.framework == "keras" and self.training.loss not in KERAS_LOSSES:
-            known = ", ".join(filter(None, KERAS_LOSSES))
-            raise ValueError(
-                f"training.loss={self.training.loss} requires framework=torch; Keras offers {known}"
-            )
         if self.framework == "keras":
-            for name, (value, reason) in KERAS_REFUSES.items():
-                given = getattr(self.training, name)
-                if given != value:
-                    raise ValueError(f"training.{name}={given} requires framework=torch: {reason}")
+            check_keras(self.model.head, self.training)
+        plain = TrainingSection.model_fields["step_smoothing"].default
+        is_one = self.is_timeline and self.data.step_labels == "one"
+        if self.training.step_smoothing != plain and not is_one:
+            raise ValueError(
+                "training.step_smoothing requires data.task=timeline and data.step_labels=one; got "
+                f"{self.training.step_smoothing}"
+            )
         named = self.testing.protocol
         if named is not None and is_timeline_protocol(named) != self.is_timeline:
             task = "other than timeline" if self.is_timeline else "timeline"
