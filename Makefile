@@ -17,7 +17,7 @@ help:
 	@echo "make test-browser"
 	@echo "             the served page in Chromium, which must be installed"
 	@echo "make isolated each framework's tests by themselves, the other frameworks not installed"
-	@echo "make picture the README's picture, of the demo's folder"
+	@echo "make picture the README's pictures, of the demo's folder"
 	@echo "make check   format, lint, types, import directions"
 
 $(VENV)/.base: pyproject.toml
@@ -49,7 +49,7 @@ test-fast: $(VENV)/.dev
 test-browser:
 	$(PYTHON) -m venv build/browser
 	build/browser/bin/python -m pip install --quiet --editable '.[serve,report]' playwright pytest hypothesis
-	OMP_NUM_THREADS=1 build/browser/bin/python -m pytest -q tests/serving tests/report/test_in_browser.py
+	OMP_NUM_THREADS=1 build/browser/bin/python -m pytest -q tests/serving/test_browser.py tests/report/test_in_browser.py
 
 isolated: isolated-torch isolated-jax isolated-keras-jax isolated-keras-tensorflow
 
@@ -73,6 +73,7 @@ isolated-%:
 
 picture: $(VENV)/.base
 	$(BIN)/python examples/demo_picture.py $(OUT) docs/assets/demo.png
+	$(BIN)/python examples/demo_animation.py $(OUT) docs/assets/demo_timeline.webp
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

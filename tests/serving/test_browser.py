@@ -55,9 +55,12 @@ class Server:
         """Send one request; the path is not normalised."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         names = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request("GET" if body is None else "POST", path, body, names)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
+        try:
+            connection.request("GET" if body is None else "POST", path, body, names)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
 
     def post_file(self, path: str, data: bytes, field: str = "video", name: str = "v.mp4") -> Any:
         head = f'--x\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n\r\n'

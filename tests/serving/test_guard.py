@@ -76,6 +76,23 @@ def test_requests(
     assert message in answer.decode()
 
 
+def test_refused_bodies_are_read_first(tmp_path: Path) -> None:
+    """A client that is still sending would otherwise see a broken pipe instead of the message."""
+    parts = [{"type": "http.request", "body": b"x" * 1000, "more_body": n < 4} for n in range(5)]
+    left = list(parts)
+
+    async def receive() -> dict[str, Any]:
+        return left.pop(0)
+
+    async def send(message: Any) -> None:
+        assert not left
+
+    headers = [(b"origin", b"http://evil.example"), (b"host", b"localhost:1")]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
+    asyncio.run(Guard(None, LIMITS, tmp_path)(scope, receive, send))  # type: ignore[arg-type]
+    assert left == []
+
+
 @pytest.mark.parametrize("kind", [JSON, {"content-type": "text/plain"}, {}])
 @pytest.mark.parametrize(
     "path", ["/etc/passwd", "http://example.com/x.mp4", "{folder}/../x", "\0", "x.mp4"]

@@ -56,8 +56,10 @@ class Guard:
             body = await _read(receive, _JSON_BYTES)
             receive = _replay(body, receive)
             if not self._has_only_uploads(body):
-                refusal = 403, "Files must be uploaded; no other file can be named."
+                await _answer(send, 403, "Files must be uploaded; no other file can be named.")
+                return
         if refusal is not None:
+            await _discard(receive, 2 * self._limits.max_bytes)
             await _answer(send, *refusal)
             return
         await self._app(scope, receive, _with_headers(send))
@@ -107,6 +109,16 @@ class Guard:
 
 def _is_form(headers: dict[str, str]) -> bool:
     return headers.get("content-type", "").lower().startswith("multipart/form-data")
+
+
+async def _discard(receive: Receive, limit: int) -> None:
+    """Read what is still sent, up to a limit: many clients read no answer before they have sent."""
+    size = 0
+    while size <= limit:
+        message = await receive()
+        size += len(message.get("body", b""))
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return
 
 
 async def _read(receive: Receive, limit: int) -> list[Message]:
