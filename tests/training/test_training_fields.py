@@ -133,6 +133,13 @@ def test_step_smoothing_is_of_timelines(tmp_path: Path) -> None:
         small_recipe(tmp_path, training__step_smoothing=0.3)
 
 
+@pytest.mark.parametrize(("optimizer", "momentum"), [("adam", 0.9), ("adamw", 0.9), ("sgd", 0.0)])
+def test_nesterov_has_a_momentum(optimizer: str, momentum: float, tmp_path: Path) -> None:
+    options = {"training__optimizer": optimizer, "training__momentum": momentum}
+    with pytest.raises(ValueError, match=rf"nesterov=true requires.*got {optimizer} and"):
+        small_recipe(tmp_path, training__nesterov=True, **options)
+
+
 def test_the_page_lists_every_field() -> None:
     """The columns of docs/training.md: what PyTorch and Keras honour."""
     rows = re.findall(

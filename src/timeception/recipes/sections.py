@@ -340,7 +340,7 @@ class TrainingSection(Section):
         0.0, ge=0, description="L2 penalty of Adam and SGD; decoupled weight decay of AdamW."
     )
     momentum: Fraction = Field(0.9, description="Momentum of SGD.")
-    nesterov: bool = Field(False, description="Nesterov momentum, with SGD.")
+    nesterov: bool = Field(False, description="Nesterov momentum; requires SGD with momentum.")
     schedule: Literal["constant", "cosine"] = Field(
         "constant", description="Learning rate after the warm-up; `cosine` falls to 0."
     )
@@ -402,6 +402,15 @@ class TrainingSection(Section):
     @classmethod
     def _always_csv(cls, loggers: tuple[LoggerName, ...]) -> tuple[LoggerName, ...]:
         return tuple(dict.fromkeys(("csv", *loggers)))
+
+    @model_validator(mode="after")
+    def _has_a_momentum_for_nesterov(self) -> TrainingSection:
+        if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
+            raise ValueError(
+                "training.nesterov=true requires training.optimizer=sgd and a training.momentum "
+                f"above 0; got {self.optimizer} and {self.momentum:g}"
+            )
+        return self
 
 
 class AugmentationSection(Section):
