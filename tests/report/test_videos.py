@@ -62,6 +62,37 @@ def test_predict_writes_a_page(
     assert len(figures(Page(out.read_text(encoding="utf-8")))[0]["data"]) == 1
 
 
+def test_a_localizer_has_a_page_too(
+    run: str, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its score of a class is the highest one over time; there is no other explanation."""
+    from timeception.inference.predictor import Predictor
+    from timeception.torch import TimeceptionLocalizer
+
+    head = TimeceptionLocalizer(1280, 2, n_layers=2, n_groups=1, hidden=8, n_refinements=0)
+    pipeline = {**Predictor.load(run).model.pipeline, "task": "timeline", "step_labels": "one"}
+    pipeline["sampling"] = {"n_timesteps": None, "map_size": [1, 1], "stride_steps": 2}
+    head.pipeline = pipeline
+    head.save_pretrained(tmp_path / "model")
+    video, out = str(clips / "left" / "0.mp4"), tmp_path / "page.html"
+    words = [str(tmp_path / "model"), video]
+    assert main(["predict", *words, "--report", str(out), "--json"]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)
+    timeline = Predictor.load(words[0]).timeline(video)
+    highest = dict(zip(timeline.classes, timeline.scores.max(axis=0), strict=True))
+    assert shown["scores"] == pytest.approx(highest, abs=1e-4)
+    from timeception.serving.scoring import VideoService
+
+    served = VideoService(Predictor.load(words[0])).score(Path(video))
+    assert served.scores == pytest.approx(highest, abs=1e-4)
+    assert served.timeline.scores.shape == timeline.scores.shape
+    assert str(clips) not in served.timeline.to_json()
+    page = Page(out.read_text(encoding="utf-8"))
+    assert len(figures(page)) == 1 and "Intervals" in "".join(page.texts)
+    assert main(["explain", *words]) == 2
+    assert "be a classifier" in capsys.readouterr().err
+
+
 def test_explain_writes_pages(
     run: str, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

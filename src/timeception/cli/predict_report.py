@@ -57,14 +57,23 @@ def predict_with_report(
 def _predict(
     predictor: Predictor, name: str, truth: dict[str, tuple[Interval, ...]]
 ) -> tuple[Prediction, VideoResult]:
+    """Score one video; a localizer's score of a class is the highest one over time."""
     from timeception.inference.explanation import explain
     from timeception.inference.predictor import Prediction
+    from timeception.inference.saved_model import TimelineModel
     from timeception.inference.video_timelines import video_features_timeline
     from timeception.report.videos import VideoResult
     from timeception.torch import TimeceptionClassifier
     from timeception.video import VideoError
 
-    model = predictor.model
+    model, known = predictor.model, _truth_of(name, truth)
+    if isinstance(model, TimelineModel):
+        scored = predictor.timeline(name)
+        if scored.error is not None:
+            failed = Prediction(name, model.classes, error=scored.error)
+            return failed, VideoResult(name, None, note=f"Could not be read: {scored.error}")
+        highest = Prediction(name, model.classes, scored.scores.max(axis=0))
+        return highest, VideoResult(name, scored, truth=known)
     try:
         features = predictor.video_features(name)
     except VideoError as error:
@@ -81,7 +90,6 @@ def _predict(
     has_maximum = isinstance(model.head, TimeceptionClassifier)
     explanation = explain(model, features) if has_maximum else None
     best = prediction.top(len(model.classes))
-    known = _truth_of(name, truth)
     return prediction, VideoResult(name, timeline, best, explanation, known, note)
 
 

@@ -65,7 +65,7 @@ def bank_timeline(predictor: Predictor, bank: FeatureBank, video_id: str) -> Tim
 def video_features_timeline(
     predictor: Predictor, features: VideoFeatures, *, video: str = "video"
 ) -> Timeline:
-    """Score every timestep of features from ``Predictor.video_features``.
+    """Score every timestep of features from ``Predictor.video_features``, with a classifier.
 
     Raises:
         ValueError: if the model cannot say when.

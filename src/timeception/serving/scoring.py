@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,16 +90,18 @@ class VideoService:
 
     def _score(self, path: Path) -> Scored:
         predictor, classes = self.predictor, self.predictor.model.classes
+        if isinstance(predictor.model, TimelineModel):
+            timeline = replace(predictor.timeline(path), video="video")  # no path of the server
+            if timeline.error is not None:
+                text = "This video is damaged, or too short for the model."
+                raise RefusedError(text)
+            highest = timeline.scores.max(axis=0).tolist()
+            return Scored(dict(zip(classes, highest, strict=True)), timeline)
         features = predictor.video_features(path)
         try:
             timeline = video_features_timeline(predictor, features, video="video")
         except ValueError:  # the kind of network: see inference.streams.stream_scorer
             timeline = Timeline.failed("video", classes, "This model cannot say when.")
-        if isinstance(predictor.model, TimelineModel):
-            if not len(timeline.scores):
-                raise RefusedError("The video is too short for this model.")
-            highest = timeline.scores.max(axis=0).tolist()
-            return Scored(dict(zip(classes, highest, strict=True)), timeline)
         prediction = predictor.predict_video_features("video", features)
         scores = dict(prediction.top(len(classes)))
         return Scored(scores, timeline, timeline.error or "")
