@@ -130,6 +130,35 @@ def test_resuming_gives_the_same_weights(
         np.testing.assert_allclose(array, expected[name], atol=1e-6, err_msg=name)
 
 
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before(
+    order_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    recipe = order_recipe(order_data, training__epochs=4, training__checkpoint_every=1)
+    whole = train(recipe, tmp_path / "whole")
+    step = torch_module.Training.training_step
+
+    def stop_in_third_epoch(self: torch_module.Training, *batch: object) -> object:
+        if self.current_epoch == 2:
+            raise RuntimeError("the power went out")
+        return step(self, *batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch_module.Training, "training_step", stop_in_third_epoch)
+        with pytest.raises(RuntimeError, match="power"):
+            train(recipe, tmp_path / "cut")
+    last = tmp_path / "cut" / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:1000])
+    resumed = train(recipe, tmp_path / "cut", resume=True)
+    assert "last.ckpt is damaged" in caplog.text
+    assert [len(table(p / "metrics.csv")) for p in sorted(resumed.logs.glob("part_*"))] == [2, 3]
+    expected = load_file(whole.model / "model.safetensors")
+    for name, array in load_file(resumed.model / "model.safetensors").items():
+        np.testing.assert_allclose(array, expected[name], atol=1e-6, err_msg=name)
+
+
 def test_finished_and_foreign_folders_are_refused(
     run: Run, order_data: Path, tmp_path: Path
 ) -> None:

@@ -42,6 +42,7 @@ from timeception.training.class_weights import class_weights
 from timeception.training.initialization import Start
 from timeception.training.progress import OnProgress, TrainingProgress, ignore
 from timeception.training.runs import Run
+from timeception.training.torch.checkpoints import WholeCheckpointIO, find_checkpoint
 from timeception.training.torch.data import Clips, ValidatedClips, make_loader
 from timeception.training.torch.loggers import Loggers
 from timeception.training.torch.losses import RecipeLoss
@@ -162,7 +163,7 @@ def _fit(
     best = ModelCheckpoint(
         run.checkpoints, "best", monitor="validation_map" if keep_best else None, mode="max"
     )
-    last = run.checkpoints / "last.ckpt"
+    last = find_checkpoint(run.checkpoints)
     with _quiet_lightning():
         reports = _Reports(TrainingProgress.of(recipe, data), on_progress)
         callbacks = [*regularization_callbacks(recipe.training), *([best] if keep_best else [])]
@@ -171,7 +172,7 @@ def _fit(
             trainer.fit(
                 module,
                 datamodule=(ValidatedClips if keep_best else Clips)(data, recipe),
-                ckpt_path=last if last.exists() else None,
+                ckpt_path=last,
                 weights_only=True,
             )
     if keep_best and trainer.is_global_zero:
@@ -230,6 +231,7 @@ def make_trainer(recipe: Recipe, run: Run, callbacks: list[Callback]) -> lightni
             Loggers(recipe, run, logs),
         ],
         callbacks=[*callbacks, last, *progress],
+        plugins=[WholeCheckpointIO()],
         enable_progress_bar=bool(progress),
         enable_model_summary=False,
         num_sanity_val_steps=0,
