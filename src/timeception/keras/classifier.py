@@ -17,6 +17,7 @@ from timeception.spec import (
     KERAS_BN_MOMENTUM,
     LEAKY_SLOPE,
     ClassifierSpec,
+    LocalizerSpec,
     PoolingSpec,
     TimeceptionSpec,
     channels_of,
@@ -244,6 +245,10 @@ class PoolingClassifier(_Classifier):
         return self.classify(ops.concatenate(pooled, axis=1), training)
 
 
-def classifier_class(spec: ClassifierSpec | PoolingSpec) -> Any:
+def classifier_class(spec: ClassifierSpec | PoolingSpec | LocalizerSpec) -> Any:
     """Return the Keras class of a classifier's spec."""
+    if isinstance(spec, LocalizerSpec):
+        from timeception.keras.localizer import TimeceptionLocalizer
+
+        return TimeceptionLocalizer
     return PoolingClassifier if isinstance(spec, PoolingSpec) else TimeceptionClassifier

@@ -16,12 +16,10 @@ from timeception.spec import (
 )
 
 Named = dict[str, np.ndarray]
-AnySpec = TimeceptionSpec | ClassifierSpec | PoolingSpec  # of every framework
+AnySpec = TimeceptionSpec | ClassifierSpec | PoolingSpec | LocalizerSpec  # PyTorch and Keras
 
 
-def check_arrays(
-    what: str, spec: AnySpec | HeadSpec | LocalizerSpec, arrays: Mapping[str, np.ndarray]
-) -> None:
+def check_arrays(what: str, spec: AnySpec | HeadSpec, arrays: Mapping[str, np.ndarray]) -> None:
     """Check the names and shapes of canonical arrays. The error message begins with ``what``.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from timeception.spec import N_BRANCHES, LayerSpec, PoolingSpec, TimeceptionSpec
+from timeception.spec import N_BRANCHES, LayerSpec, LocalizerSpec, PoolingSpec, TimeceptionSpec
 from timeception.weights.arrays import AnySpec
 
 Shape = tuple[int, ...]
@@ -56,6 +56,8 @@ def keras_layouts(spec: AnySpec) -> dict[str, Layout]:
             for index, layer in enumerate(spec.layers)
             for name, layout in _layer(layer).items()
         }
+    if isinstance(spec, LocalizerSpec):
+        return _localizer(spec)
     layouts = {name: _same(shape) for name, shape in spec.parameter_shapes().items()}
     layouts["output.weight"] = _transposed(spec.n_classes, spec.hidden)
     if isinstance(spec, PoolingSpec):
@@ -77,6 +79,16 @@ def to_keras(spec: AnySpec, arrays: Mapping[str, Any]) -> dict[str, Any]:
 def from_keras(spec: AnySpec, arrays: Mapping[str, Any]) -> dict[str, Any]:
     """Convert arrays with canonical names from the layout of Keras."""
     return {name: layout.from_keras(arrays[name]) for name, layout in keras_layouts(spec).items()}
+
+
+def _localizer(spec: LocalizerSpec) -> dict[str, Layout]:
+    """Kernels of linear layers and of convolutions have their axes reversed."""
+    layers = keras_layouts(spec.timeception)
+    layouts = {f"timeception.{name}": layout for name, layout in layers.items()}
+    for name, shape in spec.parameter_shapes().items():
+        order = tuple(reversed(range(len(shape))))
+        layouts.setdefault(name, Layout(shape, shape, order, shape[::-1]))
+    return layouts
 
 
 def _layer(spec: LayerSpec) -> dict[str, Layout]:
