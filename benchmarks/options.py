@@ -8,6 +8,7 @@ kitchen videos, three classes thinned to a quarter of their training windows, on
 12 epochs. ``regularisers`` takes a bank of EgoGestAR that the recipe egogestar extracted, tests on
 the serial numbers divisible by 5, and trains on the others with clips of 16 timesteps, 20 epochs.
 Finished runs are kept, so the same command continues an interrupted one.
+``--set`` changes fields of the recipe.
 
 Prints Markdown: the mean over seeds with its 95 % interval over test videos, and the paired
 difference to the plain recipe.
@@ -28,7 +29,7 @@ from timeception.evaluation.comparison import compare
 from timeception.evaluation.cross_validation import Fold, cross_validate, fold_scores
 from timeception.features.bank import FeatureBank
 from timeception.metrics import mean_average_precision
-from timeception.recipes.recipe import Recipe, load_recipe
+from timeception.recipes.recipe import Recipe, apply_overrides, load_recipe
 
 LENGTH, STRIDE = 256, 64
 #: Classes of one or two activities, and the share of their training windows that is kept.
@@ -96,11 +97,11 @@ def gtea_recipe(out: Path) -> Recipe:
     return load_recipe("gtea", [*data, "data.task=multi-label"])
 
 
-def run_losses(data: Path, out: Path, n_seeds: int, n_workers: int) -> None:
+def run_losses(data: Path, out: Path, n_seeds: int, n_workers: int, changes: list[str]) -> None:
     """Train every loss on thinned classes, and print the table."""
     out.mkdir(parents=True, exist_ok=True)
     subjects = write_windows(data, out)
-    recipe = gtea_recipe(out)
+    recipe = apply_overrides(gtea_recipe(out), changes)
     folds = []
     for number, subject in enumerate(subjects, start=1):
         ids = FeatureBank(out / f"bank_{number}").video_ids
@@ -120,10 +121,12 @@ def run_losses(data: Path, out: Path, n_seeds: int, n_workers: int) -> None:
         print(f"| {name} | {row} | {np.nanmean(rare):.3f} | {np.nanmean(others):.3f} |")
 
 
-def run_regularisers(bank: Path, out: Path, n_seeds: int, n_workers: int) -> None:
+def run_regularisers(
+    bank: Path, out: Path, n_seeds: int, n_workers: int, changes: list[str]
+) -> None:
     """Train every regulariser on fold 0 of EgoGestAR, and print the table."""
     fast = ["sampling.n_timesteps=16", "training.epochs=20"]
-    recipe = load_recipe("egogestar", [f"data.bank={bank}", f"data.source={bank}", *fast])
+    recipe = load_recipe("egogestar", [f"data.bank={bank}", f"data.source={bank}", *fast, *changes])
     test = tuple(name for name in FeatureBank(bank).video_ids if fnmatchcase(name, "*[05]"))
     roots = run_all(REGULARISERS, recipe, [Fold("0", 1, test)], out, n_seeds, n_workers)
     print("| regulariser | accuracy | minus plain |")
@@ -141,8 +144,6 @@ def run_all(
     n_workers: int,
 ) -> dict[str, Path]:
     """Cross-validate every variant; return its folder by name."""
-    from timeception.recipes.recipe import apply_overrides
-
     roots = {}
     for number, (name, words) in enumerate(variants.items()):
         roots[name] = out / f"variant_{number}"
@@ -173,9 +174,10 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", dest="changes")
     words = parser.parse_args()
     run = run_losses if words.what == "losses" else run_regularisers
-    run(words.data.absolute(), words.out.absolute(), words.seeds, words.workers)
+    run(words.data.absolute(), words.out.absolute(), words.seeds, words.workers, words.changes)
 
 
 if __name__ == "__main__":
