@@ -16,7 +16,7 @@ from timeception.keras import TimeceptionClassifier, TimeceptionLocalizer
 from timeception.spec import LocalizerSpec, TimeceptionSpec, is_trainable
 from timeception.weights.layouts import from_keras, keras_layouts
 
-LENGTHS = np.array([13, 8, 1, 5, 26])
+LENGTHS = np.array([9, 1, 6])
 needs_torch = pytest.mark.skipif(not find_spec("torch"), reason="PyTorch is not installed")
 
 
@@ -27,8 +27,8 @@ def make_arrays(spec: LocalizerSpec) -> dict[str, np.ndarray]:
 
 
 def spec_of(lookahead: bool = True, **fields: object) -> LocalizerSpec:
-    layers = TimeceptionSpec(16, 3, 2, pool_lookahead=lookahead)
-    return LocalizerSpec(layers, 3, **{"hidden": 8} | fields)
+    layers = TimeceptionSpec(16, 2, 2, pool_lookahead=lookahead)
+    return LocalizerSpec(layers, 3, **{"hidden": 4, "n_refinements": 1} | fields)
 
 
 def numpy_of(y: object) -> np.ndarray:
@@ -37,27 +37,26 @@ def numpy_of(y: object) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("is_multilabel", "lookahead", "timesteps"),
-    [(False, True, 13), (True, False, 8), (False, False, 1)],
+    [(False, True, 9), (True, False, 1)],
 )
 def test_stages_equal_the_oracle(is_multilabel: bool, lookahead: bool, timesteps: int) -> None:
     spec = spec_of(lookahead, is_multilabel=is_multilabel)
     arrays, x = make_arrays(spec), draw_input((2, 16, timesteps, 2, 3))
     model = TimeceptionLocalizer.from_arrays(spec, arrays)
     actual = model.stages(channels_last(x))
-    if timesteps < 8:  # the last timestep is repeated
-        x = np.repeat(x, 8, axis=2)
+    if timesteps < 4:  # the last timestep is repeated
+        x = np.repeat(x, 4, axis=2)
     expected = oracle.localizer_stages(spec, arrays, x)
-    assert len(actual) == 3
+    assert len(actual) == 2
     for index, (y, wanted) in enumerate(zip(actual, expected, strict=True)):
-        if timesteps >= 8 or index == 0:
+        if timesteps >= 4 or index == 0:
             assert_close(np.moveaxis(numpy_of(y), -1, 1), wanted[:, :, :timesteps])
 
 
-@pytest.mark.parametrize("lookahead", [False, True])
-def test_a_padded_batch_equals_single_videos(lookahead: bool) -> None:
-    spec = spec_of(lookahead)
+def test_a_padded_batch_equals_single_videos() -> None:
+    spec = spec_of(lookahead=False)
     model = TimeceptionLocalizer.from_arrays(spec, make_arrays(spec))
-    x = channels_last(draw_input((5, 16, 26, 2, 3)))
+    x = channels_last(draw_input((3, 16, 9, 2, 3)))
     for index, length in enumerate(LENGTHS):
         x[index, length:] = np.nan
     together = numpy_of(model(x, lengths=LENGTHS))
@@ -76,7 +75,7 @@ def test_outputs_gradients_and_statistics_are_those_of_pytorch(is_padded: bool) 
     from timeception.torch import TimeceptionLocalizer as TorchLocalizer
 
     spec = spec_of(n_refinements=0, dropout=(0.0, 0.0))
-    arrays, x = make_arrays(spec), draw_input((5, 16, 26, 1, 2))
+    arrays, x = make_arrays(spec), draw_input((3, 16, 9, 1, 2))
     theirs = TorchLocalizer.from_arrays(spec, arrays).train()
     lengths = LENGTHS if is_padded else None
     y = theirs(torch.from_numpy(x), None if lengths is None else torch.from_numpy(lengths))
@@ -190,6 +189,7 @@ def test_fit_trains_every_stage() -> None:
     x = rng.normal(0, 0.1, (8, 20, 1, 1, 8)).astype(np.float32)
     x[..., 0] += labels[:, :, None, None]
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.build_for_spec()
     model.compile(keras.optimizers.Adam(0.01), loss)
-    history = model.fit(x, labels, epochs=15, batch_size=4, verbose=0).history["loss"]
+    history = model.fit(x, labels, epochs=12, batch_size=4, verbose=0).history["loss"]
     assert history[-1] < 0.5 * history[0]

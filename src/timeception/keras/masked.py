@@ -35,7 +35,10 @@ def repeat_last_step(x: Tensor, lengths: Tensor, min_timesteps: int) -> tuple[Te
     Shape:
         x: N, T, H, W, C; lengths: N; results: N, max(T, ``min_timesteps``), H, W, C, and N.
     """
-    steps = ops.arange(ops.maximum(ops.shape(x)[1], min_timesteps), dtype=lengths.dtype)
+    timesteps = ops.shape(x)[1]  # an int where it is known, as JAX requires
+    is_known = isinstance(timesteps, int)
+    longest = max(timesteps, min_timesteps) if is_known else ops.maximum(timesteps, min_timesteps)
+    steps = ops.arange(longest, dtype=lengths.dtype)
     index = ops.minimum(steps, ops.expand_dims(lengths - 1, 1))
     return take_steps(x, index), ops.maximum(lengths, min_timesteps)
 
