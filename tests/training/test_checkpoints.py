@@ -113,3 +113,31 @@ def test_a_run_without_checkpoints_starts_from_the_beginning(tmp_path: Path) -> 
 def test_storage_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="storage_options"):
         WholeCheckpointIO().save_checkpoint({}, tmp_path / "a.ckpt", storage_options={})
+
+
+def test_a_missing_last_checkpoint_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a power cut on a file system that lost the newer file."""
+    _save(tmp_path, 0, 1)
+    (tmp_path / "last.ckpt").unlink()
+    assert find_checkpoint(tmp_path) == tmp_path / "previous.ckpt"
+    assert "last.ckpt is missing. Training resumes from" in caplog.text
+
+
+def test_the_last_checkpoint_exists_until_it_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interruption just before the new file takes its place."""
+    _save(tmp_path, 0, 1)
+    keep = checkpoints._keep
+
+    def interrupted(last: Path, previous: Path) -> None:
+        keep(last, previous)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "_keep", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _save(tmp_path, 2)
+    assert _epoch(tmp_path / "last.ckpt") == 1
+    assert find_checkpoint(tmp_path) == tmp_path / "last.ckpt"

@@ -52,7 +52,19 @@ class WholeCheckpointIO(TorchCheckpointIO):
         with replacing(target) as temporary:
             torch.save(checkpoint, temporary)
             if target.name == LAST and target.exists():
-                target.replace(target.with_name(PREVIOUS))
+                _keep(target, target.with_name(PREVIOUS))
+
+
+def _keep(last: Path, previous: Path) -> None:
+    """Give the last checkpoint a second name, so that it exists until it is replaced."""
+    link = previous.with_name(f"{previous.name}.new")
+    link.unlink(missing_ok=True)
+    try:
+        link.hardlink_to(last)
+    except OSError:  # a file system without hard links
+        last.replace(previous)
+    else:
+        link.replace(previous)
 
 
 def find_checkpoint(folder: Path) -> Path | None:
@@ -67,11 +79,13 @@ def find_checkpoint(folder: Path) -> Path | None:
     damaged: list[str] = []
     for path in (folder / LAST, folder / PREVIOUS):
         if not path.exists():
+            missing = path.name == LAST and path.with_name(PREVIOUS).exists()
+            damaged += [f"{path} is missing"] if missing else []
             continue
         problem = _problem(path)
         if problem is None:
             if damaged:
-                _set_aside(folder / LAST)
+                _set_aside(folder / LAST)  # nothing happens if it is missing
                 _logger.warning("%s. Training resumes from %s, the one before.", damaged[0], path)
             return path
         damaged.append(f"{path} is damaged ({problem})")
