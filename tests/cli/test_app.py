@@ -116,7 +116,7 @@ def test_completion_lists_commands_and_options() -> None:
         assert done.returncode == 0 and done.stderr == ""
         return done.stdout.split()
 
-    assert complete("timeception ex") == ["extract"]
+    assert complete("timeception extr") == ["extract"]
     assert complete("timeception bank ") == ["import", "resize", "stat", "check"]
     assert complete("timeception extract --map") == ["--map-size"]
     shown = subprocess.run(

@@ -96,6 +96,14 @@ def test_two_processes_train_as_one(root: Path) -> None:
     assert [path.name for path in (root / "two" / "logs").iterdir()] == ["part_1"]
 
 
+def test_a_process_without_clips(root: Path) -> None:
+    """Batches of 9 and 2: of the second, one of three processes has nothing."""
+    one = train(recipe_of(root, batch_size=9), root / "nine").root
+    words = words_of(recipe_of(root, batch_size=9, devices=3), root / "three")
+    run_command(*COMMAND, *words)
+    assert_same_training(root / "three", one)
+
+
 def test_two_nodes_train_as_one(root: Path) -> None:
     recipe = recipe_of(root, nodes=2)
     with socket.socket() as free:

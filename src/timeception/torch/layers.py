@@ -63,7 +63,7 @@ class TimeceptionLayer(nn.Module):
         y = self.norm(y).relu()
         y = functional.shuffle(y, spec.n_groups)
         y = functional.temporal_pool(y, axis=2)  # N, C_out, T // 2, H * W
-        return y.view(n_clips, spec.out_channels, -1, height, width)
+        return y.view(n_clips, spec.out_channels, y.shape[2], height, width)
 
     def temporal_kernels(self) -> list[tuple[Tensor, Tensor]]:
         """Return weight and bias of the temporal convolutions of branches 2 to 4."""

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 from timeception.recipes.sections import TrainingSection
 
-#: Variables that number the processes, by whom sets them: torchrun, SLURM, Lightning.
-_GLOBAL_RANKS = ("RANK", "SLURM_PROCID")
+#: Variables by which Lightning numbers the processes that it starts itself.
 _RANKS_ON_NODES = ("NODE_RANK", "LOCAL_RANK")
 
 
@@ -21,10 +20,20 @@ def is_first(settings: TrainingSection, environment: Mapping[str, str] = os.envi
         (False, False, True)
         >>> is_first(TrainingSection(), {"RANK": "1"})
         True
+        >>> job = {"SLURM_NTASKS": "2", "SLURM_PROCID": "1"}
+        >>> is_first(two, job), is_first(two, job | {"SLURM_JOB_NAME": "bash"})
+        (False, True)
     """
     if settings.n_processes == 1:
         return True
-    for name in _GLOBAL_RANKS:
-        if name in environment:
-            return int(environment[name]) == 0
+    if "RANK" in environment:  # torchrun
+        return int(environment["RANK"]) == 0
+    if _is_started_by_slurm(environment):
+        return int(environment["SLURM_PROCID"]) == 0
     return not any(int(environment.get(name, 0)) for name in _RANKS_ON_NODES)
+
+
+def _is_started_by_slurm(environment: Mapping[str, str]) -> bool:
+    """Whether SLURM starts the processes, as Lightning decides it; not in an interactive job."""
+    is_interactive = environment.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    return not is_interactive and {"SLURM_NTASKS", "SLURM_PROCID"} <= set(environment)
