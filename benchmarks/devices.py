@@ -44,7 +44,13 @@ def run(root: Path, devices: int, epochs: int) -> tuple[float, Path]:
             "data": {"kind": "csv", "source": f"{root}/videos.csv", "bank": f"{root}/bank"},
             "sampling": {"n_timesteps": N_STEPS},
             "model": {"n_layers": 3, "dropout": [0.0, 0.0]},
-            "training": {"epochs": epochs, "batch_size": 16, "devices": devices},
+            "training": {
+                "epochs": epochs,
+                "batch_size": 16,
+                "devices": devices,
+                "optimizer": "sgd",
+                "learning_rate": 1e-3,  # large steps would amplify the rounding of sums
+            },
         }
     )
     path, out = root / f"{devices}.yaml", root / f"run_{devices}"
